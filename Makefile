@@ -1,0 +1,132 @@
+# lockstep: `make help` lists the targets.  Options, each part of the build folder's name, so variants live side by side:
+#   MPI=0|1 OMP=0|1 DEBUG=0|1 WERROR=0|1 SAN=address|undefined|thread CC=... CROSS=aarch64 MUTANT=name V=1
+MPI ?= 1
+OMP ?= 1
+DEBUG ?= 0
+WERROR ?= 0
+SAN ?=
+CROSS ?=
+MUTANT ?=
+V ?= 0
+prefix ?= /usr/local
+
+define one_of
+ifeq ($$(filter $(2),$$($(1))),)
+$$(error $(1)=$$($(1)): allowed are $(2))
+endif
+endef
+$(foreach flag,MPI OMP DEBUG WERROR V,$(eval $(call one_of,$(flag),0 1)))
+ifneq ($(SAN),)
+$(eval $(call one_of,SAN,address undefined thread))
+endif
+ifneq ($(CROSS),)
+$(eval $(call one_of,CROSS,aarch64))
+endif
+ifneq ($(MUTANT),)
+$(eval $(call one_of,MUTANT,float-reduction broken-tanh stale-replica))
+endif
+
+ifeq ($(origin CC),default)
+CC := $(if $(CROSS),$(CROSS)-linux-gnu-)gcc
+endif
+variant := $(strip $(if $(CROSS),$(CROSS)) $(if $(filter 0,$(MPI)),nompi) $(if $(filter 0,$(OMP)),noomp) \
+	$(if $(filter 1,$(DEBUG)),debug) $(SAN) $(if $(MUTANT),mutant-$(MUTANT)) $(if $(filter clang%,$(CC)),clang))
+empty :=
+BUILD ?= build$(if $(variant),/$(subst $(empty) ,-,$(variant)))
+
+VERSION := 0.1.0
+CPPFLAGS += -Isrc -D_GNU_SOURCE -DLS_VERSION='"$(VERSION)"' -DLS_WITH_MPI=$(MPI)
+warnings := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wvla
+# -ffp-contract=off: what is written is what is computed.  The other two change no value: they let sqrt and fma be
+# instructions and let loops with comparisons become vector code.
+numerics := -ffp-contract=off -fno-math-errno -fno-trapping-math
+CFLAGS ?= $(if $(filter 1,$(DEBUG)),-O1,-O3) -g
+all_cflags := -std=c17 $(warnings) $(if $(filter 1,$(WERROR)),-Werror) $(numerics) $(CFLAGS) -MMD -MP
+ifneq ($(SAN),)
+all_cflags += -fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=all
+endif
+ifeq ($(OMP),1)
+all_cflags += -fopenmp
+else
+all_cflags += -Wno-unknown-pragmas
+endif
+ifneq ($(MUTANT),)
+mutant_macro := $(shell echo '$(MUTANT)' | tr a-z- A-Z_)
+CPPFLAGS += -DLS_MUTANT_$(mutant_macro)=1
+endif
+LDLIBS += -ldeflate -lxxhash -ljansson -lm
+ifeq ($(MPI),1)
+# Debian's mpicc only adds flags; asking it for them keeps one compiler for everything.
+mpi_cflags := $(shell mpicc --showme:compile 2>/dev/null)
+mpi_libs := $(shell mpicc --showme:link 2>/dev/null)
+endif
+
+comm_off := $(if $(filter 0,$(MPI)),src/comm/comm_mpi.c)
+sources := $(filter-out $(comm_off) src/compute/parallel/%,$(wildcard src/*/*.c src/compute/serial/*.c src/main.c))
+kernels := $(wildcard src/compute/parallel/*.c)
+target_cpu := $(if $(CROSS),$(CROSS),$(shell uname -m))
+isas := portable $(if $(filter x86_64,$(target_cpu)),avx2 avx512)
+isa_flags_portable :=
+isa_flags_avx2 := -mavx2 -mfma -mtune=haswell
+isa_flags_avx512 := -mavx512f -mavx512vl -mavx512dq -mavx512bw -mavx2 -mfma -mprefer-vector-width=512 -mtune=icelake-server
+
+objects := $(patsubst src/%.c,$(BUILD)/obj/%.o,$(sources)) \
+	$(foreach isa,$(isas),$(patsubst src/%.c,$(BUILD)/obj/%-$(isa).o,$(kernels)))
+library_objects := $(filter-out $(BUILD)/obj/main.o,$(objects))
+say = $(if $(filter 0,$(V)),@printf '  %-7s %s\n' '$(1)' '$(patsubst $(BUILD)/%,%,$@)';)
+quiet := $(if $(filter 0,$(V)),@)
+
+.PHONY: all help deps demo test bench lint format clean install check-deps FORCE
+.DELETE_ON_ERROR:
+.SECONDARY:
+
+all: check-deps ## Build $(BUILD)/lockstep (the default)
+	$(quiet)$(MAKE) --no-print-directory $(BUILD)/lockstep
+
+check-deps:
+	$(quiet)scripts/deps.sh build $(if $(filter 0,$(MPI)),nompi) $(CROSS)
+
+help: ## This list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@sed -n '2,3s/^# */  /p' $(MAKEFILE_LIST)
+
+$(BUILD)/lockstep: $(objects)
+	$(call say,LINK)$(CC) $(all_cflags) $(LDFLAGS) -o $@ $(objects) $(mpi_libs) $(LDLIBS)
+
+# A changed flag rebuilds everything: the stamp's content is the flags.
+stamp := $(BUILD)/flags
+stamp_text := $(CC) $(CPPFLAGS) $(all_cflags) $(mpi_cflags) $(foreach isa,$(isas),$(isa_flags_$(isa)))
+$(stamp): FORCE
+	@mkdir -p $(@D); printf '%s\n' $(call shell_quote,$(stamp_text)) | cmp -s - $@ || printf '%s\n' $(call shell_quote,$(stamp_text)) > $@
+shell_quote = '$(subst ','\'',$(1))'
+
+$(BUILD)/obj/%.o: src/%.c $(stamp)
+	@mkdir -p $(@D)
+	$(call say,CC)$(CC) $(CPPFLAGS) $(all_cflags) $(if $(findstring comm_mpi,$<),$(mpi_cflags)) -c -o $@ $<
+define isa_rule
+$(BUILD)/obj/%-$(1).o: src/%.c $(stamp)
+	@mkdir -p $$(@D)
+	$$(call say,CC)$$(CC) $$(CPPFLAGS) -DLS_ISA=$(1) $$(all_cflags) $$(isa_flags_$(1)) -c -o $$@ $$<
+endef
+$(foreach isa,$(isas),$(eval $(call isa_rule,$(isa))))
+# Bytes that .incbin reads are not seen by -MMD.
+$(BUILD)/obj/data/digits.o: src/data/digits.bin
+
+# Tests: one Criterion program for units, one program for each multi-rank suite.
+test_cflags := -Itests/support
+unit_objects := $(patsubst tests/%.c,$(BUILD)/tests/%.o,$(wildcard tests/unit/*.c tests/support/*.c))
+$(BUILD)/tests/%.o: tests/%.c $(stamp)
+	@mkdir -p $(@D)
+	$(call say,CC)$(CC) $(CPPFLAGS) $(all_cflags) $(test_cflags) -DLS_BUILD='"$(BUILD)"' -c -o $@ $<
+$(BUILD)/unit-tests: $(unit_objects) $(library_objects)
+	$(call say,LINK)$(CC) $(all_cflags) $(LDFLAGS) -o $@ $^ $(mpi_libs) $(LDLIBS) -lcriterion
+$(BUILD)/mpi-cases: $(patsubst tests/%.c,$(BUILD)/tests/%.o,$(wildcard tests/mpi/*.c)) $(BUILD)/tests/support/compare.o $(library_objects)
+	$(call say,LINK)$(CC) $(all_cflags) $(LDFLAGS) -o $@ $^ $(mpi_libs) $(LDLIBS)
+
+clean: ## Remove everything built
+	rm -rf build
+
+format: ## Format all C sources in place
+	clang-format -i $(shell git ls-files '*.[ch]')
+
+-include $(shell [ -d $(BUILD) ] && find $(BUILD) -name '*.d')
