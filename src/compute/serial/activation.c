@@ -23,7 +23,8 @@ void ls_serial_activation_forward(enum ls_activation act, ptrdiff_t n, float *y,
         }
 }
 
-void ls_serial_activation_backward(enum ls_activation act, ptrdiff_t n, float *dz, const float *dy, const float *y)
+void ls_serial_activation_backward(enum ls_activation act, ptrdiff_t n, float *dz, const float *dy,
+                                   const float *y)
 {
     for (ptrdiff_t i = 0; i < n; i++)
         switch (act) {

@@ -3,8 +3,8 @@
 
 #include "base/contract.h"
 
-void ls_serial_dense_forward(struct ls_dense_shape shape, float *y, const float *x, const float *w, const float *bias,
-                             enum ls_activation act)
+void ls_serial_dense_forward(struct ls_dense_shape shape, float *y, const float *x, const float *w,
+                             const float *bias, enum ls_activation act)
 {
     for (ptrdiff_t b = 0; b < shape.B; b++)
         for (ptrdiff_t j = 0; j < shape.N; j++) {
@@ -29,8 +29,8 @@ void ls_serial_dense_input_gradient(struct ls_dense_shape shape, float *dx, cons
     ls_serial_activation_backward(act, shape.B * shape.K, dx, dx, x);
 }
 
-void ls_serial_dense_weight_gradient(struct ls_dense_shape shape, ptrdiff_t m, float *dw, float *db, const float *x,
-                                     const float *dz)
+void ls_serial_dense_weight_gradient(struct ls_dense_shape shape, ptrdiff_t m, float *dw, float *db,
+                                     const float *x, const float *dz)
 {
     for (ptrdiff_t k = 0; k < shape.K; k++)
         for (ptrdiff_t j = 0; j < shape.N; j++) {

@@ -6,7 +6,8 @@
 #include "base/contract.h"
 #include "base/elementary.h"
 
-/* What output j of sample b should be: a given value, or a label as a one-hot row (as a number when N == 1). */
+/* What output j of sample b should be: a given value, or a label as a one-hot row (as a number when N == 1).
+ */
 static float target(const struct ls_targets *targets, ptrdiff_t N, ptrdiff_t b, ptrdiff_t j)
 {
     if (targets->values)
@@ -16,8 +17,8 @@ static float target(const struct ls_targets *targets, ptrdiff_t N, ptrdiff_t b, 
     return targets->labels[b] == j ? 1.0f : 0.0f;
 }
 
-/* The terms of one row's sum, summed by lanesum without storing a row: term(j) is asked for in ascending order, which
- * is each lane's order too. */
+/* The terms of one row's sum, summed by lanesum without storing a row: term(j) is asked for in ascending
+ * order, which is each lane's order too. */
 struct row_sum {
     ptrdiff_t count;
     float lane[LS_LANES];
@@ -63,7 +64,8 @@ static float softmax_row(ptrdiff_t N, float *dz, const float *z, int32_t label)
     return ls_log(s) - (z[label] - top);
 }
 
-static float squared_row(ptrdiff_t N, float *dz, const float *z, const struct ls_targets *targets, ptrdiff_t b, int half)
+static float squared_row(ptrdiff_t N, float *dz, const float *z, const struct ls_targets *targets,
+                         ptrdiff_t b, int half)
 {
     struct row_sum sum = {.count = 0};
     for (ptrdiff_t j = 0; j < N; j++) {

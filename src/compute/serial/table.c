@@ -42,7 +42,8 @@ static int64_t sgd(const struct ls_sgd *rule, ptrdiff_t n, float *w, float *velo
     return not_finite;
 }
 
-static void gather_u8(ptrdiff_t B, ptrdiff_t K, float *x, const uint8_t *pixels, const int64_t *index, float divisor)
+static void gather_u8(ptrdiff_t B, ptrdiff_t K, float *x, const uint8_t *pixels, const int64_t *index,
+                      float divisor)
 {
     for (ptrdiff_t b = 0; b < B; b++)
         for (ptrdiff_t k = 0; k < K; k++)
