@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "base/memory.h"
+#include "formats/openfile.h"
 #include "formats/quote.h"
 
 enum { FLOAT_DIGITS = 9, DOUBLE_DIGITS = 17 }; /* enough to read the same number back */
@@ -142,7 +143,7 @@ static void append_bytes(struct ls_runlog *log, const char *bytes, size_t n)
 /* Appends the JSON of a value, which it consumes; NULL stands for a value that could not be made. */
 static void append_value(struct ls_runlog *log, const char *key, json_t *value, int digits)
 {
-    const size_t flags = JSON_COMPACT | JSON_ENCODE_ANY | JSON_REAL_PRECISION(digits);
+    const size_t flags = JSON_COMPACT | JSON_ENCODE_ANY | (size_t)JSON_REAL_PRECISION(digits);
     char *text = value ? json_dumps(value, flags) : NULL;
     if (text)
         append_bytes(log, text, strlen(text));
@@ -267,25 +268,23 @@ enum ls_code ls_runlog_reader_open(struct ls_runlog_reader **opened, const char 
 {
     *opened = NULL;
     struct ls_runlog_reader *reader = ls_alloc(1, sizeof *reader, "run log", err);
-    struct stat status;
     if (!reader)
         return LS_FAILED;
     reader->path = ls_copy_text(path, err);
     if (!reader->path)
         goto fail;
-    const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    reader->file = fd < 0 ? NULL : fdopen(fd, "r");
-    if (!reader->file || fstat(fd, &status) != 0) {
-        ls_fail_errno(err, LS_FAILED, "cannot open '%s'", path);
+    uint64_t file_bytes;
+    const int fd = ls_open_regular(path, &file_bytes, err);
+    if (fd < 0)
         goto fail;
-    }
-    if (!S_ISREG(status.st_mode)) {
-        ls_fail(err, LS_FAILED, "cannot read '%s': it is not a regular file", path);
+    reader->file = fdopen(fd, "r");
+    if (!reader->file) {
+        ls_fail_errno(err, LS_FAILED, "cannot open '%s'", path);
+        close(fd);
         goto fail;
     }
     /* No line is longer than the file; one more byte shows that a line goes on beyond the limit. */
-    reader->size =
-        (size_t)(status.st_size < LS_RUNLOG_LINE_BYTES ? status.st_size : LS_RUNLOG_LINE_BYTES) + 1;
+    reader->size = (size_t)(file_bytes < LS_RUNLOG_LINE_BYTES ? file_bytes : LS_RUNLOG_LINE_BYTES) + 1;
     reader->text = ls_alloc(reader->size, 1, "line of a run log", err);
     if (!reader->text)
         goto fail;
