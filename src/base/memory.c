@@ -12,8 +12,8 @@ void *ls_alloc(size_t count, size_t size, const char *what, struct ls_error *err
 {
     const size_t alignment = 64;
     if (size != 0 && count > (SIZE_MAX / 2 - alignment) / size) {
-        ls_fail(err, LS_FAILED, "%s: %zu elements of %zu bytes are more than this machine can address", what, count,
-                size);
+        ls_fail(err, LS_FAILED, "%s: %zu elements of %zu bytes are more than this machine can address", what,
+                count, size);
         return NULL;
     }
     const size_t bytes = (count * size + alignment - 1) / alignment * alignment;

@@ -1,8 +1,8 @@
 /* The order of samples (contract rule 7): position p of epoch e -> index, evaluated anywhere in O(1) memory.
  *
- * A Feistel network over the smallest a x b grid that holds [0, n), walked until it lands inside (Black and Rogaway,
- * "Ciphers with Arbitrary Finite Domains", CT-RSA 2002), its round keys drawn from Philox by (seed, epoch).  Neither the
- * rank nor the batch size appears, so every layout visits the same order. */
+ * A Feistel network over the smallest a x b grid that holds [0, n), walked until it lands inside (Black and
+ * Rogaway, "Ciphers with Arbitrary Finite Domains", CT-RSA 2002), its round keys drawn from Philox by (seed,
+ * epoch).  Neither the rank nor the batch size appears, so every layout visits the same order. */
 #ifndef LS_DATA_SAMPLER_H
 #define LS_DATA_SAMPLER_H
 
@@ -12,9 +12,9 @@ enum { LS_FEISTEL_ROUNDS = 8 };
 
 struct ls_sampler {
     int64_t n_samples;
-    int shuffle;   /* 0: position p is sample p */
-    uint64_t seed; /* of the run */
-    uint64_t a, b; /* grid, a * b >= n_samples */
+    int shuffle;                      /* 0: position p is sample p */
+    uint64_t seed;                    /* of the run */
+    uint64_t a, b;                    /* grid, a * b >= n_samples */
     uint32_t keys[LS_FEISTEL_ROUNDS]; /* of the epoch last set */
 };
 

@@ -1,0 +1,60 @@
+/* Owns what a dataset does once it is open: giving samples by index, and being released. */
+#include "data/dataset.h"
+
+#include <string.h>
+
+#include "base/memory.h"
+#include "data/readers.h"
+
+void ls_dataset_set_shape(struct ls_dataset *dataset, int n_dims, const ptrdiff_t *dims)
+{
+    dataset->n_dims = n_dims;
+    dataset->n_features = 1;
+    for (int i = 0; i < n_dims; i++) {
+        dataset->dims[i] = dims[i];
+        dataset->n_features *= dims[i];
+    }
+}
+
+void ls_dataset_release(struct ls_dataset *dataset)
+{
+    if (!dataset)
+        return;
+    for (size_t i = 0; i < sizeof dataset->owned / sizeof dataset->owned[0]; i++)
+        ls_free(dataset->owned[i]);
+    memset(dataset, 0, sizeof *dataset);
+}
+
+void ls_data_release(struct ls_data *data)
+{
+    if (!data)
+        return;
+    ls_dataset_release(&data->train);
+    ls_dataset_release(&data->test);
+}
+
+/* A row function of gather_rows for inputs that lie in memory; the context is the dataset. */
+static void copy_numbers(const void *context, int64_t index, float *x)
+{
+    const struct ls_dataset *dataset = context;
+    memcpy(x, dataset->numbers + index * dataset->n_features, (size_t)dataset->n_features * sizeof *x);
+}
+
+void ls_dataset_gather(const struct ls_dataset *dataset, const struct ls_ops *ops, ptrdiff_t B,
+                       const int64_t *index, float *x, int32_t *labels, float *values)
+{
+    const ptrdiff_t K = dataset->n_features, N = dataset->n_values;
+    if (x && dataset->pixels)
+        ops->gather_u8(B, K, x, dataset->pixels, index, dataset->pixel_divisor);
+    else if (x && dataset->numbers)
+        ops->gather_rows(B, K, x, index, copy_numbers, dataset);
+    else if (x)
+        ops->gather_rows(B, K, x, index, dataset->generate, dataset->context);
+    if (labels && ls_dataset_has_labels(dataset))
+        for (ptrdiff_t b = 0; b < B; b++)
+            labels[b] =
+                dataset->labels ? dataset->labels[index[b]] : dataset->label_of(dataset->context, index[b]);
+    if (values && dataset->values)
+        for (ptrdiff_t b = 0; b < B; b++)
+            memcpy(values + b * N, dataset->values + index[b] * N, (size_t)N * sizeof *values);
+}

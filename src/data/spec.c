@@ -1,0 +1,172 @@
+/* Owns the words of --data: which reader a specification means, and that training and test data fit each
+ * other. */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "base/nearest.h"
+#include "data/readers.h"
+
+static const char *const known_names[] = {"digits", "fashion-mnist", "idx", "synthetic", "inline", NULL};
+
+/* What stands behind "name:" in spec; "" for the bare name; NULL when it names something else. */
+static const char *after_name(const char *spec, const char *name)
+{
+    const size_t n = strlen(name);
+    if (strncmp(spec, name, n) != 0 || (spec[n] != ':' && spec[n] != '\0'))
+        return NULL;
+    return spec[n] == ':' ? spec + n + 1 : spec + n;
+}
+
+static enum ls_code unknown_name(const char *spec, struct ls_error *err)
+{
+    char name[64] = "";
+    const size_t n = strcspn(spec, ":");
+    memcpy(name, spec, n < sizeof name ? n : sizeof name - 1);
+    const char *nearest = ls_nearest(name, known_names);
+    return ls_fail(err, LS_USAGE,
+                   "unknown data \"%s\"; known are digits, fashion-mnist, idx:IMAGES,LABELS, "
+                   "synthetic:n=N,shape=AxB,classes=C,seed=S,test=N and inline:X..=Y..;X..=Y..%s%s%s",
+                   name, nearest ? "; did you mean " : "", nearest ? nearest : "", nearest ? "?" : "");
+}
+
+/* "IMAGES,LABELS" as two texts in one block of the heap, or NULL. */
+static char *split_pair(const char *pair, const char **images, const char **labels, struct ls_error *err)
+{
+    const char *comma = strchr(pair, ',');
+    if (!comma || comma == pair || !comma[1] || strchr(comma + 1, ',')) {
+        ls_fail(err, LS_USAGE,
+                "\"idx:%s\": two file names with one comma between are needed, idx:IMAGES,LABELS", pair);
+        return NULL;
+    }
+    char *copy = ls_copy_text(pair, err);
+    if (!copy)
+        return NULL;
+    copy[comma - pair] = '\0';
+    *images = copy;
+    *labels = copy + (comma - pair) + 1;
+    return copy;
+}
+
+static enum ls_code read_pair(struct ls_dataset *dataset, const char *pair, struct ls_error *err)
+{
+    struct ls_idx_paths paths = {.train_images = NULL};
+    char *names = split_pair(pair, &paths.train_images, &paths.train_labels, err);
+    if (!names)
+        return err && err->code == LS_USAGE ? LS_USAGE : LS_FAILED;
+    struct ls_data one = {.train = {.n_samples = 0}};
+    const enum ls_code code = ls_read_idx(&one, &paths, err);
+    *dataset = one.train;
+    ls_free(names);
+    return code;
+}
+
+static enum ls_code read_train(struct ls_data *data, const char *spec, struct ls_error *err)
+{
+    const char *rest;
+    if ((rest = after_name(spec, "digits")) || (rest = after_name(spec, "fashion-mnist"))) {
+        if (*rest)
+            return ls_fail(err, LS_USAGE, "data \"%s\": nothing may follow this name", spec);
+        return *spec == 'd' ? ls_read_digits(data, err) : ls_read_fashion_mnist(data, err);
+    }
+    if ((rest = after_name(spec, "idx")))
+        return read_pair(&data->train, rest, err);
+    if ((rest = after_name(spec, "synthetic")))
+        return ls_read_synthetic(data, rest, err);
+    if ((rest = after_name(spec, "inline")))
+        return ls_read_inline(&data->train, rest, err);
+    return unknown_name(spec, err);
+}
+
+static enum ls_code read_test(struct ls_data *data, const char *spec, const char *train_spec,
+                              struct ls_error *err)
+{
+    const char *rest;
+    if (data->test.n_samples > 0)
+        return ls_fail(err, LS_USAGE, "test data \"%s\" is not needed: \"%s\" carries its own", spec,
+                       train_spec);
+    if ((rest = after_name(spec, "idx")))
+        return read_pair(&data->test, rest, err);
+    if ((rest = after_name(spec, "inline")))
+        return ls_read_inline(&data->test, rest, err);
+    return ls_fail(err, LS_USAGE,
+                   "test data \"%s\": allowed are idx:IMAGES,LABELS and inline:X..=Y..;X..=Y..", spec);
+}
+
+static void drop_labels(struct ls_dataset *dataset)
+{
+    dataset->labels = NULL;
+    dataset->label_of = NULL;
+    dataset->n_classes = 0;
+}
+
+static void drop_values(struct ls_dataset *dataset)
+{
+    dataset->values = NULL;
+    dataset->n_values = 0;
+}
+
+static const char *kind_of_targets(const struct ls_dataset *dataset)
+{
+    return !dataset->values                 ? "class labels"
+           : ls_dataset_has_labels(dataset) ? "labels or values"
+                                            : "target values";
+}
+
+/* Leaves the kinds of target that both have. */
+static enum ls_code match_targets(struct ls_dataset *train, struct ls_dataset *test, struct ls_error *err)
+{
+    const int labels = ls_dataset_has_labels(train) && ls_dataset_has_labels(test);
+    const int values = train->values && test->values && train->n_values == test->n_values;
+    if (!labels && train->values && test->values && !values)
+        return ls_fail(err, LS_FAILED, "training data has %td target numbers a sample, test data %td",
+                       train->n_values, test->n_values);
+    if (!labels && !values)
+        return ls_fail(err, LS_FAILED, "training data has %s, test data has %s", kind_of_targets(train),
+                       kind_of_targets(test));
+    struct ls_dataset *const both[] = {train, test};
+    const int32_t n_classes = train->n_classes > test->n_classes ? train->n_classes : test->n_classes;
+    for (int i = 0; i < 2; i++) {
+        both[i]->n_classes = n_classes;
+        if (!labels)
+            drop_labels(both[i]);
+        if (!values)
+            drop_values(both[i]);
+    }
+    return LS_OK;
+}
+
+static enum ls_code match(struct ls_data *data, struct ls_error *err)
+{
+    if (data->test.n_samples == 0)
+        return LS_OK;
+    if (data->train.n_features != data->test.n_features)
+        return ls_fail(err, LS_FAILED, "a training sample has %td features, a test sample %td",
+                       data->train.n_features, data->test.n_features);
+    return match_targets(&data->train, &data->test, err);
+}
+
+static void set_name(struct ls_dataset *dataset, const char *spec)
+{
+    snprintf(dataset->name, sizeof dataset->name, "%.*s", (int)sizeof dataset->name - 1, spec);
+}
+
+enum ls_code ls_data_open(struct ls_data *data, const char *spec, const char *test_spec, struct ls_error *err)
+{
+    struct ls_error own; /* so that a reader may always look at what it reported */
+    err = err ? err : &own;
+    memset(data, 0, sizeof *data);
+    enum ls_code code = read_train(data, spec, err);
+    if (code == LS_OK && test_spec)
+        code = read_test(data, test_spec, spec, err);
+    if (code == LS_OK)
+        code = match(data, err);
+    if (code != LS_OK) {
+        ls_data_release(data);
+        return code;
+    }
+    set_name(&data->train, spec);
+    if (data->test.n_samples > 0)
+        set_name(&data->test, test_spec ? test_spec : spec);
+    return LS_OK;
+}
