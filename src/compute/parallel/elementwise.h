@@ -1,0 +1,45 @@
+/* Elementwise operations of struct ls_ops; see compute/ops.h for their formulas. */
+#ifndef LS_COMPUTE_PARALLEL_ELEMENTWISE_H
+#define LS_COMPUTE_PARALLEL_ELEMENTWISE_H
+
+#include "base/elementary.h"
+#include "compute/ops.h"
+#include "compute/parallel/vec.h"
+
+void LS_PER_ISA(ls_activation_forward)(enum ls_activation act, ptrdiff_t n, float *y, const float *z);
+void LS_PER_ISA(ls_activation_backward)(enum ls_activation act, ptrdiff_t n, float *dz, const float *dy,
+                                        const float *y);
+float LS_PER_ISA(ls_leaf_sum)(ptrdiff_t B, ptrdiff_t m, const float *v);
+void LS_PER_ISA(ls_tree_add)(ptrdiff_t n, float *left, const float *right);
+int64_t LS_PER_ISA(ls_sgd)(const struct ls_sgd *rule, ptrdiff_t n, float *w, float *velocity,
+                           const float *sum);
+void LS_PER_ISA(ls_gather_u8)(ptrdiff_t B, ptrdiff_t K, float *x, const uint8_t *pixels, const int64_t *index,
+                              float divisor);
+void LS_PER_ISA(ls_gather_rows)(ptrdiff_t B, ptrdiff_t K, float *x, const int64_t *index,
+                                void (*row)(const void *context, int64_t index, float *x),
+                                const void *context);
+
+/* y[i] = act(z[i]) on this thread; y == z is allowed. */
+static inline void activate(enum ls_activation act, ptrdiff_t n, float *y, const float *z)
+{
+    switch (act) {
+    case LS_ACT_NONE:
+        if (y != z)
+            memcpy(y, z, (size_t)n * sizeof *y);
+        break;
+    case LS_ACT_RELU:
+        for (ptrdiff_t i = 0; i < n; i++)
+            y[i] = z[i] <= 0.0f ? 0.0f : z[i];
+        break;
+    case LS_ACT_TANH:
+        for (ptrdiff_t i = 0; i < n; i++)
+            y[i] = ls_tanh(z[i]);
+        break;
+    case LS_ACT_SIGMOID:
+        for (ptrdiff_t i = 0; i < n; i++)
+            y[i] = ls_sigmoid(z[i]);
+        break;
+    }
+}
+
+#endif

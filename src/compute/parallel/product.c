@@ -1,0 +1,210 @@
+/* Forward and input-gradient products: C = fold over depth of A times B, then an activation or its
+ * derivative.
+ *
+ * Forward reads B = w as it lies; the input gradient reads it transposed, while packing.  A panel is packed
+ * when at least two tiles of rows use it, or when its width is not whole vectors; depth is cut where the
+ * scratch is full, and a partial fold waits in C, which does not change its bits. */
+#include "compute/parallel/cut.h"
+#include "compute/parallel/dense.h"
+#include "compute/parallel/elementwise.h"
+#include "compute/parallel/panel.h"
+#include "compute/parallel/tile.h"
+
+enum finish { FINISH_NONE, FINISH_RELU, FINISH_RELU_GRADIENT, FINISH_TANH_GRADIENT, FINISH_SIGMOID_GRADIENT };
+
+struct product {
+    ptrdiff_t rows, columns, depth;
+    float *c;       /* (rows, columns) */
+    const float *a; /* (rows, depth) */
+    const float *b; /* (depth, columns), or (columns, depth) when transposed */
+    int b_transposed;
+    const float *bias;        /* (columns) or NULL: where each fold starts */
+    const float *y;           /* (rows, columns): for the derivatives */
+    enum finish finish;       /* done in registers */
+    enum ls_activation after; /* done on finished rows in L1: tanh and sigmoid */
+};
+
+struct product_tile {
+    ptrdiff_t depth, c_row;
+    float *c;
+    struct tile_left a;
+    struct tile_right b;
+    int last;
+    int resume; /* start from C instead of the bias */
+    const float *bias, *y;
+    enum finish finish;
+};
+
+LS_ALWAYS_INLINE void tile_start(const int rows, const int vectors, tile acc, const struct product_tile *t)
+{
+    if (t->resume) {
+        LS_UNROLL
+        for (int r = 0; r < rows; r++)
+            row_load(vectors, acc[r], t->c + r * t->c_row, t->last);
+        return;
+    }
+    vec bias[PANEL_VECTORS] = {vec_zero()};
+    if (t->bias)
+        row_load(vectors, bias, t->bias, t->last);
+    LS_UNROLL
+    for (int r = 0; r < rows; r++)
+        LS_UNROLL
+    for (int v = 0; v < vectors; v++)
+        acc[r][v] = t->bias ? bias[v] : vec_zero();
+}
+
+LS_ALWAYS_INLINE vec finished(const enum finish finish, vec z, vec y)
+{
+    switch (finish) {
+    case FINISH_RELU:
+        return vec_if_positive(z, z);
+    case FINISH_RELU_GRADIENT:
+        return vec_if_positive(y, z);
+    case FINISH_TANH_GRADIENT:
+        return z * vec_fma(-y, y, vec_all(1.0f));
+    case FINISH_SIGMOID_GRADIENT:
+        return z * vec_fma(-y, y, y);
+    case FINISH_NONE:
+        break;
+    }
+    return z;
+}
+
+LS_ALWAYS_INLINE void tile_end(const int rows, const int vectors, const enum finish finish, tile acc,
+                               const struct product_tile *t)
+{
+    LS_UNROLL
+    for (int r = 0; r < rows; r++) {
+        vec y[PANEL_VECTORS] = {vec_zero()};
+        if (finish > FINISH_RELU)
+            row_load(vectors, y, t->y + r * t->c_row, t->last);
+        LS_UNROLL
+        for (int v = 0; v < vectors; v++)
+            acc[r][v] = finished(finish, acc[r][v], y[v]);
+        row_store(vectors, t->c + r * t->c_row, acc[r], t->last);
+    }
+}
+
+LS_ALWAYS_INLINE void product_tile(const int rows, const int vectors, const struct product_tile *t)
+{
+    tile acc;
+    tile_start(rows, vectors, acc, t);
+    tile_fold(rows, vectors, acc, t->depth, (struct tile_left){t->a.p, t->a.row, 1},
+              (struct tile_right){t->b.p, t->b.step, VEC});
+    switch (t->finish) {
+    case FINISH_NONE:
+        tile_end(rows, vectors, FINISH_NONE, acc, t);
+        break;
+    case FINISH_RELU:
+        tile_end(rows, vectors, FINISH_RELU, acc, t);
+        break;
+    case FINISH_RELU_GRADIENT:
+        tile_end(rows, vectors, FINISH_RELU_GRADIENT, acc, t);
+        break;
+    case FINISH_TANH_GRADIENT:
+        tile_end(rows, vectors, FINISH_TANH_GRADIENT, acc, t);
+        break;
+    case FINISH_SIGMOID_GRADIENT:
+        tile_end(rows, vectors, FINISH_SIGMOID_GRADIENT, acc, t);
+        break;
+    }
+}
+
+#define DEFINE(R, V)                                                                                         \
+    static void product_##R##x##V(const struct product_tile *t)                                              \
+    {                                                                                                        \
+        product_tile(R, V, t);                                                                               \
+    }
+#define ENTRY(R, V) product_##R##x##V,
+LS_EACH_TILE(DEFINE)
+static void (*const product_tiles[])(const struct product_tile *) = {LS_EACH_TILE(ENTRY)};
+
+/* Columns [at, at + columns) of the thread's rows, depth [k.begin, k.end). */
+static void product_panel(const struct product *p, struct range rows, ptrdiff_t at, int columns,
+                          struct range k)
+{
+    const int vectors = (columns + VEC - 1) / VEC;
+    const ptrdiff_t depth = k.end - k.begin, tiles = tiles_of(rows.end - rows.begin);
+    const int whole = columns == vectors * VEC, last_block = k.end == p->depth;
+    struct product_tile t = {.depth = depth,
+                             .c_row = p->columns,
+                             .a = {.row = p->depth},
+                             .b = {.p = ls_scratch.panel, .step = vectors * VEC},
+                             .last = columns - (vectors - 1) * VEC,
+                             .resume = k.begin > 0,
+                             .bias = p->bias ? p->bias + at : NULL,
+                             .finish = last_block ? p->finish : FINISH_NONE};
+    if (p->b_transposed)
+        panel_pack_transposed(ls_scratch.panel, depth, p->b + at * p->depth + k.begin, p->depth, columns);
+    else if (tiles > 1 || !whole)
+        panel_pack(ls_scratch.panel, depth, p->b + k.begin * p->columns + at, p->columns, columns);
+    else {
+        t.b.p = p->b + k.begin * p->columns + at;
+        t.b.step = p->columns;
+    }
+    for (ptrdiff_t i = 0; i < tiles; i++) {
+        const struct range part = range_part(rows.end - rows.begin, 1, i, tiles);
+        const ptrdiff_t row = rows.begin + part.begin, height = part.end - part.begin;
+        t.c = p->c + row * p->columns + at;
+        t.y = p->y ? p->y + row * p->columns + at : NULL;
+        t.a.p = p->a + row * p->depth + k.begin;
+        product_tiles[tile_index(height, vectors)](&t);
+        if (last_block && p->after != LS_ACT_NONE)
+            for (ptrdiff_t r = 0; r < height; r++)
+                activate(p->after, columns, t.c + r * p->columns, t.c + r * p->columns);
+    }
+}
+
+static int64_t product_part(const void *job, int thread, int threads)
+{
+    const struct product *p = job;
+    const struct rectangle mine = rectangle_of(thread, threads, p->rows, p->columns);
+    const ptrdiff_t blocks = (p->depth + LS_SCRATCH_PANEL / PANEL - 1) / (LS_SCRATCH_PANEL / PANEL);
+    for (ptrdiff_t at = mine.columns.begin; at < mine.columns.end; at += PANEL)
+        for (ptrdiff_t block = 0; block < blocks; block++)
+            product_panel(p, mine.rows, at, panel_columns(at, mine.columns.end),
+                          range_part(p->depth, VEC, block, blocks));
+    return 0;
+}
+
+/* Nanoseconds of a product, guessed from 50 flops each. */
+static double product_ns(const struct product *p)
+{
+    return (double)p->rows * (double)p->columns * (double)p->depth / 25.0;
+}
+
+void LS_PER_ISA(ls_dense_forward)(struct ls_dense_shape shape, float *y, const float *x, const float *w,
+                                  const float *bias, enum ls_activation act)
+{
+    const int in_registers = act == LS_ACT_NONE || act == LS_ACT_RELU;
+    const struct product p = {.rows = shape.B,
+                              .columns = shape.N,
+                              .depth = shape.K,
+                              .c = y,
+                              .a = x,
+                              .b = w,
+                              .bias = bias,
+                              .finish = act == LS_ACT_RELU ? FINISH_RELU : FINISH_NONE,
+                              .after = in_registers ? LS_ACT_NONE : act};
+    team_run(product_ns(&p), product_part, &p);
+}
+
+void LS_PER_ISA(ls_dense_input_gradient)(struct ls_dense_shape shape, float *dx, const float *dz,
+                                         const float *w, enum ls_activation act, const float *x)
+{
+    static const enum finish derivative[] = {[LS_ACT_NONE] = FINISH_NONE,
+                                             [LS_ACT_RELU] = FINISH_RELU_GRADIENT,
+                                             [LS_ACT_TANH] = FINISH_TANH_GRADIENT,
+                                             [LS_ACT_SIGMOID] = FINISH_SIGMOID_GRADIENT};
+    const struct product p = {.rows = shape.B,
+                              .columns = shape.K,
+                              .depth = shape.N,
+                              .c = dx,
+                              .a = dz,
+                              .b = w,
+                              .b_transposed = 1,
+                              .y = x,
+                              .finish = derivative[act],
+                              .after = LS_ACT_NONE};
+    team_run(product_ns(&p), product_part, &p);
+}

@@ -1,0 +1,439 @@
+/* Every parallel implementation against the serial oracle, bit for bit: each ISA of this machine, 1 to 3
+ * threads, awkward shapes, ordinary and special values.  Buffers are exactly as large as the operation may
+ * touch, so that a build with SAN=address sees any step beyond. */
+#include <criterion/criterion.h>
+#include <math.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "compare.h"
+#include "compute/ops.h"
+
+enum { MOST_THREADS = 3 };
+
+static const ptrdiff_t sizes[] = {1, 2, 3, 5, 7, 8, 9, 15, 16, 17, 31, 33, 60, 64, 100};
+static const ptrdiff_t leaves[] = {1, 2, 3, 16, 32, 33, 1000};
+#define COUNT(a) (sizeof(a) / sizeof *(a))
+
+static uint64_t state = 1;
+
+static uint32_t random_bits(void)
+{
+    state = state * 6364136223846793005u + 1442695040888963407u;
+    return (uint32_t)(state >> 33);
+}
+
+static void *exactly(size_t bytes)
+{
+    void *p = malloc(bytes ? bytes : 1);
+    cr_assert(p);
+    return p;
+}
+
+/* Values in [-1, 1), with special ones among them when `special`: about one in eight. */
+static float *values(ptrdiff_t n, int special)
+{
+    static const float specials[] = {0.0f,      -0.0f,    0x1p-149f, -0x1.8p-130f, 0x1p-126f, 0x1.fffffep127f,
+                                     -0x1p100f, INFINITY, -INFINITY, NAN};
+    float *v = exactly((size_t)n * sizeof *v);
+    for (ptrdiff_t i = 0; i < n; i++)
+        v[i] = special && random_bits() % 8 == 0 ? specials[random_bits() % COUNT(specials)]
+                                                 : (float)(int32_t)(random_bits() % 65536) / 32768.0f - 1.0f;
+    /* Everything becoming NaN would prove little: half of the special cases have none. */
+    for (ptrdiff_t i = 0; special == 2 && i < n; i++)
+        if (!isfinite(v[i]))
+            v[i] = -0.0f;
+    return v;
+}
+
+/* A buffer to write into: its content must not matter, so it is NaN. */
+static float *unset(ptrdiff_t n)
+{
+    float *v = exactly((size_t)n * sizeof *v);
+    for (ptrdiff_t i = 0; i < n; i++)
+        v[i] = NAN;
+    return v;
+}
+
+static float *copy(ptrdiff_t n, const float *v)
+{
+    float *c = exactly((size_t)n * sizeof *c);
+    memcpy(c, v, (size_t)n * sizeof *c);
+    return c;
+}
+
+static void expect_same(const char *op, const struct ls_ops *ops, int threads, const char *shape, ptrdiff_t n,
+                        const float *found, const float *expected)
+{
+    char message[300];
+    cr_assert(compare_floats(COMPARE_BITS_OR_NAN, op, (size_t)n, found, expected, message, sizeof message),
+              "%s, %d threads, %s: %s", ops->name, threads, shape, message);
+}
+
+/* Runs the body with `ops` and `threads` set to each implementation in turn. */
+#define FOR_EACH_IMPLEMENTATION(ops, threads)                                                                \
+    for (const char *const *isa = ls_ops_isas(); *isa; isa++)                                                \
+        for (int threads = 1; threads <= MOST_THREADS; threads++)                                            \
+            for (const struct ls_ops *ops = (ls_ops_set_threads(threads), ls_ops_parallel(*isa)),            \
+                                     *once = ops;                                                            \
+                 once; once = NULL)
+
+static void check_dense(struct ls_dense_shape s, ptrdiff_t m, enum ls_activation act, int special)
+{
+    const ptrdiff_t nx = s.B * s.K, ny = s.B * s.N, nw = s.K * s.N;
+    float *x = values(nx, special), *w = values(nw, special), *bias = values(s.N, special),
+          *dz = values(ny, special);
+    float *y = unset(ny), *dx = unset(nx), *dw = unset(nw), *db = unset(s.N);
+    const float *some_bias = m % 2 ? bias : NULL;
+    ls_ops_serial.dense_forward(s, y, x, w, some_bias, act);
+    ls_ops_serial.dense_input_gradient(s, dx, dz, w, act, act == LS_ACT_NONE ? NULL : x);
+    ls_ops_serial.dense_weight_gradient(s, m, dw, db, x, dz);
+    char shape[120];
+    snprintf(shape, sizeof shape, "B %td K %td N %td m %td activation %d special %d", s.B, s.K, s.N, m,
+             (int)act, special);
+    float *found_y = unset(ny), *found_dx = unset(nx), *found_dw = unset(nw), *found_db = unset(s.N);
+    FOR_EACH_IMPLEMENTATION(ops, threads)
+    {
+        ops->dense_forward(s, found_y, x, w, some_bias, act);
+        expect_same("y", ops, threads, shape, ny, found_y, y);
+        ops->dense_input_gradient(s, found_dx, dz, w, act, act == LS_ACT_NONE ? NULL : x);
+        expect_same("dx", ops, threads, shape, nx, found_dx, dx);
+        ops->dense_weight_gradient(s, m, found_dw, threads == 2 ? NULL : found_db, x, dz);
+        expect_same("dw", ops, threads, shape, nw, found_dw, dw);
+        if (threads != 2)
+            expect_same("db", ops, threads, shape, s.N, found_db, db);
+        for (ptrdiff_t i = 0; i < ny; i++)
+            found_y[i] = NAN;
+        for (ptrdiff_t i = 0; i < nx; i++)
+            found_dx[i] = NAN;
+        for (ptrdiff_t i = 0; i < nw; i++)
+            found_dw[i] = NAN;
+    }
+    float *all[] = {x, w, bias, dz, y, dx, dw, db, found_y, found_dx, found_dw, found_db};
+    for (size_t i = 0; i < COUNT(all); i++)
+        free(all[i]);
+}
+
+Test(ops, dense_awkward_shapes, .timeout = 120)
+{
+    for (int i = 0; i < 400; i++) {
+        const struct ls_dense_shape s = {sizes[random_bits() % COUNT(sizes)],
+                                         sizes[random_bits() % COUNT(sizes)],
+                                         sizes[random_bits() % COUNT(sizes)]};
+        check_dense(s, leaves[random_bits() % COUNT(leaves)], (enum ls_activation)(random_bits() % 4), i % 3);
+    }
+}
+
+Test(ops, dense_every_size_in_each_dimension, .timeout = 120)
+{
+    for (ptrdiff_t n = 1; n <= 70; n++) {
+        check_dense((struct ls_dense_shape){n, 13, 19}, 5, LS_ACT_RELU, 0);
+        check_dense((struct ls_dense_shape){13, n, 19}, 4, LS_ACT_TANH, 0);
+        check_dense((struct ls_dense_shape){13, 19, n}, 3, LS_ACT_SIGMOID, 0);
+    }
+}
+
+/* More depth or samples than a packed panel holds, strides of 4 KiB, a leaf larger than a panel, many leaves.
+ */
+Test(ops, dense_beyond_one_panel, .timeout = 120)
+{
+    check_dense((struct ls_dense_shape){15, 2100, 20}, 4, LS_ACT_RELU, 0);
+    check_dense((struct ls_dense_shape){15, 20, 2100}, 7, LS_ACT_RELU, 0);
+    check_dense((struct ls_dense_shape){5000, 30, 17}, 32, LS_ACT_NONE, 0);
+    check_dense((struct ls_dense_shape){2500, 13, 40}, 1, LS_ACT_NONE, 0);
+    check_dense((struct ls_dense_shape){6000, 13, 21}, 5999, LS_ACT_NONE, 0);
+    check_dense((struct ls_dense_shape){33, 1024, 70}, 16, LS_ACT_RELU, 0);
+    check_dense((struct ls_dense_shape){33, 70, 1024}, 16, LS_ACT_RELU, 0);
+    check_dense((struct ls_dense_shape){100, 512, 130}, 16, LS_ACT_TANH, 0);
+}
+
+Test(ops, dense_without_samples)
+{
+    const struct ls_dense_shape s = {0, 3, 5};
+    float dw[15], db[5], zero[15] = {0};
+    FOR_EACH_IMPLEMENTATION(ops, threads)
+    {
+        memset(dw, 0xff, sizeof dw);
+        memset(db, 0xff, sizeof db);
+        ops->dense_forward(s, NULL, NULL, zero, NULL, LS_ACT_RELU);
+        ops->dense_input_gradient(s, NULL, NULL, zero, LS_ACT_NONE, NULL);
+        ops->dense_weight_gradient(s, 32, dw, db, NULL, NULL);
+        expect_same("dw", ops, threads, "B 0", 15, dw, zero);
+        expect_same("db", ops, threads, "B 0", 5, db, zero);
+    }
+}
+
+/* fold starts from +0 with an fma: a product alone would keep the sign of -0. */
+Test(ops, sums_of_negative_zeros_are_positive)
+{
+    const struct ls_dense_shape s = {1, 1, 1};
+    const float minus = -0.0f, one = 1.0f, plus = 0.0f;
+    FOR_EACH_IMPLEMENTATION(ops, threads)
+    {
+        float found = NAN, bias = NAN;
+        ops->dense_forward(s, &found, &minus, &one, NULL, LS_ACT_NONE);
+        expect_same("y", ops, threads, "-0", 1, &found, &plus);
+        ops->dense_input_gradient(s, &found, &minus, &one, LS_ACT_NONE, NULL);
+        expect_same("dx", ops, threads, "-0", 1, &found, &plus);
+        ops->dense_weight_gradient(s, 1, &found, &bias, &one, &minus);
+        expect_same("dw", ops, threads, "-0", 1, &found, &plus);
+        expect_same("db", ops, threads, "-0", 1, &bias, &plus);
+    }
+}
+
+static void check_activation(enum ls_activation act, ptrdiff_t n, int special)
+{
+    float *z = values(n, special), *dy = values(n, special), *y = unset(n), *dz = unset(n);
+    ls_ops_serial.activation_forward(act, n, y, z);
+    ls_ops_serial.activation_backward(act, n, dz, dy, z);
+    char shape[60];
+    snprintf(shape, sizeof shape, "activation %d n %td", (int)act, n);
+    FOR_EACH_IMPLEMENTATION(ops, threads)
+    {
+        float *found = unset(n), *in_place = copy(n, z);
+        ops->activation_forward(act, n, found, z);
+        expect_same("y", ops, threads, shape, n, found, y);
+        ops->activation_forward(act, n, in_place, in_place);
+        expect_same("y in place", ops, threads, shape, n, in_place, y);
+        ops->activation_backward(act, n, found, dy, z);
+        expect_same("dz", ops, threads, shape, n, found, dz);
+        memcpy(in_place, dy, (size_t)n * sizeof *dy);
+        ops->activation_backward(act, n, in_place, in_place, z);
+        expect_same("dz in place", ops, threads, shape, n, in_place, dz);
+        free(found);
+        free(in_place);
+    }
+    free(z);
+    free(dy);
+    free(y);
+    free(dz);
+}
+
+Test(ops, activations, .timeout = 60)
+{
+    for (int act = LS_ACT_NONE; act <= LS_ACT_SIGMOID; act++) {
+        check_activation((enum ls_activation)act, 0, 0);
+        for (size_t i = 0; i < COUNT(sizes); i++)
+            check_activation((enum ls_activation)act, sizes[i], 1);
+        check_activation((enum ls_activation)act, 100001, 1);
+    }
+}
+
+static void check_loss(enum ls_loss kind, ptrdiff_t B, ptrdiff_t N, int with_values, int special)
+{
+    float *z = values(B * N, special), *t = values(B * N, 0), *loss = unset(B), *dz = unset(B * N);
+    int32_t *labels = exactly((size_t)B * sizeof *labels);
+    for (ptrdiff_t b = 0; b < B; b++)
+        labels[b] = (int32_t)(random_bits() % (kind == LS_LOSS_SOFTMAX ? N : N > 2 ? N : 2));
+    for (ptrdiff_t i = 0; i < B * N; i++)
+        z[i] *= 20.0f;
+    const struct ls_targets targets = {with_values ? NULL : labels, with_values ? t : NULL};
+    ls_ops_serial.loss(kind, B, N, loss, dz, z, &targets);
+    char shape[80];
+    snprintf(shape, sizeof shape, "loss %d B %td N %td %s special %d", (int)kind, B, N,
+             with_values ? "values" : "labels", special);
+    FOR_EACH_IMPLEMENTATION(ops, threads)
+    {
+        float *found = unset(B), *found_dz = unset(B * N), *only = unset(B);
+        ops->loss(kind, B, N, found, found_dz, z, &targets);
+        expect_same("loss", ops, threads, shape, B, found, loss);
+        expect_same("dz", ops, threads, shape, B * N, found_dz, dz);
+        ops->loss(kind, B, N, only, NULL, z, &targets);
+        expect_same("loss without dz", ops, threads, shape, B, only, loss);
+        free(found);
+        free(found_dz);
+        free(only);
+    }
+    free(z);
+    free(t);
+    free(loss);
+    free(dz);
+    free(labels);
+}
+
+Test(ops, losses, .timeout = 120)
+{
+    static const ptrdiff_t widths[] = {1, 2, 3, 8, 10, 15, 16, 17, 31, 33, 100, 4095, 4096, 4097, 9000};
+    for (int kind = LS_LOSS_SOFTMAX; kind <= LS_LOSS_BCE; kind++)
+        for (size_t i = 0; i < COUNT(widths); i++)
+            for (int special = 0; special < 3; special++)
+                for (int with_values = 0; with_values < (kind == LS_LOSS_SOFTMAX ? 1 : 2); with_values++) {
+                    check_loss((enum ls_loss)kind, 3, widths[i], with_values, special);
+                    if (widths[i] < 50)
+                        check_loss((enum ls_loss)kind, 131, widths[i], with_values, special);
+                }
+}
+
+Test(ops, leaf_sum)
+{
+    static const ptrdiff_t counts[] = {0, 1, 2, 3, 31, 32, 33, 64, 100, 1000, 4099};
+    for (size_t i = 0; i < COUNT(counts); i++)
+        for (size_t j = 0; j < COUNT(leaves); j++) {
+            float *v = values(counts[i], 0);
+            const float expected = ls_ops_serial.leaf_sum(counts[i], leaves[j], v);
+            FOR_EACH_IMPLEMENTATION(ops, threads)
+            {
+                const float found = ops->leaf_sum(counts[i], leaves[j], v);
+                expect_same("sum", ops, threads, "leaf_sum", 1, &found, &expected);
+            }
+            free(v);
+        }
+}
+
+Test(ops, tree_add)
+{
+    static const ptrdiff_t counts[] = {0, 1, 15, 17, 100, 50001};
+    for (size_t i = 0; i < COUNT(counts); i++) {
+        float *left = values(counts[i], 1), *right = values(counts[i], 1), *expected = copy(counts[i], left);
+        ls_ops_serial.tree_add(counts[i], expected, right);
+        FOR_EACH_IMPLEMENTATION(ops, threads)
+        {
+            float *found = copy(counts[i], left);
+            ops->tree_add(counts[i], found, right);
+            expect_same("left", ops, threads, "tree_add", counts[i], found, expected);
+            free(found);
+        }
+        free(left);
+        free(right);
+        free(expected);
+    }
+}
+
+static void check_sgd(const struct ls_sgd *rule, ptrdiff_t n, int special)
+{
+    float *w = values(n, special), *v = values(n, 0), *sum = values(n, special);
+    float *new_w = copy(n, w), *new_v = copy(n, v);
+    const int64_t not_finite = ls_ops_serial.sgd(rule, n, new_w, new_v, sum);
+    char shape[100];
+    snprintf(shape, sizeof shape, "sgd n %td momentum %g decay %g nesterov %d", n, (double)rule->momentum,
+             (double)rule->weight_decay, rule->nesterov);
+    FOR_EACH_IMPLEMENTATION(ops, threads)
+    {
+        float *found_w = copy(n, w), *found_v = rule->momentum != 0.0f ? copy(n, v) : NULL;
+        const int64_t found = ops->sgd(rule, n, found_w, found_v, sum);
+        cr_assert_eq(found != 0, not_finite != 0, "%s, %d threads, %s: %td not finite, expected %td",
+                     ops->name, threads, shape, (ptrdiff_t)found, (ptrdiff_t)not_finite);
+        expect_same("w", ops, threads, shape, n, found_w, new_w);
+        if (found_v)
+            expect_same("velocity", ops, threads, shape, n, found_v, new_v);
+        free(found_w);
+        free(found_v);
+    }
+    free(w);
+    free(v);
+    free(sum);
+    free(new_w);
+    free(new_v);
+}
+
+Test(ops, sgd, .timeout = 60)
+{
+    static const ptrdiff_t counts[] = {0, 1, 7, 16, 17, 100, 60001};
+    for (int flags = 0; flags < 8; flags++) {
+        const struct ls_sgd rule = {.gradient_scale = 1.0f / 60.0f,
+                                    .learning_rate = 0.1f,
+                                    .momentum = flags & 1 ? 0.9f : 0.0f,
+                                    .weight_decay = flags & 2 ? 1e-4f : 0.0f,
+                                    .nesterov = flags >> 2};
+        for (size_t i = 0; i < COUNT(counts); i++)
+            for (int special = 0; special < 3; special++)
+                check_sgd(&rule, counts[i], special);
+    }
+}
+
+/* A single parameter that is not finite is noticed wherever it is. */
+Test(ops, sgd_finds_each_non_finite)
+{
+    const struct ls_sgd rule = {.gradient_scale = 1.0f, .learning_rate = 1.0f};
+    enum { N = 100 };
+    FOR_EACH_IMPLEMENTATION(ops, threads)
+    {
+        for (int at = 0; at < N; at++) {
+            float w[N] = {0}, sum[N] = {0};
+            w[at] = at % 3 == 0 ? NAN : at % 3 == 1 ? INFINITY : -INFINITY;
+            cr_assert(ops->sgd(&rule, N, w, NULL, sum) != 0, "%s: w[%d]", ops->name, at);
+        }
+        float w[N] = {0}, sum[N] = {0};
+        w[3] = 0x1.fffffep127f;
+        cr_assert(ops->sgd(&rule, N, w, NULL, sum) == 0, "%s", ops->name);
+    }
+}
+
+/* All pixel values by all divisors that the interface allows: the corrected multiplication is the division.
+ */
+Test(ops, gather_u8_is_exact_for_every_pixel_and_divisor)
+{
+    uint8_t pixels[256];
+    for (int i = 0; i < 256; i++)
+        pixels[i] = (uint8_t)i;
+    const int64_t index = 0;
+    FOR_EACH_IMPLEMENTATION(ops, threads)
+    {
+        for (int divisor = 1; divisor <= 255; divisor++) {
+            float found[256], expected[256];
+            for (int i = 0; i < 256; i++)
+                expected[i] = (float)i / (float)divisor;
+            ops->gather_u8(1, 256, found, pixels, &index, (float)divisor);
+            expect_same("x", ops, threads, "gather_u8", 256, found, expected);
+        }
+    }
+}
+
+static void ramp(const void *context, int64_t index, float *x)
+{
+    const ptrdiff_t K = *(const ptrdiff_t *)context;
+    for (ptrdiff_t k = 0; k < K; k++)
+        x[k] = (float)(index * 1000 + k);
+}
+
+static void check_gather(ptrdiff_t B, ptrdiff_t K)
+{
+    enum { ROWS = 9 };
+    uint8_t *pixels = exactly((size_t)(ROWS * K));
+    for (ptrdiff_t i = 0; i < ROWS * K; i++)
+        pixels[i] = (uint8_t)random_bits();
+    int64_t *index = exactly((size_t)B * sizeof *index);
+    for (ptrdiff_t b = 0; b < B; b++)
+        index[b] = (int64_t)(random_bits() % ROWS);
+    float *bytes = unset(B * K), *rows = unset(B * K);
+    ls_ops_serial.gather_u8(B, K, bytes, pixels, index, 255.0f);
+    ls_ops_serial.gather_rows(B, K, rows, index, ramp, &K);
+    FOR_EACH_IMPLEMENTATION(ops, threads)
+    {
+        float *found = unset(B * K);
+        ops->gather_u8(B, K, found, pixels, index, 255.0f);
+        expect_same("x", ops, threads, "gather_u8", B * K, found, bytes);
+        ops->gather_rows(B, K, found, index, ramp, &K);
+        expect_same("x", ops, threads, "gather_rows", B * K, found, rows);
+        free(found);
+    }
+    free(pixels);
+    free(index);
+    free(bytes);
+    free(rows);
+}
+
+Test(ops, gathers)
+{
+    for (size_t i = 0; i < COUNT(sizes); i++)
+        for (size_t j = 0; j < COUNT(sizes); j++)
+            check_gather(sizes[i], sizes[j]);
+    check_gather(64, 784);
+}
+
+Test(ops, names_and_threads)
+{
+    cr_assert_null(ls_ops_parallel("mmx"));
+    cr_assert_eq(ls_ops_parallel(NULL), ls_ops_parallel(ls_ops_isas()[0]));
+    cr_assert_not_null(ls_ops_parallel("portable"));
+    for (const char *const *isa = ls_ops_isas(); *isa; isa++)
+        cr_assert_str_eq(ls_ops_parallel(*isa)->name, *isa);
+    ls_ops_set_threads(2);
+#ifdef _OPENMP
+    cr_assert_eq(ls_ops_threads(), 2);
+#else
+    cr_assert_eq(ls_ops_threads(), 1);
+#endif
+}
