@@ -1,7 +1,8 @@
 /* The arithmetic that the numeric contract defines, in its plainest form (src/compute/README.md is its text).
  *
- * The serial oracle and the parallel path share this file and nothing else of each other's.  Every function is a fixed
- * sequence of IEEE binary32 operations; the build uses -ffp-contract=off, so what is written is what is computed. */
+ * The serial oracle and the parallel path share this file and nothing else of each other's.  Every function
+ * is a fixed sequence of IEEE binary32 operations; the build uses -ffp-contract=off, so what is written is
+ * what is computed. */
 #ifndef LS_BASE_CONTRACT_H
 #define LS_BASE_CONTRACT_H
 
@@ -16,16 +17,16 @@ enum {
     LS_DEFAULT_MICROBATCH = 32 /* samples in a leaf unless the run says otherwise */
 };
 
-/* One correctly rounded a*b+c.  A hardware instruction where the file is compiled for one, else libm's fmaf, which IEEE
- * 754 defines to the last bit: the one libm function that may reach a result. */
+/* One correctly rounded a*b+c.  A hardware instruction where the file is compiled for one, else libm's fmaf,
+ * which IEEE 754 defines to the last bit: the one libm function that may reach a result. */
 static inline float ls_fma(float a, float b, float c)
 {
     return __builtin_fmaf(a, b, c);
 }
 
-/* A tree fed one value at a time, in order, in O(log n) memory: a binary counter whose digit l, when set, holds the
- * finished subtree of 2^l values.  Ends with the same additions as pairing level by level, an odd last node going up
- * unchanged. */
+/* A tree fed one value at a time, in order, in O(log n) memory: a binary counter whose digit l, when set,
+ * holds the finished subtree of 2^l values.  Ends with the same additions as pairing level by level, an odd
+ * last node going up unchanged. */
 struct ls_tree {
     unsigned long long count;
     float pending[LS_TREE_LEVELS];
@@ -54,7 +55,8 @@ static inline float ls_tree_sum(const struct ls_tree *tree)
     return sum;
 }
 
-/* lanesum over at most LS_LANESUM_BLOCK elements: lane l folds v_l, v_(l+16), ... from +0; then a tree over lanes. */
+/* lanesum over at most LS_LANESUM_BLOCK elements: lane l folds v_l, v_(l+16), ... from +0; then a tree over
+ * lanes. */
 static inline float ls_lanesum_block(const float *v, ptrdiff_t n)
 {
     float lane[LS_LANES] = {0};

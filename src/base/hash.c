@@ -55,7 +55,8 @@ int ls_hash_equal(struct ls_hash a, struct ls_hash b)
 
 void ls_hash_text(struct ls_hash hash, char text[LS_HASH_TEXT])
 {
-    snprintf(text, LS_HASH_TEXT, "%016llx%016llx", (unsigned long long)hash.high, (unsigned long long)hash.low);
+    snprintf(text, LS_HASH_TEXT, "%016llx%016llx", (unsigned long long)hash.high,
+             (unsigned long long)hash.low);
 }
 
 int ls_hash_parse(const char *text, struct ls_hash *hash)

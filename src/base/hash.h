@@ -1,5 +1,5 @@
-/* The 128-bit hash of parameters that runs are compared by: XXH3-128 of libxxhash, over tensors in order, each as
- * its little-endian binary32 bytes in memory order (dense weights: input-major). */
+/* The 128-bit hash of parameters that runs are compared by: XXH3-128 of libxxhash, over tensors in order,
+ * each as its little-endian binary32 bytes in memory order (dense weights: input-major). */
 #ifndef LS_BASE_HASH_H
 #define LS_BASE_HASH_H
 

@@ -1,7 +1,7 @@
 /* Memory: zeroed, 64-byte aligned, overflow-checked, counted.
  *
- * All of it is taken at set-up; no training step allocates.  The count of live blocks lets tests and a debug run end
- * with a proof that nothing leaked. */
+ * All of it is taken at set-up; no training step allocates.  The count of live blocks lets tests and a debug
+ * run end with a proof that nothing leaked. */
 #ifndef LS_BASE_MEMORY_H
 #define LS_BASE_MEMORY_H
 
@@ -9,8 +9,8 @@
 
 #include "base/status.h"
 
-/* `count * size` zeroed bytes on a 64-byte boundary, or NULL with *err filled ("what" names the thing for the message).
- * count 0 gives a valid block of no bytes.  The caller owns it; ls_free releases it. */
+/* `count * size` zeroed bytes on a 64-byte boundary, or NULL with *err filled ("what" names the thing for the
+ * message). count 0 gives a valid block of no bytes.  The caller owns it; ls_free releases it. */
 void *ls_alloc(size_t count, size_t size, const char *what, struct ls_error *err);
 
 /* Releases a block of ls_alloc; NULL is accepted. */

@@ -1,8 +1,8 @@
-/* Philox4x32-10, the counter-based generator of Salmon, Moraes, Dror and Shaw, "Parallel Random Numbers: As Easy as
- * 1, 2, 3" (SC'11): 128 random bits as a pure function of a 128-bit counter and a 64-bit key.
+/* Philox4x32-10, the counter-based generator of Salmon, Moraes, Dror and Shaw, "Parallel Random Numbers: As
+ * Easy as 1, 2, 3" (SC'11): 128 random bits as a pure function of a 128-bit counter and a 64-bit key.
  *
- * Contract rule 6: the key is the run's seed; the counter says what the bits are for and which element they belong to.
- * Nothing here knows a rank, a thread or a call order. */
+ * Contract rule 6: the key is the run's seed; the counter says what the bits are for and which element they
+ * belong to. Nothing here knows a rank, a thread or a call order. */
 #ifndef LS_BASE_PHILOX_H
 #define LS_BASE_PHILOX_H
 
@@ -35,9 +35,10 @@ static inline struct ls_bits128 ls_philox(struct ls_bits128 counter, uint32_t ke
     return (struct ls_bits128){{c0, c1, c2, c3}};
 }
 
-/* The block of 128 bits for (seed, purpose, stream, element).  stream < 2^56: its high bits share a word with the
- * purpose, which is below 256. */
-static inline struct ls_bits128 ls_random(uint64_t seed, enum ls_purpose purpose, uint64_t stream, uint64_t element)
+/* The block of 128 bits for (seed, purpose, stream, element).  stream < 2^56: its high bits share a word with
+ * the purpose, which is below 256. */
+static inline struct ls_bits128 ls_random(uint64_t seed, enum ls_purpose purpose, uint64_t stream,
+                                          uint64_t element)
 {
     const struct ls_bits128 counter = {{(uint32_t)element, (uint32_t)(element >> 32), (uint32_t)stream,
                                         (uint32_t)purpose | (uint32_t)(stream >> 32) << 8}};

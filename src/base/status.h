@@ -1,9 +1,10 @@
 /* How functions fail.
  *
  * A function that can fail because of the world (a file, memory, the network, what a user typed) returns an
- * ls_code and fills the caller's ls_error with one message for the person who reads it: what is wrong, where, what was
- * found, what is allowed, what to do.  A programmer's mistake is an assertion instead.  Nobody prints or exits here:
- * ranks first agree on the worst code (ls_comm_agree), then main.c prints once and picks the exit status. */
+ * ls_code and fills the caller's ls_error with one message for the person who reads it: what is wrong, where,
+ * what was found, what is allowed, what to do.  A programmer's mistake is an assertion instead.  Nobody
+ * prints or exits here: ranks first agree on the worst code (ls_comm_agree), then main.c prints once and
+ * picks the exit status. */
 #ifndef LS_BASE_STATUS_H
 #define LS_BASE_STATUS_H
 
@@ -22,7 +23,8 @@ struct ls_error {
     char text[1200];
 };
 
-/* Writes the message and the code into *err (which may be NULL) and returns the code: `return ls_fail(err, ...)`. */
+/* Writes the message and the code into *err (which may be NULL) and returns the code: `return ls_fail(err,
+ * ...)`. */
 enum ls_code ls_fail(struct ls_error *err, enum ls_code code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 

@@ -6,7 +6,8 @@ static int64_t least(int64_t a, int64_t b)
     return a < b ? a : b;
 }
 
-/* The highest level whose node at `leaf` still lies wholly inside [leaf, end); the tree's clipped edge counts as inside. */
+/* The highest level whose node at `leaf` still lies wholly inside [leaf, end); the tree's clipped edge counts
+ * as inside. */
 static int highest_level(int64_t n_leaves, int64_t leaf, int64_t end)
 {
     int level = 0;

@@ -1,7 +1,8 @@
 /* The fixed tree over leaves, as index arithmetic: which leaves a rank holds, and which subtrees that makes.
  *
- * A node (level, index) covers the leaves [index << level, min((index + 1) << level, n_leaves)).  The tree's shape depends
- * on n_leaves alone, so how leaves are spread over ranks cannot change a sum; it only decides who adds what. */
+ * A node (level, index) covers the leaves [index << level, min((index + 1) << level, n_leaves)).  The tree's
+ * shape depends on n_leaves alone, so how leaves are spread over ranks cannot change a sum; it only decides
+ * who adds what. */
 #ifndef LS_BASE_TREE_H
 #define LS_BASE_TREE_H
 
@@ -19,8 +20,9 @@ struct ls_node {
     int64_t index;
 };
 
-/* The leaves of `rank`: blocks of ceil(n_leaves / n_ranks), so the slowest rank has as little as possible, ranges are
- * aligned subtrees whenever the block is a power of two, and late ranks may have none (begin == end). */
+/* The leaves of `rank`: blocks of ceil(n_leaves / n_ranks), so the slowest rank has as little as possible,
+ * ranges are aligned subtrees whenever the block is a power of two, and late ranks may have none (begin ==
+ * end). */
 struct ls_range ls_leaves_of_rank(int64_t n_leaves, int n_ranks, int rank);
 
 /* ceil(n_samples / microbatch). */
@@ -29,11 +31,12 @@ int64_t ls_count_leaves(int64_t n_samples, int64_t microbatch);
 /* The leaves a node covers, clipped to n_leaves. */
 struct ls_range ls_node_leaves(struct ls_node node, int64_t n_leaves);
 
-/* The fewest subtrees that make up `range`, in ascending order.  Returns their number, 0 for an empty range. */
+/* The fewest subtrees that make up `range`, in ascending order.  Returns their number, 0 for an empty range.
+ */
 int ls_tree_roots(int64_t n_leaves, struct ls_range range, struct ls_node nodes[LS_MAX_ROOTS]);
 
-/* Whether `left` and `right` are the two children of one node; if so *parent is that node, raised as far as it covers the
- * same leaves (an odd last node goes up unchanged). */
+/* Whether `left` and `right` are the two children of one node; if so *parent is that node, raised as far as
+ * it covers the same leaves (an odd last node goes up unchanged). */
 int ls_tree_siblings(int64_t n_leaves, struct ls_node left, struct ls_node right, struct ls_node *parent);
 
 #endif

@@ -1,0 +1,22 @@
+/* Small things with words that several parts need: the nearest known name, lists for messages, strict
+ * numbers. */
+#ifndef LS_BASE_TEXT_H
+#define LS_BASE_TEXT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* The name of the NULL-terminated list with the least Levenshtein distance to `word`; the first of several.
+ * The list has at least one name. */
+const char *ls_text_nearest(const char *word, const char *const *names);
+
+/* "a, b, c" in `text`, cut to size; returns text. */
+const char *ls_text_join(const char *const *names, char *text, size_t size);
+
+/* The whole of `word` as a number; 0 when it is not one, has trailing characters, or is out of the type's
+ * range. */
+int ls_text_to_int64(const char *word, int64_t *value);
+int ls_text_to_uint64(const char *word, uint64_t *value);
+int ls_text_to_float(const char *word, float *value); /* finite only, rounded once to binary32 */
+
+#endif

@@ -1,0 +1,202 @@
+/* Owns how options read and how help looks.  The values' meaning is the commands'. */
+#include "cli/options.h"
+
+#include <string.h>
+
+#include "base/text.h"
+
+enum { MOST_OPTIONS = 64, HELP_COLUMN = 26, HELP_WIDTH = 100 };
+
+static const struct ls_option *find(const struct ls_command_line *line, const char *name, size_t length)
+{
+    for (int i = 0; i < line->n_options; i++)
+        if (strlen(line->options[i].name) == length && strncmp(line->options[i].name, name, length) == 0)
+            return &line->options[i];
+    return NULL;
+}
+
+static enum ls_code unknown_option(const struct ls_command_line *line, const char *word, size_t length,
+                                   struct ls_error *err)
+{
+    const char *names[MOST_OPTIONS + 1] = {NULL};
+    char wanted[64];
+    for (int i = 0; i < line->n_options && i < MOST_OPTIONS; i++)
+        names[i] = line->options[i].name;
+    snprintf(wanted, sizeof wanted, "%.*s", (int)(length < 60 ? length : 60), word);
+    return ls_fail(err, LS_USAGE,
+                   "unknown option '--%s': did you mean '--%s'? 'lockstep %s --help' lists all", wanted,
+                   ls_text_nearest(wanted, names), line->command);
+}
+
+static enum ls_code wrong_value(const struct ls_option *option, const char *value, const char *allowed,
+                                struct ls_error *err)
+{
+    return ls_fail(err, LS_USAGE, "--%s: '%.100s' is not allowed: give %s", option->name, value, allowed);
+}
+
+/* "a whole number from 1 to 100", "... of at least 1". */
+static void describe_range(const struct ls_option *option, const char *kind, char *text, size_t size)
+{
+    const char *other = option->unlimited ? option->unlimited : "";
+    const char *or_word = option->unlimited ? ", or " : "";
+    if (option->least == 0 && option->most == 0)
+        snprintf(text, size, "%s%s%s", kind, or_word, other);
+    else
+        snprintf(text, size, "%s from %.10g to %.10g%s%s", kind, option->least, option->most, or_word, other);
+}
+
+static int within(const struct ls_option *option, double value)
+{
+    return (option->least == 0 && option->most == 0) || (value >= option->least && value <= option->most);
+}
+
+static enum ls_code set_choice(const struct ls_option *option, const char *value, struct ls_error *err)
+{
+    for (int i = 0; option->choices[i]; i++)
+        if (strcmp(option->choices[i], value) == 0) {
+            *(int *)option->target = i;
+            return LS_OK;
+        }
+    char list[200];
+    return ls_fail(err, LS_USAGE, "--%s: unknown '%.100s': did you mean '%s'? Allowed: %s", option->name,
+                   value, ls_text_nearest(value, option->choices),
+                   ls_text_join(option->choices, list, sizeof list));
+}
+
+static enum ls_code set_value(const struct ls_option *option, const char *value, struct ls_error *err)
+{
+    char allowed[200];
+    int64_t whole = 0;
+    float number = 0.0f;
+    switch (option->type) {
+    case LS_OPTION_FLAG:
+        *(int *)option->target = 1;
+        return LS_OK;
+    case LS_OPTION_TEXT:
+        if (!*value)
+            return wrong_value(option, value, "a text that is not empty", err);
+        *(const char **)option->target = value;
+        return LS_OK;
+    case LS_OPTION_CHOICE:
+        return set_choice(option, value, err);
+    case LS_OPTION_SEED:
+        if (!ls_text_to_uint64(value, option->target))
+            return wrong_value(option, value, "a whole number from 0 to 2^64 - 1", err);
+        return LS_OK;
+    case LS_OPTION_INT:
+        if (option->unlimited && strcmp(value, option->unlimited) == 0)
+            whole = -1;
+        else if (!ls_text_to_int64(value, &whole) || !within(option, (double)whole)) {
+            describe_range(option, "a whole number", allowed, sizeof allowed);
+            return wrong_value(option, value, allowed, err);
+        }
+        *(int64_t *)option->target = whole;
+        return LS_OK;
+    case LS_OPTION_FLOAT:
+        if (!ls_text_to_float(value, &number) || !within(option, (double)number)) {
+            describe_range(option, "a finite number", allowed, sizeof allowed);
+            return wrong_value(option, value, allowed, err);
+        }
+        *(float *)option->target = number;
+        return LS_OK;
+    }
+    return LS_OK;
+}
+
+/* Consumes the option at argv[*at], with the next word when its value stands there. */
+static enum ls_code parse_option(const struct ls_command_line *line, int argc, char **argv, int *at,
+                                 struct ls_error *err)
+{
+    const char *name = argv[*at] + 2;
+    const size_t length = strcspn(name, "=");
+    const struct ls_option *option = find(line, name, length);
+    if (!option)
+        return unknown_option(line, name, length, err);
+    const char *value = name[length] == '=' ? name + length + 1 : NULL;
+    if (option->type == LS_OPTION_FLAG && value)
+        return ls_fail(err, LS_USAGE, "--%s takes no value, found '%.100s'", option->name, value);
+    if (option->type != LS_OPTION_FLAG && !value) {
+        if (*at + 1 >= argc)
+            return ls_fail(err, LS_USAGE, "--%s needs a value: --%s %s", option->name, option->name,
+                           option->argument);
+        value = argv[++*at];
+    }
+    return set_value(option, value, err);
+}
+
+enum ls_code ls_options_parse(const struct ls_command_line *line, int argc, char **argv, const char **words,
+                              int *n_words, int *help, struct ls_error *err)
+{
+    *n_words = *help = 0;
+    for (int i = 1; i < argc; i++)
+        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)
+            *help = 1;
+    if (*help)
+        return LS_OK;
+    int only_words = 0;
+    for (int i = 1; i < argc; i++) {
+        if (!only_words && strcmp(argv[i], "--") == 0) {
+            only_words = 1;
+            continue;
+        }
+        if (!only_words && strncmp(argv[i], "--", 2) == 0) {
+            const enum ls_code code = parse_option(line, argc, argv, &i, err);
+            if (code != LS_OK)
+                return code;
+            continue;
+        }
+        if (!only_words && argv[i][0] == '-' && argv[i][1])
+            return ls_fail(err, LS_USAGE, "unknown option '%.100s': options have two dashes and a whole name",
+                           argv[i]);
+        if (*n_words == line->most_words)
+            return ls_fail(err, LS_USAGE, "unexpected '%.100s': usage: %s", argv[i], line->synopsis);
+        words[(*n_words)++] = argv[i];
+    }
+    if (*n_words < line->least_words)
+        return ls_fail(err, LS_USAGE, "something is missing: usage: %s", line->synopsis);
+    return LS_OK;
+}
+
+/* Prints words from the column on, wrapped. */
+static void print_wrapped(FILE *out, const char *text, int column, int at)
+{
+    while (*text) {
+        const int length = (int)strcspn(text, " ");
+        if (at > column && at + 1 + length > HELP_WIDTH) {
+            fprintf(out, "\n%*s", column, "");
+            at = column;
+        }
+        at += fprintf(out, "%s%.*s", at > column ? " " : "", length, text);
+        text += length;
+        text += strspn(text, " ");
+    }
+}
+
+void ls_options_help(const struct ls_command_line *line, FILE *out)
+{
+    fprintf(out, "usage: %s\n\n", line->synopsis);
+    print_wrapped(out, line->summary, 0, 0);
+    fprintf(out, "\n");
+    if (line->n_options)
+        fprintf(out, "\noptions:\n");
+    for (int i = 0; i < line->n_options; i++) {
+        const struct ls_option *option = &line->options[i];
+        int at = fprintf(out, "  --%s%s%s", option->name, option->argument ? " " : "",
+                         option->argument ? option->argument : "");
+        if (at >= HELP_COLUMN) {
+            fprintf(out, "\n");
+            at = 0;
+        }
+        fprintf(out, "%*s", HELP_COLUMN - at, "");
+        char text[700], list[200] = "";
+        if (option->choices)
+            ls_text_join(option->choices, list, sizeof list);
+        snprintf(text, sizeof text, "%s%s%s%s%s%s%s", option->help, *list ? ": " : "", list,
+                 option->default_text ? " (default " : "", option->default_text ? option->default_text : "",
+                 option->default_text ? ")" : "", "");
+        print_wrapped(out, text, HELP_COLUMN, HELP_COLUMN);
+        fprintf(out, "\n");
+    }
+    if (line->notes)
+        fprintf(out, "\n%s", line->notes);
+}

@@ -1,0 +1,51 @@
+/* Command-line options as tables: one row says the name, what it takes, its default and unit, and where it
+ * goes, so
+ * --help and the parser cannot disagree. */
+#ifndef LS_CLI_OPTIONS_H
+#define LS_CLI_OPTIONS_H
+
+#include <stdint.h>
+#include <stdio.h>
+
+#include "base/status.h"
+
+enum ls_option_type {
+    LS_OPTION_FLAG,  /* int, set to 1 */
+    LS_OPTION_INT,   /* int64_t within [least, most] */
+    LS_OPTION_SEED,  /* uint64_t */
+    LS_OPTION_FLOAT, /* float, finite, within [least, most] as numbers; open says whether least is excluded */
+    LS_OPTION_TEXT,  /* const char * into argv */
+    LS_OPTION_CHOICE /* int: the index into choices */
+};
+
+struct ls_option {
+    const char *name;     /* without the dashes */
+    const char *argument; /* "N", "FILE"; NULL for a flag */
+    enum ls_option_type type;
+    void *target;
+    const char *help;         /* one sentence, with the unit */
+    const char *default_text; /* NULL when there is none to state */
+    double least, most;       /* INT and FLOAT; both 0: any */
+    const char *const *choices;
+    const char *unlimited; /* INT: a word that means -1 here, as "all" for --batch; or NULL */
+};
+
+struct ls_command_line {
+    const char *command;  /* "train" */
+    const char *synopsis; /* "lockstep train [OPTION ...]" */
+    const char *summary;  /* what it does, a paragraph */
+    const char *notes;    /* below the options: examples, exit statuses; or NULL */
+    const struct ls_option *options;
+    int n_options;
+    int least_words, most_words; /* words that are no options */
+};
+
+/* Reads argv[1..argc) into the options' targets; words that are no options land in words[0..*n_words), in
+ * order. Sets *help when --help was given; the caller prints then.  `--name=value` and `--name value` are the
+ * same. */
+enum ls_code ls_options_parse(const struct ls_command_line *line, int argc, char **argv, const char **words,
+                              int *n_words, int *help, struct ls_error *err);
+
+void ls_options_help(const struct ls_command_line *line, FILE *out);
+
+#endif

@@ -1,0 +1,44 @@
+/* The oracle's activations. */
+#include "compute/serial/serial.h"
+
+#include "base/contract.h"
+#include "base/elementary.h"
+
+void ls_serial_activation_forward(enum ls_activation act, ptrdiff_t n, float *y, const float *z)
+{
+    for (ptrdiff_t i = 0; i < n; i++)
+        switch (act) {
+        case LS_ACT_NONE:
+            y[i] = z[i];
+            break;
+        case LS_ACT_RELU:
+            y[i] = z[i] <= 0.0f ? 0.0f : z[i];
+            break;
+        case LS_ACT_TANH:
+            y[i] = ls_tanh(z[i]);
+            break;
+        case LS_ACT_SIGMOID:
+            y[i] = ls_sigmoid(z[i]);
+            break;
+        }
+}
+
+void ls_serial_activation_backward(enum ls_activation act, ptrdiff_t n, float *dz, const float *dy,
+                                   const float *y)
+{
+    for (ptrdiff_t i = 0; i < n; i++)
+        switch (act) {
+        case LS_ACT_NONE:
+            dz[i] = dy[i];
+            break;
+        case LS_ACT_RELU:
+            dz[i] = y[i] <= 0.0f ? 0.0f : dy[i];
+            break;
+        case LS_ACT_TANH:
+            dz[i] = dy[i] * ls_fma(-y[i], y[i], 1.0f);
+            break;
+        case LS_ACT_SIGMOID:
+            dz[i] = dy[i] * ls_fma(-y[i], y[i], y[i]);
+            break;
+        }
+}

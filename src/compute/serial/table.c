@@ -1,0 +1,73 @@
+/* The oracle's sums over samples, its update and its gathers, and the table itself. */
+#include "compute/serial/serial.h"
+
+#include <math.h>
+
+#include "base/contract.h"
+
+static float leaf_sum(ptrdiff_t B, ptrdiff_t m, const float *v)
+{
+    struct ls_tree tree = {.count = 0};
+    for (ptrdiff_t first = 0; first < B; first += m) {
+        const ptrdiff_t end = ls_serial_leaf_end(first, m, B);
+        float leaf = 0.0f;
+        for (ptrdiff_t b = first; b < end; b++)
+            leaf = ls_fma(v[b], 1.0f, leaf);
+        ls_tree_push(&tree, leaf);
+    }
+    return ls_tree_sum(&tree);
+}
+
+static void tree_add(ptrdiff_t n, float *left, const float *right)
+{
+    for (ptrdiff_t i = 0; i < n; i++)
+        left[i] = left[i] + right[i];
+}
+
+static int64_t sgd(const struct ls_sgd *rule, ptrdiff_t n, float *w, float *velocity, const float *sum)
+{
+    int64_t not_finite = 0;
+    for (ptrdiff_t i = 0; i < n; i++) {
+        float g = sum[i] * rule->gradient_scale;
+        if (rule->weight_decay != 0.0f)
+            g = ls_fma(rule->weight_decay, w[i], g);
+        float direction = g;
+        if (rule->momentum != 0.0f) {
+            velocity[i] = ls_fma(rule->momentum, velocity[i], g);
+            direction = rule->nesterov ? ls_fma(rule->momentum, velocity[i], g) : velocity[i];
+        }
+        w[i] = ls_fma(-rule->learning_rate, direction, w[i]);
+        not_finite += !isfinite(w[i]);
+    }
+    return not_finite;
+}
+
+static void gather_u8(ptrdiff_t B, ptrdiff_t K, float *x, const uint8_t *pixels, const int64_t *index,
+                      float divisor)
+{
+    for (ptrdiff_t b = 0; b < B; b++)
+        for (ptrdiff_t k = 0; k < K; k++)
+            x[b * K + k] = (float)pixels[index[b] * K + k] / divisor;
+}
+
+static void gather_rows(ptrdiff_t B, ptrdiff_t K, float *x, const int64_t *index,
+                        void (*row)(const void *context, int64_t index, float *x), const void *context)
+{
+    for (ptrdiff_t b = 0; b < B; b++)
+        row(context, index[b], x + b * K);
+}
+
+const struct ls_ops ls_ops_serial = {
+    .name = "serial",
+    .dense_forward = ls_serial_dense_forward,
+    .dense_input_gradient = ls_serial_dense_input_gradient,
+    .dense_weight_gradient = ls_serial_dense_weight_gradient,
+    .activation_forward = ls_serial_activation_forward,
+    .activation_backward = ls_serial_activation_backward,
+    .loss = ls_serial_loss,
+    .leaf_sum = leaf_sum,
+    .tree_add = tree_add,
+    .sgd = sgd,
+    .gather_u8 = gather_u8,
+    .gather_rows = gather_rows,
+};

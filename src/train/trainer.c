@@ -1,0 +1,262 @@
+/* Owns the order of a run.  ls_train at the end is the prose; the rest are its sentences. */
+#include "train/trainer.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/contract.h"
+#include "base/memory.h"
+#include "base/timer.h"
+
+/* Everything that changes while training, besides the parameters. */
+struct run {
+    const struct ls_train_config *config;
+    const struct ls_net *net;
+    const struct ls_ops *ops;
+    struct ls_comm *comm;
+    const struct ls_data *data;
+    const struct ls_observer *observer;
+    float *parameters;
+    float *good; /* parameters at the last epoch's end */
+    int64_t good_step;
+    struct ls_engine engine;
+    struct ls_sampler sampler;
+    struct ls_sgd_state sgd;
+    struct ls_tree epoch_loss;
+    int64_t step, epoch, samples_in_epoch;
+    double epoch_began_s;
+};
+
+static void remember_good(struct run *run)
+{
+    memcpy(run->good, run->parameters, (size_t)run->net->n_floats * sizeof *run->good);
+    run->good_step = run->step;
+}
+
+static enum ls_code set_up(struct run *run, struct ls_error *err)
+{
+    const struct ls_train_config *config = run->config;
+    const int64_t tested = config->eval_every > 0 ? run->data->test.n_samples : 0;
+    const struct ls_engine_plan plan = {
+        .loss = config->loss,
+        .allreduce = config->allreduce,
+        .microbatch = config->microbatch,
+        .most_samples = config->batch > tested ? config->batch : tested,
+        .n_values = run->data->train.n_values,
+        .with_gradients = 1,
+    };
+    enum ls_code code = ls_engine_create(&run->engine, run->net, run->ops, run->comm, &plan, err);
+    if (code == LS_OK)
+        code = ls_sgd_create(&run->sgd, &config->sgd, run->net->n_floats, err);
+    if (code == LS_OK) {
+        run->good = ls_alloc((size_t)run->net->n_floats, sizeof *run->good, "copy of the parameters", err);
+        code = run->good ? LS_OK : LS_FAILED;
+    }
+    if (code != LS_OK)
+        return code;
+    ls_sampler_init(&run->sampler, run->data->train.n_samples, config->shuffle, config->seed);
+    remember_good(run);
+    return LS_OK;
+}
+
+static void tear_down(struct run *run)
+{
+    ls_engine_release(&run->engine);
+    ls_sgd_release(&run->sgd);
+    ls_free(run->good);
+}
+
+/* "0.weight [3,7]" in the tensor's stored orientation. */
+static void describe_element(const struct ls_parameter *tensor, ptrdiff_t element, char *text, size_t size)
+{
+    if (tensor->n_dims == 2 && tensor->transposed_in_files)
+        snprintf(text, size, "'%s' [%td,%td]", tensor->name, element % tensor->dims[1],
+                 element / tensor->dims[1]);
+    else
+        snprintf(text, size, "'%s' [%td]", tensor->name, element);
+}
+
+/* The run went to infinity: says where, what to do, and brings the last good parameters back. */
+static enum ls_code diverged(struct run *run, float loss, const float *sum, struct ls_error *err)
+{
+    ptrdiff_t element = 0;
+    char where[128] = "no tensor yet: the loss itself overflowed";
+    const struct ls_parameter *tensor = ls_net_find_nonfinite(run->net, run->parameters, &element);
+    const char *what = "parameter ";
+    if (!tensor) {
+        tensor = ls_net_find_nonfinite(run->net, sum, &element);
+        what = "gradient of ";
+    }
+    if (tensor)
+        describe_element(tensor, element, where, sizeof where);
+    memcpy(run->parameters, run->good, (size_t)run->net->n_floats * sizeof *run->good);
+    return ls_fail(
+        err, LS_NONFINITE,
+        "training went non-finite at step %lld (epoch %lld): the loss is %g, first in %s%s; the learning "
+        "rate %g is "
+        "probably too high: try --lr %g, or check that the inputs are scaled. The model of step %lld is kept",
+        (long long)run->step, (long long)run->epoch, (double)loss, tensor ? what : "", where,
+        (double)run->config->sgd.learning_rate, (double)run->config->sgd.learning_rate / 10,
+        (long long)run->good_step);
+}
+
+/* Replicas must hold the same bits; the same hash on all ranks is the proof. */
+static enum ls_code compare_replicas(struct run *run, struct ls_hash *hash, struct ls_error *err)
+{
+    char what[64];
+    snprintf(what, sizeof what, "parameters after step %lld", (long long)run->step);
+    err->code = ls_net_hash(run->net, run->parameters, hash, err);
+    const enum ls_code code = ls_comm_agree(run->comm, err);
+    return code != LS_OK ? code : ls_comm_compare_hashes(run->comm, *hash, what, err);
+}
+
+static int due(int64_t count, int64_t every)
+{
+    return every > 0 && count % every == 0;
+}
+
+static enum ls_code one_step(struct run *run, int64_t first, int64_t B, struct ls_error *err)
+{
+    const float *sum = NULL;
+    enum ls_code code = ls_engine_gradient(&run->engine, run->parameters, &run->data->train, &run->sampler,
+                                           first, B, &sum, err);
+    if (code != LS_OK)
+        return code;
+    run->step++;
+    run->samples_in_epoch += B;
+    const float loss_sum = sum[run->net->n_floats];
+    const float loss = loss_sum * (1.0f / (float)B);
+    if (!isfinite(loss))
+        return diverged(run, loss, sum, err);
+    ls_tree_push(&run->epoch_loss, loss_sum);
+
+    const double began = ls_now_s();
+    const int64_t not_finite = ls_sgd_step(&run->sgd, run->ops, B, run->parameters, sum);
+    run->engine.times.update_s += ls_now_s() - began;
+    if (not_finite)
+        return diverged(run, loss, sum, err);
+#ifdef LS_MUTANT_STALE_REPLICA
+    if (run->step == 2 && ls_comm_rank(run->comm) == 1)
+        run->parameters[0] += 1.0f; /* a faulty core */
+#endif
+
+    const int64_t per_epoch =
+        run->data->train.n_samples / run->config->batch +
+        (!run->config->drop_last && run->data->train.n_samples % run->config->batch != 0);
+    struct ls_step_report report = {.step = run->step,
+                                    .epoch = run->epoch,
+                                    .step_in_epoch = first / run->config->batch + 1,
+                                    .steps_per_epoch = per_epoch,
+                                    .loss = loss,
+                                    .hashed = due(run->step, run->config->hash_every)};
+    if (report.hashed)
+        code = compare_replicas(run, &report.hash, err);
+    if (code == LS_OK && run->observer && run->observer->on_step) {
+        report.samples_per_s = (double)run->samples_in_epoch / (ls_now_s() - run->epoch_began_s);
+        run->observer->on_step(run->observer->context, &report, run->parameters);
+    }
+    return code;
+}
+
+static int finished(const struct run *run)
+{
+    return run->config->steps >= 0 && run->step >= run->config->steps;
+}
+
+static enum ls_code train_epoch(struct run *run, struct ls_error *err)
+{
+    const int64_t n = run->data->train.n_samples, batch = run->config->batch;
+    run->epoch_loss.count = 0;
+    run->samples_in_epoch = 0;
+    run->engine.times = (struct ls_step_times){0};
+    run->epoch_began_s = ls_now_s();
+    ls_sampler_set_epoch(&run->sampler, (uint64_t)run->epoch - 1);
+    enum ls_code code = LS_OK;
+    for (int64_t first = 0; code == LS_OK && first < n && !finished(run); first += batch) {
+        const int64_t B = n - first < batch ? n - first : batch;
+        if (B < batch && run->config->drop_last)
+            break;
+        code = one_step(run, first, B, err);
+    }
+    return code;
+}
+
+static enum ls_code mean_shares(struct run *run, struct ls_epoch_report *report, struct ls_error *err)
+{
+    const struct ls_step_times *t = &run->engine.times;
+    const double share = report->seconds > 0 ? 1.0 / report->seconds : 0.0;
+    struct ls_spread spread = {0};
+    enum ls_code code = ls_comm_spread(run->comm, (t->compute_s + t->update_s) * share, &spread, err);
+    report->compute_share = spread.mean;
+    if (code == LS_OK)
+        code = ls_comm_spread(run->comm, t->allreduce_s * share, &spread, err);
+    report->allreduce_share = spread.mean;
+    if (code == LS_OK)
+        code = ls_comm_spread(run->comm, t->data_s * share, &spread, err);
+    report->data_share = spread.mean;
+    return code;
+}
+
+static enum ls_code finish_epoch(struct run *run, struct ls_epoch_report *report, struct ls_error *err)
+{
+    const int last = finished(run) || run->epoch == run->config->epochs;
+    *report = (struct ls_epoch_report){
+        .epoch = run->epoch,
+        .step = run->step,
+        .n_samples = run->samples_in_epoch,
+        .seconds = ls_now_s() - run->epoch_began_s,
+        .loss = ls_tree_sum(&run->epoch_loss) * (1.0f / (float)run->samples_in_epoch),
+        .evaluated = run->data->test.n_samples > 0 && run->config->eval_every > 0 &&
+                     (last || due(run->epoch, run->config->eval_every)),
+    };
+    report->samples_per_s = (double)report->n_samples / report->seconds;
+    enum ls_code code = mean_shares(run, report, err);
+    if (code == LS_OK && report->evaluated)
+        code = ls_engine_evaluate(&run->engine, run->parameters, &run->data->test, &report->test, err);
+    if (code == LS_OK)
+        code = compare_replicas(run, &report->hash, err);
+    if (code == LS_OK)
+        remember_good(run);
+    return code;
+}
+
+/* Only some ranks observe, and any of them may fail to write: all ranks learn of it. */
+static enum ls_code tell_observers(struct run *run, const struct ls_epoch_report *report,
+                                   struct ls_error *err)
+{
+    err->code = LS_OK;
+    if (run->observer && run->observer->on_epoch)
+        err->code = run->observer->on_epoch(run->observer->context, report, run->parameters, err);
+    return ls_comm_agree(run->comm, err);
+}
+
+enum ls_code ls_train(const struct ls_train_config *config, const struct ls_net *net,
+                      const struct ls_ops *ops, struct ls_comm *comm, const struct ls_data *data,
+                      float *parameters, const struct ls_observer *observer, struct ls_train_result *result,
+                      struct ls_error *err)
+{
+    struct run run = {.config = config,
+                      .net = net,
+                      .ops = ops,
+                      .comm = comm,
+                      .data = data,
+                      .observer = observer,
+                      .parameters = parameters};
+    *result = (struct ls_train_result){0};
+    err->code = set_up(&run, err);
+    enum ls_code code = ls_comm_agree(comm, err);
+    while (code == LS_OK && run.epoch < config->epochs && !finished(&run)) {
+        run.epoch++;
+        code = train_epoch(&run, err);
+        if (code == LS_OK)
+            code = finish_epoch(&run, &result->last, err);
+        if (code == LS_OK)
+            code = tell_observers(&run, &result->last, err);
+    }
+    result->steps = run.step;
+    result->epochs = run.epoch;
+    result->good_step = run.good_step;
+    tear_down(&run);
+    return code;
+}

@@ -1,0 +1,69 @@
+/* The training loop: epochs of steps, evaluation, agreement of replicas, and when to stop.
+ *
+ * It prints nothing and writes no file: an observer is told what happened and does that.  Every rank runs the
+ * same loop and holds the same bits after each step; observers are usually set on rank 0 only. */
+#ifndef LS_TRAIN_TRAINER_H
+#define LS_TRAIN_TRAINER_H
+
+#include "optim/sgd.h"
+#include "train/step.h"
+
+struct ls_train_config {
+    enum ls_loss loss;
+    enum ls_allreduce allreduce;
+    int64_t batch;      /* global batch, 1 <= batch <= train samples */
+    int64_t microbatch; /* samples in a leaf */
+    int64_t epochs;     /* stop after so many passes over the data ... */
+    int64_t steps;      /* ... or after so many updates, whichever is first; -1: no such limit */
+    struct ls_sgd sgd;
+    uint64_t seed;
+    int shuffle;
+    int drop_last;      /* leave out an epoch's last batch when it is short */
+    int64_t eval_every; /* epochs between evaluations of the test data; 0: never */
+    int64_t hash_every; /* steps between comparisons of replicas, beside those at each epoch's end; 0: only
+                           those */
+};
+
+struct ls_step_report {
+    int64_t step, epoch; /* both from 1 */
+    int64_t step_in_epoch, steps_per_epoch;
+    float loss;           /* mean over the step's batch */
+    double samples_per_s; /* so far in this epoch */
+    int hashed;           /* hash is set: replicas were compared after this step */
+    struct ls_hash hash;
+};
+
+struct ls_epoch_report {
+    int64_t epoch, step;
+    int64_t n_samples; /* used in this epoch */
+    float loss; /* mean over the samples as they were trained on: tree over the steps' sums, scaled once */
+    int evaluated;
+    struct ls_evaluation test;
+    double seconds, samples_per_s;                     /* of training, evaluation left out */
+    double compute_share, allreduce_share, data_share; /* of the epoch's training time, mean over ranks */
+    struct ls_hash hash;                               /* of the parameters after it */
+};
+
+struct ls_observer {
+    void *context;
+    void (*on_step)(void *context, const struct ls_step_report *report, const float *parameters);
+    /* A failure here, or one remembered from on_step, ends training on all ranks. */
+    enum ls_code (*on_epoch)(void *context, const struct ls_epoch_report *report, const float *parameters,
+                             struct ls_error *err);
+};
+
+struct ls_train_result {
+    int64_t steps, epochs; /* done */
+    struct ls_epoch_report last;
+    int64_t good_step; /* the step whose parameters are in `parameters` on return */
+};
+
+/* Collective.  Trains `parameters` (net->n_floats) in place.  LS_NONFINITE: the loss or a parameter is not
+ * finite; the message names step and tensor, and `parameters` holds those of result->good_step, the last
+ * epoch's end.  LS_REPLICA: ranks hold different bits.  observer may be NULL. */
+enum ls_code ls_train(const struct ls_train_config *config, const struct ls_net *net,
+                      const struct ls_ops *ops, struct ls_comm *comm, const struct ls_data *data,
+                      float *parameters, const struct ls_observer *observer, struct ls_train_result *result,
+                      struct ls_error *err);
+
+#endif
