@@ -12,14 +12,14 @@ static int compare_one(struct compare how, float found, float expected)
     return compare_floats(how, "x", 1, &found, &expected, message, sizeof message);
 }
 
-Test(compare, bits_tell_zeros_and_neighbours_apart)
+Test(comparator, bits_tell_zeros_and_neighbours_apart)
 {
     cr_assert(compare_one(COMPARE_BITS, 1.0f, 1.0f));
     cr_assert_not(compare_one(COMPARE_BITS, -0.0f, 0.0f));
     cr_assert_not(compare_one(COMPARE_BITS, nextafterf(1.0f, 2.0f), 1.0f));
 }
 
-Test(compare, what_is_not_finite_fails_first)
+Test(comparator, what_is_not_finite_fails_first)
 {
     cr_assert_not(compare_one(COMPARE_BITS, NAN, NAN));
     cr_assert_not(compare_one(COMPARE_BITS, INFINITY, INFINITY));
@@ -27,7 +27,7 @@ Test(compare, what_is_not_finite_fails_first)
     cr_assert_not(compare_one(COMPARE_CLOSE(INFINITY, 0), 1.0f, INFINITY));
 }
 
-Test(compare, non_finite_data_where_the_case_allows_them)
+Test(comparator, non_finite_data_where_the_case_allows_them)
 {
     cr_assert(compare_one(COMPARE_BITS_OR_NAN, NAN, -NAN));
     cr_assert(compare_one(COMPARE_BITS_OR_NAN, INFINITY, INFINITY));
@@ -36,7 +36,7 @@ Test(compare, non_finite_data_where_the_case_allows_them)
     cr_assert_not(compare_one(COMPARE_BITS_OR_NAN, 1.0f, NAN));
 }
 
-Test(compare, tolerance_is_absolute_plus_relative_to_expected)
+Test(comparator, tolerance_is_absolute_plus_relative_to_expected)
 {
     cr_assert(compare_one(COMPARE_CLOSE(0.5, 0.0), 1.5f, 1.0f));
     cr_assert_not(compare_one(COMPARE_CLOSE(0.5, 0.0), 1.5625f, 1.0f));
@@ -44,7 +44,7 @@ Test(compare, tolerance_is_absolute_plus_relative_to_expected)
     cr_assert_not(compare_one(COMPARE_CLOSE(0.0, 0.5), 100.0f, 200.5f));
 }
 
-Test(compare, message_names_the_first_that_differs)
+Test(comparator, message_names_the_first_that_differs)
 {
     const float found[] = {1, 2, 3, 5}, expected[] = {1, 2, 4, 4};
     cr_assert_not(compare_floats(COMPARE_BITS, "dw", 4, found, expected, message, sizeof message));
