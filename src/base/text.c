@@ -88,3 +88,13 @@ int ls_text_to_float(const char *word, float *value)
     *value = number;
     return 1;
 }
+
+const char *ls_text_of_float(float value, char text[LS_FLOAT_TEXT])
+{
+    for (int digits = 1; digits <= 9; digits++) {
+        snprintf(text, LS_FLOAT_TEXT, "%.*g", digits, (double)value);
+        if (strtof(text, NULL) == value)
+            break;
+    }
+    return text;
+}

@@ -19,4 +19,10 @@ int ls_text_to_int64(const char *word, int64_t *value);
 int ls_text_to_uint64(const char *word, uint64_t *value);
 int ls_text_to_float(const char *word, float *value); /* finite only, rounded once to binary32 */
 
+enum { LS_FLOAT_TEXT = 20 };
+
+/* The fewest digits that read back as the same binary32: 0.1, not 0.100000001; "nan", "inf", "-inf".  Returns
+ * text. */
+const char *ls_text_of_float(float value, char text[LS_FLOAT_TEXT]);
+
 #endif

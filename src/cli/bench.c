@@ -13,9 +13,9 @@
 #include "base/timer.h"
 #include "cli/bench_kernels.h"
 #include "compute/machine.h"
+#include "optim/sgd.h"
 #include "train/model_file.h"
 #include "train/step.h"
-#include "optim/sgd.h"
 
 struct bench_options {
     struct ls_session_options session;
@@ -48,8 +48,8 @@ struct bench {
     double peak_gflops[4096];
 };
 
-static enum ls_code parse(struct bench_options *o, int argc, char **argv, const char **what, int *help, int print,
-                          struct ls_error *err)
+static enum ls_code parse(struct bench_options *o, int argc, char **argv, const char **what, int *help,
+                          int print, struct ls_error *err)
 {
     *o = (struct bench_options){.net = "dense 128, relu, dense 10",
                                 .input = 784,
@@ -58,25 +58,31 @@ static enum ls_code parse(struct bench_options *o, int argc, char **argv, const 
                                 .seconds = 3,
                                 .momentum = 0.9f};
     const struct ls_option options[] = {
-        {"net", "LAYERS", LS_OPTION_TEXT, &o->net, "step: the net; its outputs are the classes", "dense 128, relu, dense 10", 0,
-         0, NULL, NULL},
+        {"net", "LAYERS", LS_OPTION_TEXT, &o->net, "step: the net; its outputs are the classes",
+         "dense 128, relu, dense 10", 0, 0, NULL, NULL},
         {"input", "N", LS_OPTION_INT, &o->input, "step: features of a sample", "784", 1, 1e6, NULL, NULL},
-        {"batch", "N", LS_OPTION_INT, &o->batch, "step: samples in an update, over all ranks", "64", 1, 1e6, NULL, NULL},
-        {"microbatch", "N", LS_OPTION_INT, &o->microbatch, "step: samples in a leaf", "32", 1, 1 << 20, NULL, NULL},
-        {"momentum", "X", LS_OPTION_FLOAT, &o->momentum, "step: momentum of the update", "0.9", 0, 0.999999, NULL, NULL},
+        {"batch", "N", LS_OPTION_INT, &o->batch, "step: samples in an update, over all ranks", "64", 1, 1e6,
+         NULL, NULL},
+        {"microbatch", "N", LS_OPTION_INT, &o->microbatch, "step: samples in a leaf", "32", 1, 1 << 20, NULL,
+         NULL},
+        {"momentum", "X", LS_OPTION_FLOAT, &o->momentum, "step: momentum of the update", "0.9", 0, 0.999999,
+         NULL, NULL},
         {"seconds", "X", LS_OPTION_FLOAT, &o->seconds, "how long to time", "3", 0.05, 3600, NULL, NULL},
         {"compare-allreduce", NULL, LS_OPTION_FLAG, &o->compare,
-         "step, under mpirun: time the exact tree and MPI_Allreduce in turn, and print their ratio", NULL, 0, 0, NULL, NULL},
-        {"no-verify", NULL, LS_OPTION_FLAG, &o->no_verify, "step: skip the comparison with the oracle, which is slow for large nets",
-         NULL, 0, 0, NULL, NULL},
+         "step, under mpirun: time the exact tree and MPI_Allreduce in turn, and print their ratio", NULL, 0,
+         0, NULL, NULL},
+        {"no-verify", NULL, LS_OPTION_FLAG, &o->no_verify,
+         "step: skip the comparison with the oracle, which is slow for large nets", NULL, 0, 0, NULL, NULL},
         {"json", NULL, LS_OPTION_FLAG, &o->json, "step: print one JSON object", NULL, 0, 0, NULL, NULL},
         LS_SESSION_OPTIONS(&o->session),
     };
     const struct ls_command_line line = {
         .command = "bench",
         .synopsis = "lockstep bench step|kernels [OPTION ...]   (step also under mpirun)",
-        .summary = "step: times whole training steps (gather, forward, loss, backward, allreduce, update) on random data in memory. "
-                   "kernels: times the matrix products alone. Both first compare bits with the serial oracle, and alternate with "
+        .summary = "step: times whole training steps (gather, forward, loss, backward, allreduce, update) on "
+                   "random data in memory. "
+                   "kernels: times the matrix products alone. Both first compare bits with the serial "
+                   "oracle, and alternate with "
                    "measurements of the machine's FMA peak, so a noisy machine disturbs both alike.",
         .options = options,
         .n_options = sizeof options / sizeof options[0],
@@ -107,7 +113,8 @@ static enum ls_code make_data(struct bench *bench, struct ls_error *err)
             pixels[i + j] = (uint8_t)(bits.word[j] & 255u);
     }
     for (int64_t i = 0; i < n; i++)
-        labels[i] = (int32_t)(ls_random(1, LS_PURPOSE_SYNTHETIC, 1, (uint64_t)i).word[0] % (uint32_t)bench->net.out.count);
+        labels[i] = (int32_t)(ls_random(1, LS_PURPOSE_SYNTHETIC, 1, (uint64_t)i).word[0] %
+                              (uint32_t)bench->net.out.count);
     snprintf(bench->data.name, sizeof bench->data.name, "random");
     bench->data.n_samples = n;
     bench->data.n_dims = 1;
@@ -155,8 +162,9 @@ static enum ls_code step(struct bench *bench, struct variant *variant, struct ls
     const float *sum = NULL;
     if (variant->step % per_epoch == 0)
         ls_sampler_set_epoch(&bench->sampler, (uint64_t)(variant->step / per_epoch));
-    const enum ls_code code = ls_engine_gradient(&variant->engine, variant->parameters, &bench->data, &bench->sampler,
-                                                 variant->step % per_epoch * B, B, &sum, err);
+    const enum ls_code code =
+        ls_engine_gradient(&variant->engine, variant->parameters, &bench->data, &bench->sampler,
+                           variant->step % per_epoch * B, B, &sum, err);
     if (code == LS_OK)
         ls_sgd_step(&variant->sgd, variant->engine.ops, B, variant->parameters, sum);
     variant->step++;
@@ -184,7 +192,8 @@ static enum ls_code verify(struct bench *bench, struct ls_error *err)
             if (err->code == LS_OK)
                 err->code = ls_net_hash(&bench->net, oracle.parameters, &hashes[1], err);
             if (err->code == LS_OK && !ls_hash_equal(hashes[0], hashes[1]))
-                ls_fail(err, LS_DIFFERENT, "after two steps the weights differ from the oracle's: nothing was timed");
+                ls_fail(err, LS_DIFFERENT,
+                        "after two steps the weights differ from the oracle's: nothing was timed");
         }
         code = ls_comm_agree(comm, err);
     }
@@ -195,7 +204,8 @@ static enum ls_code verify(struct bench *bench, struct ls_error *err)
 }
 
 /* How many steps of a variant take about `seconds`; the same on every rank. */
-static enum ls_code steps_for(struct bench *bench, struct variant *variant, double seconds, int64_t *n, struct ls_error *err)
+static enum ls_code steps_for(struct bench *bench, struct variant *variant, double seconds, int64_t *n,
+                              struct ls_error *err)
 {
     enum ls_code code = step(bench, variant, err);
     int64_t done = 0;
@@ -220,7 +230,8 @@ static enum ls_code time_variants(struct bench *bench, struct ls_error *err)
     enum ls_code code = LS_OK;
     for (int v = 0; code == LS_OK && v < bench->n_variants; v++)
         code = steps_for(bench, &bench->variants[v], round_s, &n_steps[v], err);
-    const int rounds = (int)fmin(4096, fmax(3, (double)bench->options.seconds / (round_s * bench->n_variants)));
+    const int rounds =
+        (int)fmin(4096, fmax(3, (double)bench->options.seconds / (round_s * bench->n_variants)));
     for (int r = 0; code == LS_OK && r < rounds; r++) {
         for (int v = 0; code == LS_OK && v < bench->n_variants; v++) {
             struct variant *variant = &bench->variants[v];
@@ -231,7 +242,8 @@ static enum ls_code time_variants(struct bench *bench, struct ls_error *err)
             variant->step_s[variant->n_rounds++] = (ls_now_s() - began) / (double)n_steps[v];
         }
         if (r % 4 == 0)
-            bench->peak_gflops[bench->n_peaks++] = ls_machine_fma_gflops(bench->session.ops, bench->session.threads, 0.005);
+            bench->peak_gflops[bench->n_peaks++] =
+                ls_machine_fma_gflops(bench->session.ops, bench->session.threads, 0.005);
     }
     return code;
 }
@@ -272,11 +284,14 @@ static double step_gflop(const struct bench *bench)
 static void print_json(const struct bench *bench, double step_s, double best_s, double peak)
 {
     const double gflops = step_gflop(bench) / step_s;
-    printf("{\"net\":\"%s\",\"batch\":%lld,\"ranks\":%d,\"threads\":%d,\"isa\":\"%s\",\"step_us\":%.4g,\"best_step_us\":%.4g,"
-           "\"samples_per_s\":%.6g,\"gflops\":%.5g,\"peak_gflops\":%.5g,\"peak_share\":%.4g,\"verified\":%s}\n",
-           bench->net.text, (long long)bench->options.batch, ls_comm_size(bench->session.comm), bench->session.threads,
-           bench->session.ops->name, step_s * 1e6, best_s * 1e6, (double)bench->options.batch / step_s, gflops, peak,
-           gflops / peak, bench->options.no_verify ? "false" : "true");
+    printf(
+        "{\"net\":\"%s\",\"batch\":%lld,\"ranks\":%d,\"threads\":%d,\"isa\":\"%s\",\"step_us\":%.4g,\"best_"
+        "step_us\":%.4g,"
+        "\"samples_per_s\":%.6g,\"gflops\":%.5g,\"peak_gflops\":%.5g,\"peak_share\":%.4g,\"verified\":%s}\n",
+        bench->net.text, (long long)bench->options.batch, ls_comm_size(bench->session.comm),
+        bench->session.threads, bench->session.ops->name, step_s * 1e6, best_s * 1e6,
+        (double)bench->options.batch / step_s, gflops, peak, gflops / peak,
+        bench->options.no_verify ? "false" : "true");
 }
 
 static void print_result(const struct bench *bench)
@@ -289,24 +304,29 @@ static void print_result(const struct bench *bench)
         print_json(bench, quantile(v->step_s, v->n_rounds, 0.5), quantile(v->step_s, v->n_rounds, 0), peak);
         return;
     }
-    printf("net       %s, %lld inputs, B = %lld, m = %lld\n", bench->net.text, (long long)bench->options.input,
-           (long long)bench->options.batch, (long long)bench->options.microbatch);
-    printf("run       %d ranks x %d threads, %s; %s\n", ranks, bench->session.threads, bench->session.ops->name,
+    printf("net       %s, %lld inputs, B = %lld, m = %lld\n", bench->net.text,
+           (long long)bench->options.input, (long long)bench->options.batch,
+           (long long)bench->options.microbatch);
+    printf("run       %d ranks x %d threads, %s; %s\n", ranks, bench->session.threads,
+           bench->session.ops->name,
            bench->options.no_verify ? "not verified" : "two steps verified against the oracle");
     printf("peak      %.1f GFLOP/s (FMA loop, measured between rounds, all ranks and threads)\n", peak);
     for (int i = 0; i < bench->n_variants; i++) {
         const struct variant *v = &bench->variants[i];
-        const double median = quantile(v->step_s, v->n_rounds, 0.5), best = quantile(v->step_s, v->n_rounds, 0);
+        const double median = quantile(v->step_s, v->n_rounds, 0.5),
+                     best = quantile(v->step_s, v->n_rounds, 0);
         printf("%-8s  median %.1f us a step, best %.1f; %.0f samples/s; %.1f GFLOP/s, %.1f %% of peak\n",
-               ranks > 1 ? names[v->allreduce] : "step", median * 1e6, best * 1e6, (double)bench->options.batch / median,
-               step_gflop(bench) / median, 100 * step_gflop(bench) / median / peak);
+               ranks > 1 ? names[v->allreduce] : "step", median * 1e6, best * 1e6,
+               (double)bench->options.batch / median, step_gflop(bench) / median,
+               100 * step_gflop(bench) / median / peak);
     }
     if (bench->n_variants == 2) {
         double ratios[4096];
         for (int r = 0; r < bench->variants[0].n_rounds; r++)
             ratios[r] = bench->variants[0].step_s[r] / bench->variants[1].step_s[r];
         const int n = bench->variants[0].n_rounds;
-        printf("tree/mpi  median ratio %.3f of %d pairs (quartiles %.3f, %.3f): the price of exactness is %+.1f %%\n",
+        printf("tree/mpi  median ratio %.3f of %d pairs (quartiles %.3f, %.3f): the price of exactness is "
+               "%+.1f %%\n",
                quantile(ratios, n, 0.5), n, quantile(ratios, n, 0.25), quantile(ratios, n, 0.75),
                100 * (quantile(ratios, n, 0.5) - 1));
     }

@@ -30,29 +30,37 @@ static enum ls_code parse(struct gradcheck_options *o, int argc, char **argv, in
                                     .h = 1e-5f,
                                     .tolerance = 1e-4f};
     const struct ls_option options[] = {
-        {"data", "SPEC", LS_OPTION_TEXT, &o->data, "the data, as 'lockstep train --help' describes it", "digits", 0, 0, NULL,
+        {"data", "SPEC", LS_OPTION_TEXT, &o->data, "the data, as 'lockstep train --help' describes it",
+         "digits", 0, 0, NULL, NULL},
+        {"net", "LAYERS", LS_OPTION_TEXT, &o->net, "the net to check", "dense 32, tanh, dense 10", 0, 0, NULL,
          NULL},
-        {"net", "LAYERS", LS_OPTION_TEXT, &o->net, "the net to check", "dense 32, tanh, dense 10", 0, 0, NULL, NULL},
         {"loss", "NAME", LS_OPTION_CHOICE, &o->loss, "the loss", "as for train", 0, 0, ls_loss_names, NULL},
-        {"init", "NAME", LS_OPTION_TEXT, &o->init, "the weights to check at, as for train", "xavier-uniform", 0, 0, NULL, NULL},
+        {"init", "NAME", LS_OPTION_TEXT, &o->init, "the weights to check at, as for train", "xavier-uniform",
+         0, 0, NULL, NULL},
         {"seed", "N", LS_OPTION_SEED, &o->seed, "of the weights", "1", 0, 0, NULL, NULL},
-        {"load", "FILE", LS_OPTION_TEXT, &o->load, "check at this model's weights instead; its net must be --net", "none", 0,
-         0, NULL, NULL},
-        {"samples", "N", LS_OPTION_INT, &o->samples, "training samples in the batch, from the first", "40", 1, 1e6, NULL, NULL},
+        {"load", "FILE", LS_OPTION_TEXT, &o->load,
+         "check at this model's weights instead; its net must be --net", "none", 0, 0, NULL, NULL},
+        {"samples", "N", LS_OPTION_INT, &o->samples, "training samples in the batch, from the first", "40", 1,
+         1e6, NULL, NULL},
         {"microbatch", "N", LS_OPTION_INT, &o->microbatch, "samples in a leaf", "32", 1, 1 << 20, NULL, NULL},
-        {"elements", "N", LS_OPTION_INT, &o->elements, "elements of each tensor to check, evenly spread", "200", 1, 1e9, NULL,
-         "all"},
-        {"step", "X", LS_OPTION_FLOAT, &o->h, "h of the central difference, in binary64", "1e-5", 1e-12, 1, NULL, NULL},
-        {"tolerance", "X", LS_OPTION_FLOAT, &o->tolerance, "largest relative error that passes", "1e-4", 0, 1, NULL, NULL},
+        {"elements", "N", LS_OPTION_INT, &o->elements, "elements of each tensor to check, evenly spread",
+         "200", 1, 1e9, NULL, "all"},
+        {"step", "X", LS_OPTION_FLOAT, &o->h, "h of the central difference, in binary64", "1e-5", 1e-12, 1,
+         NULL, NULL},
+        {"tolerance", "X", LS_OPTION_FLOAT, &o->tolerance, "largest relative error that passes", "1e-4", 0, 1,
+         NULL, NULL},
         LS_SESSION_OPTIONS(&o->session),
     };
     const struct ls_command_line line = {
         .command = "gradcheck",
         .synopsis = "lockstep gradcheck [OPTION ...]",
-        .summary = "Compares the analytic gradient (backpropagation, binary32) of every parameter tensor and of the input with "
-                   "numerical ones (central differences, binary64). Relative error is |a - n| / max(|a|, |n|, largest |n| of "
+        .summary = "Compares the analytic gradient (backpropagation, binary32) of every parameter tensor and "
+                   "of the input with "
+                   "numerical ones (central differences, binary64). Relative error is |a - n| / max(|a|, "
+                   "|n|, largest |n| of "
                    "the tensor / 100).",
-        .notes = "exit status: 0 all within tolerance; 1 some tensor is not; 2 usage; 3 a file, the data or memory failed.\n"
+        .notes = "exit status: 0 all within tolerance; 1 some tensor is not; 2 usage; 3 a file, the data or "
+                 "memory failed.\n"
                  "A relu whose input is within the step of 0 has no derivative there and may be reported.\n",
         .options = options,
         .n_options = sizeof options / sizeof options[0],
@@ -87,7 +95,9 @@ static enum ls_code prepare(struct gradcheck_job *job, struct ls_error *err)
         code = ls_net_create(&job->net, o->net, ls_shape_of(train->n_dims, train->dims), err);
     if (code != LS_OK)
         return code;
-    job->loss = o->loss >= 0 ? (enum ls_loss)o->loss : train->n_classes > 0 ? LS_LOSS_SOFTMAX : LS_LOSS_SQUARED;
+    job->loss = o->loss >= 0           ? (enum ls_loss)o->loss
+                : train->n_classes > 0 ? LS_LOSS_SOFTMAX
+                                       : LS_LOSS_SQUARED;
     code = ls_check_fit(&job->net, job->loss, train, err);
     if (code != LS_OK)
         return code;
@@ -122,7 +132,8 @@ static void format_index(const struct gradcheck_job *job, int t, ptrdiff_t at, c
         snprintf(text, size, "[%td]", at);
 }
 
-static enum ls_code print_report(const struct gradcheck_job *job, const struct ls_gradcheck_report *report, struct ls_error *err)
+static enum ls_code print_report(const struct gradcheck_job *job, const struct ls_gradcheck_report *report,
+                                 struct ls_error *err)
 {
     const double tolerance = (double)job->options.tolerance;
     double numerical_s = 0;
@@ -136,8 +147,8 @@ static enum ls_code print_report(const struct gradcheck_job *job, const struct l
         const int bad = !(r->worst <= tolerance);
         format_index(job, t, r->worst_at, index, sizeof index);
         snprintf(checked, sizeof checked, "%td/%td", r->n_checked, r->n_elements);
-        printf("%-12s  %-11s  %-20.3g  %-11s  %-14.8g  %-14.8g  %s\n", r->name, checked, r->worst, index, r->analytic,
-               r->numerical, bad ? "TOO LARGE" : "ok");
+        printf("%-12s  %-11s  %-20.3g  %-11s  %-14.8g  %-14.8g  %s\n", r->name, checked, r->worst, index,
+               r->analytic, r->numerical, bad ? "TOO LARGE" : "ok");
         failed += bad;
         numerical_s += r->numerical_s;
     }
@@ -167,8 +178,9 @@ enum ls_code ls_command_gradcheck(struct ls_comm *comm, int argc, char **argv, s
             .parameters = job.parameters,
             .B = (ptrdiff_t)job.options.samples,
             .x = job.x,
-            .targets = job.loss == LS_LOSS_SOFTMAX || !job.data.train.values ? (struct ls_targets){.labels = job.labels}
-                                                                            : (struct ls_targets){.values = job.values},
+            .targets = job.loss == LS_LOSS_SOFTMAX || !job.data.train.values
+                           ? (struct ls_targets){.labels = job.labels}
+                           : (struct ls_targets){.values = job.values},
             .microbatch = (ptrdiff_t)job.options.microbatch,
             .h = (double)job.options.h,
             .most_elements = job.options.elements < 0 ? 0 : (ptrdiff_t)job.options.elements,

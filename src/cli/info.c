@@ -11,7 +11,8 @@
 
 static void print_fact(void *context, const char *key, const char *value)
 {
-    static const char *const shown_elsewhere[] = {"format", "net", "loss", "input_shape", "contract_version", "hash", NULL};
+    static const char *const shown_elsewhere[] = {"format",           "net",  "loss", "input_shape",
+                                                  "contract_version", "hash", NULL};
     (void)context;
     for (int i = 0; shown_elsewhere[i]; i++)
         if (strcmp(key, shown_elsewhere[i]) == 0)
@@ -28,7 +29,8 @@ static void print_tensors(const struct ls_model *model)
         const struct ls_shape shape = ls_shape_of(stored->n_dims, stored->dims);
         char dims[100], hash[LS_HASH_TEXT];
         ls_hash_text(ls_parameter_hash(tensor, model->parameters), hash);
-        printf("%-12s  %-20s  %10td  %s\n", tensor->name, ls_shape_format(&shape, dims, sizeof dims), tensor->count, hash);
+        printf("%-12s  %-20s  %10td  %s\n", tensor->name, ls_shape_format(&shape, dims, sizeof dims),
+               tensor->count, hash);
     }
 }
 
@@ -50,8 +52,9 @@ static enum ls_code info_model(const char *path, struct ls_error *err)
         printf("hash        %s\n", text);
         printf("contract    version %s\n", ls_safetensors_metadata(model.file, "contract_version"));
         if (stored && strcmp(stored, text) != 0)
-            code = ls_fail(err, LS_FAILED, "'%s' is corrupt: its parameters hash to %s, its header says %.40s", path, text,
-                           stored);
+            code =
+                ls_fail(err, LS_FAILED, "'%s' is corrupt: its parameters hash to %s, its header says %.40s",
+                        path, text, stored);
         print_tensors(&model);
         printf("\ntrained\n");
         ls_safetensors_each_metadata(model.file, print_fact, NULL);
@@ -85,17 +88,19 @@ static enum ls_code info_machine(struct ls_comm *comm, struct ls_error *err)
     char isas[100];
     print_processor();
     printf("host         %s\n", ls_comm_host(comm));
-    printf("cores        %ld online, this process may use %s\n", sysconf(_SC_NPROCESSORS_ONLN), session.affinity);
+    printf("cores        %ld online, this process may use %s\n", sysconf(_SC_NPROCESSORS_ONLN),
+           session.affinity);
     printf("threads      %d by default\n", session.threads);
-    printf("ISA          %s (possible here: %s)\n", session.ops->name, ls_text_join(ls_ops_isas(), isas, sizeof isas));
+    printf("ISA          %s (possible here: %s)\n", session.ops->name,
+           ls_text_join(ls_ops_isas(), isas, sizeof isas));
     printf("MPI          %s\n", ls_comm_library_built());
     fflush(stdout);
     struct ls_machine machine;
     ls_machine_measure(&machine, session.ops);
-    printf("FMA peak     %.1f GFLOP/s one core, %.1f GFLOP/s %d threads (binary32, measured)\n", machine.fma_one_gflops,
-           machine.fma_all_gflops, session.threads);
-    printf("memory       %.1f GB/s read, one core, %.1f GB/s %d threads (measured)\n", machine.read_one_gbytes,
-           machine.read_all_gbytes, session.threads);
+    printf("FMA peak     %.1f GFLOP/s one core, %.1f GFLOP/s %d threads (binary32, measured)\n",
+           machine.fma_one_gflops, machine.fma_all_gflops, session.threads);
+    printf("memory       %.1f GB/s read, one core, %.1f GB/s %d threads (measured)\n",
+           machine.read_one_gbytes, machine.read_all_gbytes, session.threads);
     return LS_OK;
 }
 
@@ -104,7 +109,8 @@ enum ls_code ls_command_info(struct ls_comm *comm, int argc, char **argv, struct
     const struct ls_command_line line = {
         .command = "info",
         .synopsis = "lockstep info MODEL   or   lockstep info machine",
-        .summary = "Describes a saved model: layers, shapes, parameters, hashes, how it was trained. Or this machine: SIMD "
+        .summary = "Describes a saved model: layers, shapes, parameters, hashes, how it was trained. Or this "
+                   "machine: SIMD "
                    "width, cores, MPI, measured FMA peak and memory bandwidth.",
         .least_words = 1,
         .most_words = 1,

@@ -3,8 +3,8 @@
 
 const char *const ls_data_parts[] = {"test", "train", NULL};
 
-static enum ls_code open_local(struct ls_model_use *use, const struct ls_model_use_options *options, const char *path,
-                               struct ls_error *err)
+static enum ls_code open_local(struct ls_model_use *use, const struct ls_model_use_options *options,
+                               const char *path, struct ls_error *err)
 {
     enum ls_code code = ls_model_load(&use->model, path, err);
     if (code == LS_OK)
@@ -18,8 +18,8 @@ static enum ls_code open_local(struct ls_model_use *use, const struct ls_model_u
     return ls_check_fit(&use->model.net, use->model.loss, use->samples, err);
 }
 
-enum ls_code ls_model_use_open(struct ls_model_use *use, const struct ls_model_use_options *options, const char *path,
-                               struct ls_comm *comm, struct ls_error *err)
+enum ls_code ls_model_use_open(struct ls_model_use *use, const struct ls_model_use_options *options,
+                               const char *path, struct ls_comm *comm, struct ls_error *err)
 {
     *use = (struct ls_model_use){0};
     enum ls_code code = ls_session_start(&use->session, &options->session, comm, err);

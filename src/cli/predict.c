@@ -8,15 +8,16 @@
 
 enum { ROWS = 512 };
 
-static enum ls_code parse(struct ls_model_use_options *o, int argc, char **argv, const char **model, int *help,
-                          struct ls_error *err)
+static enum ls_code parse(struct ls_model_use_options *o, int argc, char **argv, const char **model,
+                          int *help, struct ls_error *err)
 {
     *o = (struct ls_model_use_options){.data = "digits", .part = -1};
     const struct ls_option options[] = {LS_MODEL_USE_OPTIONS(o)};
     const struct ls_command_line line = {
         .command = "predict",
         .synopsis = "lockstep predict MODEL [OPTION ...]",
-        .summary = "Prints the predicted class and the probabilities for each sample as CSV: index,class,p0,p1,... For losses "
+        .summary = "Prints the predicted class and the probabilities for each sample as CSV: "
+                   "index,class,p0,p1,... For losses "
                    "that have no classes it prints the outputs instead: index,y0,y1,...",
         .options = options,
         .n_options = sizeof options / sizeof options[0],
@@ -30,7 +31,8 @@ static enum ls_code parse(struct ls_model_use_options *o, int argc, char **argv,
     return code;
 }
 
-/* Outputs become probabilities where the loss says what they are: softmax of logits, sigmoid of each logit. */
+/* Outputs become probabilities where the loss says what they are: softmax of logits, sigmoid of each logit.
+ */
 static void to_probabilities(enum ls_loss loss, ptrdiff_t N, const float *z, float *p)
 {
     if (loss == LS_LOSS_SOFTMAX) {
@@ -56,7 +58,8 @@ static void print_header(const struct ls_model *model, int classes)
     printf("\n");
 }
 
-static void print_rows(const struct ls_model *model, int classes, int64_t first, ptrdiff_t B, const float *z, float *p)
+static void print_rows(const struct ls_model *model, int classes, int64_t first, ptrdiff_t B, const float *z,
+                       float *p)
 {
     const ptrdiff_t N = model->net.out.count;
     for (ptrdiff_t b = 0; b < B; b++) {
@@ -73,7 +76,8 @@ static void print_rows(const struct ls_model *model, int classes, int64_t first,
 static enum ls_code predict(const struct ls_model_use *use, struct ls_error *err)
 {
     const struct ls_net *net = &use->model.net;
-    const int classes = ls_dataset_has_labels(use->samples) && (use->model.loss == LS_LOSS_SOFTMAX || !use->samples->values);
+    const int classes =
+        ls_dataset_has_labels(use->samples) && (use->model.loss == LS_LOSS_SOFTMAX || !use->samples->values);
     struct ls_activations act;
     enum ls_code code = ls_activations_create(&act, net, ROWS, 0, err);
     if (code != LS_OK)

@@ -35,7 +35,8 @@ struct job {
     float *parameters;
 };
 
-static enum ls_code parse(struct train_options *o, int argc, char **argv, int *help, struct ls_error *err, int print)
+static enum ls_code parse(struct train_options *o, int argc, char **argv, int *help, struct ls_error *err,
+                          int print)
 {
     *o = (struct train_options){.data = "digits",
                                 .init = "he-uniform",
@@ -51,7 +52,8 @@ static enum ls_code parse(struct train_options *o, int argc, char **argv, int *h
     const double most = 1e9, big = 1e15;
     const struct ls_option options[] = {
         {"data", "SPEC", LS_OPTION_TEXT, &o->data,
-         "what to train on: digits, fashion-mnist, idx:IMAGES,LABELS, synthetic:n=N,shape=AxB,classes=C,seed=S, or "
+         "what to train on: digits, fashion-mnist, idx:IMAGES,LABELS, "
+         "synthetic:n=N,shape=AxB,classes=C,seed=S, or "
          "inline:X..=Y..;..",
          "digits", 0, 0, NULL, NULL},
         {"test-data", "SPEC", LS_OPTION_TEXT, &o->test_data,
@@ -60,60 +62,70 @@ static enum ls_code parse(struct train_options *o, int argc, char **argv, int *h
          "layers separated by commas, or @FILE with one a line: dense N [nobias], relu, tanh, sigmoid",
          "dense 128, relu, dense with as many outputs as the data has classes", 0, 0, NULL, NULL},
         {"loss", "NAME", LS_OPTION_CHOICE, &o->loss,
-         "softmax cross-entropy on logits; squared: the sum over outputs of (z - t)^2; half-squared: half of that; bce: "
+         "softmax cross-entropy on logits; squared: the sum over outputs of (z - t)^2; half-squared: half of "
+         "that; bce: "
          "binary cross-entropy on logits, summed over outputs. All are means over the batch",
          "softmax, or squared when the data has target values and no classes", 0, 0, ls_loss_names, NULL},
-        {"batch", "N", LS_OPTION_INT, &o->batch, "samples in one update, over all ranks; all: the whole training set", "64",
-         1, most, NULL, "all"},
+        {"batch", "N", LS_OPTION_INT, &o->batch,
+         "samples in one update, over all ranks; all: the whole training set", "64", 1, most, NULL, "all"},
         {"microbatch", "N", LS_OPTION_INT, &o->microbatch,
-         "samples in a leaf of the summation tree; part of the result, so not for tuning", "32", 1, 1 << 20, NULL, NULL},
-        {"epochs", "N", LS_OPTION_INT, &o->epochs, "passes over the training data", "20, or no limit with --steps", 0, most,
+         "samples in a leaf of the summation tree; part of the result, so not for tuning", "32", 1, 1 << 20,
          NULL, NULL},
-        {"steps", "N", LS_OPTION_INT, &o->steps, "stop after so many updates", "no limit", 0, big, NULL, NULL},
-        {"lr", "X", LS_OPTION_FLOAT, &o->learning_rate, "learning rate, per update of the mean gradient", "0.1", 0, 1e30,
-         NULL, NULL},
-        {"momentum", "X", LS_OPTION_FLOAT, &o->momentum, "v = X v + g; w = w - lr v", "0", 0, 0.999999, NULL, NULL},
-        {"nesterov", NULL, LS_OPTION_FLAG, &o->nesterov, "Nesterov's momentum: w = w - lr (g + momentum v)", NULL, 0, 0,
-         NULL, NULL},
-        {"weight-decay", "X", LS_OPTION_FLOAT, &o->weight_decay, "L2 decay, g = g + X w, of weights and biases", "0", 0, 1e30,
-         NULL, NULL},
+        {"epochs", "N", LS_OPTION_INT, &o->epochs, "passes over the training data",
+         "20, or no limit with --steps", 0, most, NULL, NULL},
+        {"steps", "N", LS_OPTION_INT, &o->steps, "stop after so many updates", "no limit", 0, big, NULL,
+         NULL},
+        {"lr", "X", LS_OPTION_FLOAT, &o->learning_rate, "learning rate, per update of the mean gradient",
+         "0.1", 0, 1e30, NULL, NULL},
+        {"momentum", "X", LS_OPTION_FLOAT, &o->momentum, "v = X v + g; w = w - lr v", "0", 0, 0.999999, NULL,
+         NULL},
+        {"nesterov", NULL, LS_OPTION_FLAG, &o->nesterov, "Nesterov's momentum: w = w - lr (g + momentum v)",
+         NULL, 0, 0, NULL, NULL},
+        {"weight-decay", "X", LS_OPTION_FLOAT, &o->weight_decay,
+         "L2 decay, g = g + X w, of weights and biases", "0", 0, 1e30, NULL, NULL},
         {"init", "NAME", LS_OPTION_TEXT, &o->init,
-         "first weights: he-uniform, he-normal, xavier-uniform, xavier-normal, zeros, constant=X; biases start at 0, or X",
+         "first weights: he-uniform, he-normal, xavier-uniform, xavier-normal, zeros, constant=X; biases "
+         "start at 0, or X",
          "he-uniform", 0, 0, NULL, NULL},
         {"seed", "N", LS_OPTION_SEED, &o->seed, "of initialisation and shuffling", "1", 0, 0, NULL, NULL},
-        {"shuffle", "on|off", LS_OPTION_CHOICE, &o->shuffle, "a new keyed order of the samples each epoch", "on", 0, 0,
-         on_off, NULL},
-        {"drop-last", NULL, LS_OPTION_FLAG, &o->drop_last, "leave out an epoch's last batch when it is short", NULL, 0, 0,
-         NULL, NULL},
+        {"shuffle", "on|off", LS_OPTION_CHOICE, &o->shuffle, "a new keyed order of the samples each epoch",
+         "on", 0, 0, on_off, NULL},
+        {"drop-last", NULL, LS_OPTION_FLAG, &o->drop_last, "leave out an epoch's last batch when it is short",
+         NULL, 0, 0, NULL, NULL},
         LS_SESSION_OPTIONS(&o->session),
         {"allreduce", "NAME", LS_OPTION_CHOICE, &o->allreduce,
-         "tree: the exact sum; mpi: MPI_Allreduce, whose bits depend on the ranks, for comparison", "tree", 0, 0, allreduces,
-         NULL},
-        {"eval-every", "N", LS_OPTION_INT, &o->eval_every, "epochs between evaluations of the test data; 0: never", "1", 0,
-         most, NULL, NULL},
+         "tree: the exact sum; mpi: MPI_Allreduce, whose bits depend on the ranks, for comparison", "tree", 0,
+         0, allreduces, NULL},
+        {"eval-every", "N", LS_OPTION_INT, &o->eval_every,
+         "epochs between evaluations of the test data; 0: never", "1", 0, most, NULL, NULL},
         {"hash-every", "N", LS_OPTION_INT, &o->hash_every,
-         "steps between comparisons of all ranks' weights, each logged; they are always compared at an epoch's end", "0", 0,
-         most, NULL, NULL},
-        {"save", "FILE", LS_OPTION_TEXT, &o->save, "write the model there at the end, as safetensors", "not saved", 0, 0,
-         NULL, NULL},
-        {"load", "FILE", LS_OPTION_TEXT, &o->load, "start from this model's weights, and its net unless --net is given",
-         "none", 0, 0, NULL, NULL},
-        {"log", "FILE", LS_OPTION_TEXT, &o->log, "write one JSON object a line there: the run, each epoch, the end", "none",
-         0, 0, NULL, NULL},
-        {"quiet", NULL, LS_OPTION_FLAG, &o->quiet, "print only the last epoch's line", NULL, 0, 0, NULL, NULL},
-        {"progress", "on|off", LS_OPTION_CHOICE, &o->progress,
-         "a live line on stderr; auto: when that is a terminal and no mpirun is in between", "auto", 0, 0, progress_choices,
+         "steps between comparisons of all ranks' weights, each logged; they are always compared at an "
+         "epoch's end",
+         "0", 0, most, NULL, NULL},
+        {"save", "FILE", LS_OPTION_TEXT, &o->save, "write the model there at the end, as safetensors",
+         "not saved", 0, 0, NULL, NULL},
+        {"load", "FILE", LS_OPTION_TEXT, &o->load,
+         "start from this model's weights, and its net unless --net is given", "none", 0, 0, NULL, NULL},
+        {"log", "FILE", LS_OPTION_TEXT, &o->log,
+         "write one JSON object a line there: the run, each epoch, the end", "none", 0, 0, NULL, NULL},
+        {"quiet", NULL, LS_OPTION_FLAG, &o->quiet, "print only the last epoch's line", NULL, 0, 0, NULL,
          NULL},
+        {"progress", "on|off", LS_OPTION_CHOICE, &o->progress,
+         "a live line on stderr; auto: when that is a terminal and no mpirun is in between", "auto", 0, 0,
+         progress_choices, NULL},
     };
     const struct ls_command_line line = {
         .command = "train",
         .synopsis = "lockstep train [OPTION ...]   or   mpirun -n RANKS lockstep train [OPTION ...]",
-        .summary = "Trains a net by stochastic gradient descent. The result depends on the options that say what to train; it "
+        .summary = "Trains a net by stochastic gradient descent. The result depends on the options that say "
+                   "what to train; it "
                    "does not depend on ranks, threads, SIMD width or --serial, to the last bit.",
         .notes = "batch gradient descent is --batch all, stochastic gradient descent is --batch 1.\n"
-                 "LOCKSTEP_ISA=portable|avx2|avx512 in the environment forces a SIMD width, LOCKSTEP_DATA names a folder with\n"
+                 "LOCKSTEP_ISA=portable|avx2|avx512 in the environment forces a SIMD width, LOCKSTEP_DATA "
+                 "names a folder with\n"
                  "data sets.\n"
-                 "exit status: 0 done; 2 usage; 3 a file, the data, memory or the network failed; 4 training went non-finite\n"
+                 "exit status: 0 done; 2 usage; 3 a file, the data, memory or the network failed; 4 training "
+                 "went non-finite\n"
                  "(--save then gets the last epoch's model); 5 replicas disagree.\n",
         .options = options,
         .n_options = sizeof options / sizeof options[0],
@@ -127,13 +139,15 @@ static enum ls_code parse(struct train_options *o, int argc, char **argv, int *h
     return code;
 }
 
-/* Every rank reads the data by itself; they must have read the same, or they would take different numbers of steps. */
+/* Every rank reads the data by itself; they must have read the same, or they would take different numbers of
+ * steps. */
 static enum ls_code open_data(struct job *job, struct ls_error *err)
 {
     err->code = ls_data_open(&job->data, job->options.data, job->options.test_data, err);
     enum ls_code code = ls_comm_agree(job->session.comm, err);
     if (code == LS_OK && ls_comm_size(job->session.comm) > 1)
-        code = ls_comm_compare_hashes(job->session.comm, ls_data_hash(&job->data), "the data read by each rank", err);
+        code = ls_comm_compare_hashes(job->session.comm, ls_data_hash(&job->data),
+                                      "the data read by each rank", err);
     return code;
 }
 
@@ -171,13 +185,17 @@ static enum ls_code make_config(struct job *job, struct ls_error *err)
     const struct train_options *o = &job->options;
     const struct ls_dataset *train = &job->data.train;
     if (o->batch > train->n_samples)
-        return ls_fail(err, LS_USAGE, "--batch %lld is more than the %lld training samples: give at most that, or --batch all",
-                       (long long)o->batch, (long long)train->n_samples);
+        return ls_fail(
+            err, LS_USAGE,
+            "--batch %lld is more than the %lld training samples: give at most that, or --batch all",
+            (long long)o->batch, (long long)train->n_samples);
     if (o->nesterov && o->momentum == 0.0f)
         return ls_fail(err, LS_USAGE, "--nesterov needs --momentum above 0");
     const int64_t default_epochs = o->steps >= 0 ? INT64_MAX : 20;
     job->config = (struct ls_train_config){
-        .loss = o->loss >= 0 ? (enum ls_loss)o->loss : train->n_classes > 0 ? LS_LOSS_SOFTMAX : LS_LOSS_SQUARED,
+        .loss = o->loss >= 0           ? (enum ls_loss)o->loss
+                : train->n_classes > 0 ? LS_LOSS_SOFTMAX
+                                       : LS_LOSS_SQUARED,
         .allreduce = (enum ls_allreduce)o->allreduce,
         .batch = o->batch < 0 ? train->n_samples : o->batch,
         .microbatch = o->microbatch,
@@ -218,10 +236,11 @@ static void collect_facts(struct job *job)
     ls_model_facts_add(facts, "batch", "%lld", (long long)c->batch);
     ls_model_facts_add(facts, "microbatch", "%lld", (long long)c->microbatch);
     ls_model_facts_add(facts, "optimizer", "sgd");
-    ls_model_facts_add(facts, "learning_rate", "%.9g", (double)c->sgd.learning_rate);
-    ls_model_facts_add(facts, "momentum", "%.9g", (double)c->sgd.momentum);
+    char number[LS_FLOAT_TEXT];
+    ls_model_facts_add(facts, "learning_rate", "%s", ls_text_of_float(c->sgd.learning_rate, number));
+    ls_model_facts_add(facts, "momentum", "%s", ls_text_of_float(c->sgd.momentum, number));
     ls_model_facts_add(facts, "nesterov", "%s", c->sgd.nesterov ? "yes" : "no");
-    ls_model_facts_add(facts, "weight_decay", "%.9g", (double)c->sgd.weight_decay);
+    ls_model_facts_add(facts, "weight_decay", "%s", ls_text_of_float(c->sgd.weight_decay, number));
     ls_model_facts_add(facts, "init", "%s", job->options.load ? "loaded" : job->options.init);
     ls_model_facts_add(facts, "seed", "%llu", (unsigned long long)c->seed);
     ls_model_facts_add(facts, "shuffle", "%s", on_off[c->shuffle]);
@@ -231,11 +250,12 @@ static void collect_facts(struct job *job)
 static void collect_results(struct job *job, const struct ls_train_result *result)
 {
     struct ls_model_facts *facts = &job->facts;
+    char number[LS_FLOAT_TEXT];
     ls_model_facts_add(facts, "steps", "%lld", (long long)result->good_step);
     if (result->last.epoch > 0)
-        ls_model_facts_add(facts, "train_loss", "%.9g", (double)result->last.loss);
+        ls_model_facts_add(facts, "train_loss", "%s", ls_text_of_float(result->last.loss, number));
     if (result->last.evaluated) {
-        ls_model_facts_add(facts, "test_loss", "%.9g", (double)result->last.test.loss);
+        ls_model_facts_add(facts, "test_loss", "%s", ls_text_of_float(result->last.test.loss, number));
         if (result->last.test.n_correct >= 0)
             ls_model_facts_add(facts, "test_correct", "%lld of %lld", (long long)result->last.test.n_correct,
                                (long long)result->last.test.n_samples);
@@ -258,7 +278,8 @@ static enum ls_code open_outputs(struct job *job, struct ls_error *err)
 static int show_progress(const struct job *job)
 {
     const struct train_options *o = &job->options;
-    return !o->quiet && (o->progress == 1 || (o->progress == 2 && isatty(2) && ls_comm_size(job->session.comm) == 1));
+    return !o->quiet &&
+           (o->progress == 1 || (o->progress == 2 && isatty(2) && ls_comm_size(job->session.comm) == 1));
 }
 
 static enum ls_code prepare(struct job *job, struct ls_comm *comm, struct ls_error *err)
@@ -284,7 +305,8 @@ static enum ls_code prepare(struct job *job, struct ls_comm *comm, struct ls_err
     return code;
 }
 
-/* Trains, then writes the model: also after divergence, when the parameters are those of the last good epoch. */
+/* Trains, then writes the model: also after divergence, when the parameters are those of the last good epoch.
+ */
 static enum ls_code run(struct job *job, struct ls_error *err)
 {
     struct ls_comm *comm = job->session.comm;
@@ -301,7 +323,8 @@ static enum ls_code run(struct job *job, struct ls_error *err)
     report->progress = show_progress(job);
     if (first)
         ls_train_report_start(report);
-    enum ls_code code = ls_session_warn(&job->session, ls_count_leaves(job->config.batch, job->config.microbatch), err);
+    enum ls_code code =
+        ls_session_warn(&job->session, ls_count_leaves(job->config.batch, job->config.microbatch), err);
     if (code != LS_OK)
         return code;
     const struct ls_observer observer = {
@@ -315,7 +338,8 @@ static enum ls_code run(struct job *job, struct ls_error *err)
     if (first) {
         collect_results(job, &result);
         if (job->options.save)
-            ending.code = ls_model_save(job->options.save, &job->net, job->config.loss, job->parameters, &job->facts, &ending);
+            ending.code = ls_model_save(job->options.save, &job->net, job->config.loss, job->parameters,
+                                        &job->facts, &ending);
         if (ending.code == LS_OK)
             ending.code = ls_train_report_end(report, code, err->text, &result, &ending);
         if (ending.code == LS_OK && job->options.save && !job->options.quiet)

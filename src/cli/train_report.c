@@ -5,6 +5,7 @@
 
 #include "base/contract.h"
 #include "base/memory.h"
+#include "base/text.h"
 #include "base/timer.h"
 
 static const char *const loss_titles[] = {"softmax cross-entropy", "squared error", "half squared error",
@@ -59,11 +60,13 @@ static void print_update(const struct ls_train_report *report)
 {
     const struct ls_train_config *c = &report->config[0];
     printf("loss    %s, mean over the batch\n", loss_titles[c->loss]);
-    printf("update  SGD, learning rate %.9g", (double)c->sgd.learning_rate);
+    char number[LS_FLOAT_TEXT];
+    printf("update  SGD, learning rate %s", ls_text_of_float(c->sgd.learning_rate, number));
     if (c->sgd.momentum != 0.0f)
-        printf(", %s momentum %.9g", c->sgd.nesterov ? "Nesterov" : "with", (double)c->sgd.momentum);
+        printf(", %s %s", c->sgd.nesterov ? "Nesterov momentum" : "momentum",
+               ls_text_of_float(c->sgd.momentum, number));
     if (c->sgd.weight_decay != 0.0f)
-        printf(", weight decay %.9g", (double)c->sgd.weight_decay);
+        printf(", weight decay %s", ls_text_of_float(c->sgd.weight_decay, number));
     printf("; init %s, seed %llu, %s\n", report->init_text, (unsigned long long)c->seed,
            c->shuffle ? "shuffled" : "in file order");
 }
@@ -75,7 +78,8 @@ static void print_batch(const struct ls_train_report *report)
     const int64_t steps = n / c->batch + (!c->drop_last && n % c->batch != 0);
     char batch[32], per_epoch[32];
     printf("batch   B = %s in %lld leaves of m = %lld; %s steps an epoch", grouped(c->batch, batch),
-           (long long)ls_count_leaves(c->batch, c->microbatch), (long long)c->microbatch, grouped(steps, per_epoch));
+           (long long)ls_count_leaves(c->batch, c->microbatch), (long long)c->microbatch,
+           grouped(steps, per_epoch));
     if (!c->drop_last && n % c->batch)
         printf(" (the last of %lld samples)", (long long)(n % c->batch));
     printf("\n");
@@ -119,11 +123,13 @@ static void log_start(struct ls_train_report *report)
     log_failed(report, ls_runlog_end(log, &err), &err);
 }
 
-enum ls_code ls_train_report_open_log(struct ls_train_report *report, const char *path, const struct ls_net *net,
-                                      struct ls_error *err)
+enum ls_code ls_train_report_open_log(struct ls_train_report *report, const char *path,
+                                      const struct ls_net *net, struct ls_error *err)
 {
-    report->tensor_names = ls_alloc((size_t)net->n_tensors, sizeof *report->tensor_names, "tensor names", err);
-    report->tensor_hashes = ls_alloc((size_t)net->n_tensors, sizeof *report->tensor_hashes, "tensor hashes", err);
+    report->tensor_names =
+        ls_alloc((size_t)net->n_tensors, sizeof *report->tensor_names, "tensor names", err);
+    report->tensor_hashes =
+        ls_alloc((size_t)net->n_tensors, sizeof *report->tensor_hashes, "tensor hashes", err);
     if (!report->tensor_names || !report->tensor_hashes)
         return LS_FAILED;
     for (int t = 0; t < net->n_tensors; t++)
@@ -133,7 +139,8 @@ enum ls_code ls_train_report_open_log(struct ls_train_report *report, const char
 
 void ls_train_report_release(struct ls_train_report *report)
 {
-    ls_runlog_close(&report->log, NULL); /* a failed run's; a finished one's was closed, and checked, before */
+    ls_runlog_close(&report->log,
+                    NULL); /* a failed run's; a finished one's was closed, and checked, before */
     ls_free(report->tensor_names);
     ls_free(report->tensor_hashes);
 }
@@ -157,7 +164,8 @@ static void log_tensors(struct ls_train_report *report, const float *parameters)
 {
     for (int t = 0; t < report->net->n_tensors; t++)
         report->tensor_hashes[t] = ls_parameter_hash(&report->net->tensors[t], parameters);
-    ls_runlog_hashes(report->log, "tensors", report->tensor_names, report->tensor_hashes, report->net->n_tensors);
+    ls_runlog_hashes(report->log, "tensors", report->tensor_names, report->tensor_hashes,
+                     report->net->n_tensors);
 }
 
 static void show_live(struct ls_train_report *report, const struct ls_step_report *step)
@@ -205,7 +213,8 @@ void ls_train_report_step(void *context, const struct ls_step_report *step, cons
     log_failed(report, ls_runlog_end(report->log, &err), &err);
 }
 
-static void log_epoch(struct ls_train_report *report, const struct ls_epoch_report *epoch, const float *parameters)
+static void log_epoch(struct ls_train_report *report, const struct ls_epoch_report *epoch,
+                      const float *parameters)
 {
     struct ls_error err = {.code = LS_OK};
     struct ls_runlog *log = report->log;
@@ -217,7 +226,8 @@ static void log_epoch(struct ls_train_report *report, const struct ls_epoch_repo
         ls_runlog_float(log, "test_loss", epoch->test.loss);
         if (epoch->test.n_correct >= 0) {
             ls_runlog_integer(log, "test_correct", epoch->test.n_correct);
-            ls_runlog_double(log, "test_accuracy", (double)epoch->test.n_correct / (double)epoch->test.n_samples);
+            ls_runlog_double(log, "test_accuracy",
+                             (double)epoch->test.n_correct / (double)epoch->test.n_samples);
         }
     }
     ls_runlog_double(log, "seconds", epoch->seconds);
@@ -232,22 +242,24 @@ static void log_epoch(struct ls_train_report *report, const struct ls_epoch_repo
 
 static void print_row(const struct ls_epoch_report *epoch)
 {
-    char test_loss[32] = "-", accuracy[32] = "-", rate[32], hash[LS_HASH_TEXT];
+    char loss[LS_FLOAT_TEXT], test_loss[LS_FLOAT_TEXT] = "-", accuracy[32] = "-", rate[32],
+                              hash[LS_HASH_TEXT];
+    ls_text_of_float(epoch->loss, loss);
     if (epoch->evaluated) {
-        snprintf(test_loss, sizeof test_loss, "%.9g", (double)epoch->test.loss);
+        ls_text_of_float(epoch->test.loss, test_loss);
         if (epoch->test.n_correct >= 0)
             snprintf(accuracy, sizeof accuracy, "%.2f %%",
                      100.0 * (double)epoch->test.n_correct / (double)epoch->test.n_samples);
     }
     ls_hash_text(epoch->hash, hash);
-    printf("%5lld %8lld  %-13.9g %-13s %8s %12s %4.0f/%.0f/%-3.0f %s\n", (long long)epoch->epoch, (long long)epoch->step,
-           (double)epoch->loss, test_loss, accuracy, grouped((int64_t)epoch->samples_per_s, rate),
+    printf("%5lld %8lld  %-13s %-13s %8s %12s %4.0f/%.0f/%-3.0f %s\n", (long long)epoch->epoch,
+           (long long)epoch->step, loss, test_loss, accuracy, grouped((int64_t)epoch->samples_per_s, rate),
            100 * epoch->compute_share, 100 * epoch->allreduce_share, 100 * epoch->data_share, hash);
     fflush(stdout);
 }
 
-enum ls_code ls_train_report_epoch(void *context, const struct ls_epoch_report *epoch, const float *parameters,
-                                   struct ls_error *err)
+enum ls_code ls_train_report_epoch(void *context, const struct ls_epoch_report *epoch,
+                                   const float *parameters, struct ls_error *err)
 {
     struct ls_train_report *report = context;
     if (report->log)
@@ -256,7 +268,8 @@ enum ls_code ls_train_report_epoch(void *context, const struct ls_epoch_report *
     if (!report->quiet) {
         if (!report->table_began)
             printf("                                                             compute/allreduce/data\n"
-                   "epoch     step  loss          test loss     accuracy    samples/s   %% of time hash of the weights\n");
+                   "epoch     step  loss          test loss     accuracy    samples/s   %% of time hash of "
+                   "the weights\n");
         report->table_began = 1;
         print_row(epoch);
     }

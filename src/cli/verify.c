@@ -10,10 +10,13 @@ enum ls_code ls_command_verify(struct ls_comm *comm, int argc, char **argv, stru
     const struct ls_command_line line = {
         .command = "verify",
         .synopsis = "lockstep verify A B",
-        .summary = "Compares two saved models, or two run logs of train --log, bit for bit, and prints 'identical' or the first "
-                   "step, tensor and element that differ, with both values. Times, ranks and threads are not part of a result.",
+        .summary = "Compares two saved models, or two run logs of train --log, bit for bit, and prints "
+                   "'identical' or the first "
+                   "step, tensor and element that differ, with both values. Times, ranks and threads are not "
+                   "part of a result.",
         .notes = "exit status: 0 identical; 1 different; 2 usage; 3 a file cannot be read.\n"
-                 "A log holds hashes for each tensor at each epoch, and at each N-th step with train --hash-every N.\n",
+                 "A log holds hashes for each tensor at each epoch, and at each N-th step with train "
+                 "--hash-every N.\n",
         .least_words = 2,
         .most_words = 2,
     };

@@ -18,7 +18,8 @@ static double activate(enum ls_activation act, double z)
     return z;
 }
 
-static void dense(const struct ls_net *net, const struct ls_layer *layer, double *y, const double *x, const double *parameters)
+static void dense(const struct ls_net *net, const struct ls_layer *layer, double *y, const double *x,
+                  const double *parameters)
 {
     const ptrdiff_t K = layer->in.count, N = layer->out.count;
     const double *w = parameters + net->tensors[layer->first_tensor].offset;
@@ -38,7 +39,8 @@ static double target(const struct ls_targets *targets, ptrdiff_t N, ptrdiff_t b,
     return N == 1 ? (double)targets->labels[b] : (double)(targets->labels[b] == j);
 }
 
-static double sample_loss(enum ls_loss loss, ptrdiff_t N, const double *z, const struct ls_targets *targets, ptrdiff_t b)
+static double sample_loss(enum ls_loss loss, ptrdiff_t N, const double *z, const struct ls_targets *targets,
+                          ptrdiff_t b)
 {
     double sum = 0, top = z[0];
     for (ptrdiff_t j = 1; j < N; j++)

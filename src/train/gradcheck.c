@@ -55,17 +55,18 @@ static const float *analytic(struct bench *bench)
 {
     const struct ls_gradcheck_case *check = bench->check;
     const float *z = ls_forward(check->net, check->ops, check->parameters, &bench->act, check->B);
-    check->ops->loss(check->loss, check->B, check->net->out.count, bench->sample_loss, ls_output_gradient(&bench->act), z,
-                     &check->targets);
+    check->ops->loss(check->loss, check->B, check->net->out.count, bench->sample_loss,
+                     ls_output_gradient(&bench->act), z, &check->targets);
     const struct ls_gradient_part all = {.begin = 0, .end = check->B, .flat = bench->gradient};
-    return ls_backward(check->net, check->ops, check->parameters, &bench->act, check->B, check->microbatch, &all, 1, 1);
+    return ls_backward(check->net, check->ops, check->parameters, &bench->act, check->B, check->microbatch,
+                       &all, 1, 1);
 }
 
 static double loss64(const struct bench *bench)
 {
     const struct ls_gradcheck_case *check = bench->check;
-    return ls_reference64_loss(check->net, check->loss, check->B, bench->x, bench->parameters, &check->targets,
-                               bench->scratch);
+    return ls_reference64_loss(check->net, check->loss, check->B, bench->x, bench->parameters,
+                               &check->targets, bench->scratch);
 }
 
 static double central_difference(const struct bench *bench, double *element)
@@ -87,7 +88,8 @@ static double relative_error(double a, double n, double scale)
     return size > 0 ? fabs(a - n) / size : 0;
 }
 
-/* Compares n elements: `sums` holds analytic gradients of the summed loss, `variables` what the loss depends on. */
+/* Compares n elements: `sums` holds analytic gradients of the summed loss, `variables` what the loss depends
+ * on. */
 static enum ls_code compare(const struct bench *bench, struct ls_gradcheck_result *result, const float *sums,
                             double *variables, ptrdiff_t n, struct ls_error *err)
 {
@@ -121,7 +123,8 @@ static enum ls_code compare(const struct bench *bench, struct ls_gradcheck_resul
     return LS_OK;
 }
 
-enum ls_code ls_gradcheck(const struct ls_gradcheck_case *check, struct ls_gradcheck_report *report, struct ls_error *err)
+enum ls_code ls_gradcheck(const struct ls_gradcheck_case *check, struct ls_gradcheck_report *report,
+                          struct ls_error *err)
 {
     const struct ls_net *net = check->net;
     struct bench bench = {.check = check};
@@ -137,8 +140,8 @@ enum ls_code ls_gradcheck(const struct ls_gradcheck_case *check, struct ls_gradc
     for (int t = 0; code == LS_OK && t < net->n_tensors; t++) {
         const struct ls_parameter *tensor = &net->tensors[t];
         snprintf(report->results[t].name, sizeof report->results[t].name, "%s", tensor->name);
-        code = compare(&bench, &report->results[t], bench.gradient + tensor->offset, bench.parameters + tensor->offset,
-                       tensor->count, err);
+        code = compare(&bench, &report->results[t], bench.gradient + tensor->offset,
+                       bench.parameters + tensor->offset, tensor->count, err);
     }
     if (code == LS_OK) {
         struct ls_gradcheck_result *input = &report->results[net->n_tensors];

@@ -38,8 +38,8 @@ static struct ls_tensor file_tensor(const struct ls_net *net, int t, float *flat
     return tensor;
 }
 
-enum ls_code ls_model_save(const char *path, const struct ls_net *net, enum ls_loss loss, const float *parameters,
-                           const struct ls_model_facts *facts, struct ls_error *err)
+enum ls_code ls_model_save(const char *path, const struct ls_net *net, enum ls_loss loss,
+                           const float *parameters, const struct ls_model_facts *facts, struct ls_error *err)
 {
     enum { OWN = 6 };
     struct ls_metadata metadata[OWN + LS_MODEL_FACTS];
@@ -84,15 +84,16 @@ enum ls_code ls_model_can_save(const char *path, struct ls_error *err)
     return LS_OK;
 }
 
-static enum ls_code read_parameters(const struct ls_safetensors *file, const char *path, const struct ls_net *net,
-                                    float *parameters, struct ls_error *err)
+static enum ls_code read_parameters(const struct ls_safetensors *file, const char *path,
+                                    const struct ls_net *net, float *parameters, struct ls_error *err)
 {
     for (ptrdiff_t i = 0; i < ls_safetensors_count(file); i++) {
         int known = 0;
         for (int t = 0; t < net->n_tensors; t++)
             known |= strcmp(net->tensors[t].name, ls_safetensors_tensor(file, i)->name) == 0;
         if (!known)
-            return ls_fail(err, LS_FAILED, "'%s' is a model of another net: its tensor '%.60s' is none of '%.200s'", path,
+            return ls_fail(err, LS_FAILED,
+                           "'%s' is a model of another net: its tensor '%.60s' is none of '%.200s'", path,
                            ls_safetensors_tensor(file, i)->name, net->text);
     }
     for (int t = 0; t < net->n_tensors; t++) {
@@ -104,7 +105,8 @@ static enum ls_code read_parameters(const struct ls_safetensors *file, const cha
     return LS_OK;
 }
 
-enum ls_code ls_model_load_parameters(const char *path, const struct ls_net *net, float *parameters, struct ls_error *err)
+enum ls_code ls_model_load_parameters(const char *path, const struct ls_net *net, float *parameters,
+                                      struct ls_error *err)
 {
     struct ls_safetensors *file = NULL;
     enum ls_code code = ls_safetensors_open(&file, path, err);
@@ -136,7 +138,8 @@ static int parse_shape(const char *text, struct ls_shape *shape)
 }
 
 /* The text of a metadata key that a model must have. */
-static const char *required(const struct ls_safetensors *file, const char *path, const char *key, struct ls_error *err)
+static const char *required(const struct ls_safetensors *file, const char *path, const char *key,
+                            struct ls_error *err)
 {
     const char *text = ls_safetensors_metadata(file, key);
     if (!text)
@@ -154,11 +157,12 @@ static enum ls_code read_description(struct ls_model *model, const char *path, s
         return LS_FAILED;
     int64_t number = 0;
     if (!ls_text_to_int64(version, &number) || number != LS_CONTRACT_VERSION)
-        return ls_fail(err, LS_FAILED, "'%s' follows contract version '%.20s', this program version %d", path, version,
-                       LS_CONTRACT_VERSION);
+        return ls_fail(err, LS_FAILED, "'%s' follows contract version '%.20s', this program version %d", path,
+                       version, LS_CONTRACT_VERSION);
     struct ls_shape in;
     if (!parse_shape(shape_text, &in))
-        return ls_fail(err, LS_FAILED, "'%s': the input_shape '%.60s' is no shape such as 28x28", path, shape_text);
+        return ls_fail(err, LS_FAILED, "'%s': the input_shape '%.60s' is no shape such as 28x28", path,
+                       shape_text);
     int known = -1;
     for (int i = 0; ls_loss_names[i]; i++)
         if (strcmp(loss, ls_loss_names[i]) == 0)
@@ -180,11 +184,13 @@ enum ls_code ls_model_load(struct ls_model *model, const char *path, struct ls_e
     enum ls_code code = ls_safetensors_open(&model->file, path, err);
     if (code == LS_OK)
         code = read_description(model, path, err);
-    /* The shapes come from the file's text: they must agree with the tensors it holds before memory is asked for. */
+    /* The shapes come from the file's text: they must agree with the tensors it holds before memory is asked
+     * for. */
     for (int t = 0; code == LS_OK && t < model->net.n_tensors; t++) {
         const struct ls_stored_tensor *stored = ls_safetensors_find(model->file, model->net.tensors[t].name);
         if (!stored || stored->n_elements != model->net.tensors[t].count)
-            code = ls_fail(err, LS_FAILED, "'%s': the net '%.200s' needs a tensor '%s' of %td numbers, the file has %s", path,
+            code = ls_fail(err, LS_FAILED,
+                           "'%s': the net '%.200s' needs a tensor '%s' of %td numbers, the file has %s", path,
                            model->net.text, model->net.tensors[t].name, model->net.tensors[t].count,
                            stored ? "another size" : "none");
     }
