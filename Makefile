@@ -120,7 +120,7 @@ $(BUILD)/tests/%.o: tests/%.c $(stamp)
 	$(call say,CC)$(CC) $(CPPFLAGS) $(all_cflags) $(test_cflags) -DLS_BUILD='"$(BUILD)"' -c -o $@ $<
 $(BUILD)/unit-tests: $(unit_objects) $(library_objects)
 	$(call say,LINK)$(CC) $(all_cflags) $(LDFLAGS) -o $@ $^ $(mpi_libs) $(LDLIBS) -lcriterion
-$(BUILD)/mpi-cases: $(patsubst tests/%.c,$(BUILD)/tests/%.o,$(wildcard tests/mpi/*.c)) $(BUILD)/tests/support/compare.o $(library_objects)
+$(BUILD)/mpi-cases: $(patsubst tests/%.c,$(BUILD)/tests/%.o,$(wildcard tests/mpi/*.c tests/support/*.c)) $(library_objects)
 	$(call say,LINK)$(CC) $(all_cflags) $(LDFLAGS) -o $@ $^ $(mpi_libs) $(LDLIBS)
 
 # One rank a core, bound to it; as many ranks as this machine has cores.  Progress is asked for when make has a terminal.
