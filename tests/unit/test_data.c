@@ -447,6 +447,8 @@ Test(data, sizes_that_disagree)
     expect_bad_images(bytes, "has 3 samples|labels|4 labels");
     const uint32_t huge[5] = {UINT32_MAX, UINT32_MAX, UINT32_MAX, UINT32_MAX, UINT32_MAX};
     expect_bad_images(idx(8, 5, huge), "byte 8|dimension 4294967295|addressed");
+    const uint32_t wrapping[5] = {1 << 16, 1 << 16, 1 << 16, 1 << 16, 1}; /* 2^64 */
+    expect_bad_images(idx(8, 5, wrapping), "byte 16|dimension 65536|addressed");
     expect_bad_images(idx(14, 2, huge), "byte 8|dimension 4294967295|addressed");
     expect_bad_images(idx(8, 1, huge), "fewer than the 4294967303");
 }
