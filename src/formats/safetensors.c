@@ -265,10 +265,10 @@ static enum ls_code check_layout(struct ls_safetensors *file, struct ls_error *e
     return LS_OK;
 }
 
-/* Whether the text has more parts than a valid header of its length can.  A parsed "[]," costs fifty times
- * its text, a valid entry about twelve times; this keeps a hostile header from asking for gigabytes.  The
- * shortest entry, of 52 bytes, has 3 brackets; 11 commas take 67 bytes with 8 dimensions; an entry of
- * metadata takes 6 bytes. */
+/* Whether the text has more parts than a valid header of its length can.  Parsed, "{}," costs 73 times its
+ * text and "[]," 41 times, a valid entry 14 times (jansson 2.14); this keeps a hostile header from asking for
+ * gigabytes.  The shortest entry, of 52 bytes, has 3 brackets; 11 commas take 67 bytes with 8 dimensions; an
+ * entry of metadata takes 6. */
 static int crowded(const char *json, size_t n)
 {
     size_t brackets = 0, commas = 0;
