@@ -120,8 +120,33 @@ $(BUILD)/tests/%.o: tests/%.c $(stamp)
 	$(call say,CC)$(CC) $(CPPFLAGS) $(all_cflags) $(test_cflags) -DLS_BUILD='"$(BUILD)"' -c -o $@ $<
 $(BUILD)/unit-tests: $(unit_objects) $(library_objects)
 	$(call say,LINK)$(CC) $(all_cflags) $(LDFLAGS) -o $@ $^ $(mpi_libs) $(LDLIBS) -lcriterion
-$(BUILD)/mpi-cases: $(patsubst tests/%.c,$(BUILD)/tests/%.o,$(wildcard tests/mpi/*.c)) $(BUILD)/tests/support/compare.o $(library_objects)
+$(BUILD)/mpi-cases: $(patsubst tests/%.c,$(BUILD)/tests/%.o,$(wildcard tests/mpi/*.c tests/support/*.c)) $(library_objects)
 	$(call say,LINK)$(CC) $(all_cflags) $(LDFLAGS) -o $@ $^ $(mpi_libs) $(LDLIBS)
+
+# One rank a core, bound to it; as many ranks as this machine has cores.  Progress is asked for when make has a terminal.
+cores := $(shell nproc)
+mpirun := OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 mpirun --bind-to core
+demo_options := --data fashion-mnist --net "dense 128, relu, dense 10" --batch 64 --lr 0.05 --momentum 0.9 --seed 1
+demo: ## Train on Fashion-MNIST with mpirun on all cores, then show the oracle's hash
+	$(quiet)scripts/deps.sh demo
+	$(quiet)$(MAKE) --no-print-directory build/lockstep
+	$(quiet)scripts/demo.sh
+
+test: ## Every test
+	$(quiet)scripts/deps.sh test aarch64 sanitize valgrind
+	$(quiet)scripts/test.sh
+
+lint: ## The contract's bans, formatting, layering: what a machine can check
+	$(quiet)scripts/deps.sh build lint
+	$(quiet)scripts/lint.sh
+
+bench: ## Speed against this machine's peak, and PyTorch if it can be had
+	$(quiet)scripts/deps.sh bench
+	$(quiet)$(MAKE) --no-print-directory build/lockstep
+	$(quiet)scripts/bench.sh
+
+install: all ## Install the program under $(DESTDIR)$(prefix)
+	install -D -m 755 $(BUILD)/lockstep $(DESTDIR)$(prefix)/bin/lockstep
 
 clean: ## Remove everything built
 	rm -rf build
@@ -130,3 +155,10 @@ format: ## Format all C sources in place
 	clang-format -i $(shell git ls-files '*.[ch]')
 
 -include $(shell [ -d $(BUILD) ] && find $(BUILD) -name '*.d')
+
+# Every binary32 through every elementary function: about five minutes on two cores.
+.PHONY: exhaustive
+$(BUILD)/exhaustive-elementary: $(BUILD)/tests/exhaustive/elementary.o $(BUILD)/obj/base/hash.o
+	$(call say,LINK)$(CC) $(all_cflags) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+exhaustive: $(BUILD)/exhaustive-elementary ## Check the elementary functions on all 2^32 arguments
+	$(quiet)$(BUILD)/exhaustive-elementary

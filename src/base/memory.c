@@ -5,8 +5,24 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 static atomic_long live_blocks;
+
+/* Asks for 2 MB pages behind a large block before it is touched: a fifth of the time of loading Fashion-MNIST
+ * was faults on 4 KB pages.  Advice only: where it is refused, nothing changes. */
+static void advise_huge_pages(void *block, size_t bytes)
+{
+#ifdef MADV_HUGEPAGE
+    const uintptr_t largest_page = 65536,
+                    start = ((uintptr_t)block + largest_page - 1) / largest_page * largest_page;
+    if (bytes >= (size_t)4 << 20)
+        (void)madvise((void *)start, bytes - (start - (uintptr_t)block), MADV_HUGEPAGE);
+#else
+    (void)block;
+    (void)bytes;
+#endif
+}
 
 void *ls_alloc(size_t count, size_t size, const char *what, struct ls_error *err)
 {
@@ -22,6 +38,7 @@ void *ls_alloc(size_t count, size_t size, const char *what, struct ls_error *err
         ls_fail(err, LS_FAILED, "%s: out of memory asking for %zu bytes", what, bytes);
         return NULL;
     }
+    advise_huge_pages(block, bytes);
     memset(block, 0, bytes ? bytes : alignment);
     atomic_fetch_add(&live_blocks, 1);
     return block;

@@ -3,7 +3,9 @@
  * comm_mpi.c is the only file that knows MPI; comm_solo.c is one rank without it.  `make MPI=0` builds only
  * the latter, and a run that no mpirun started uses it too, so a laptop pays nothing for MPI_Init.  Every
  * function marked collective must be called by all ranks in the same order; functions that can fail on one
- * rank only end in agreement, so all ranks return the same code. */
+ * rank only end in agreement, so all ranks return the same code.  When MPI itself fails inside one of them,
+ * that rank can agree on nothing any more: it prints a message that names the call and the rank, and ends the
+ * job. */
 #ifndef LS_COMM_COMM_H
 #define LS_COMM_COMM_H
 
@@ -22,9 +24,11 @@ enum ls_allreduce {
 };
 
 /* Starts communication.  Collective over the job.  Uses MPI when the process was started by mpirun or srun
- * (their environment variables say so) and this build has it, else one rank alone.  A job that asks for
- * several ranks in a build without MPI is refused.  *comm is the caller's, to be released by ls_comm_destroy
- * (collective). */
+ * (their environment variables say so) or has already called MPI_Init, and this build has it; else one rank
+ * alone.  Refused with LS_USAGE: a job of several ranks in a build without MPI, and a launcher whose number
+ * of ranks is not what MPI sees (the mpirun of another MPI starts N separate ranks 0).  Calls MPI_Finalize in
+ * the end only if it called MPI_Init.  *comm is the caller's, to be released by ls_comm_destroy (collective).
+ */
 enum ls_code ls_comm_create(struct ls_comm **comm, struct ls_error *err);
 void ls_comm_destroy(struct ls_comm **comm);
 
@@ -46,9 +50,10 @@ enum ls_code ls_comm_agree(struct ls_comm *comm, struct ls_error *err);
  * Leaves are spread as ls_leaves_of_rank(n_leaves, size, rank) says.  This rank passes the sums of its
  * subtrees, in the order and number that ls_tree_roots(n_leaves, its range, ...) gives: roots[0..n_roots). On
  * return `sum` (n floats) holds tree(all leaves), the same bits on every rank; with no leaf anywhere, zeros.
- * roots[0] may be `sum` itself; the other roots are scratch afterwards.  A rank without leaves passes n_roots
- * == 0. LS_ALLREDUCE_MPI instead adds the rank's roots in order and calls MPI_Allreduce(MPI_SUM). n and
- * n_leaves must be the same on every rank.  May allocate scratch the first time it sees a larger n. */
+ * roots[0] may be `sum` itself, else no overlap; all roots are scratch afterwards.  A rank without leaves
+ * passes n_roots == 0. LS_ALLREDUCE_MPI instead adds the rank's roots in order and calls
+ * MPI_Allreduce(MPI_SUM). n and n_leaves must be the same on every rank.  Allocates nothing: scratch of a
+ * fixed size is taken by ls_comm_create. */
 enum ls_code ls_comm_allreduce(struct ls_comm *comm, enum ls_allreduce how, int64_t n_leaves, ptrdiff_t n,
                                float *sum, float *const *roots, int n_roots, struct ls_error *err);
 
@@ -74,14 +79,15 @@ enum ls_code ls_comm_gather(struct ls_comm *comm, const void *mine, size_t bytes
                             struct ls_error *err);
 
 /* Variable sizes: rank r's mine_bytes land, in rank order, on rank 0 in a block of ls_alloc that the caller
- * frees (NULL on other ranks); sizes[r] tells each length (array of ls_comm_size, filled on rank 0).
- * Collective; agrees. */
+ * frees (NULL on other ranks); sizes[r] tells each length (array of ls_comm_size, filled on rank 0, not used
+ * elsewhere).  Collective; agrees. */
 enum ls_code ls_comm_gather_variable(struct ls_comm *comm, const void *mine, size_t mine_bytes, void **out,
                                      size_t *sizes, struct ls_error *err);
 
 enum ls_code ls_comm_barrier(struct ls_comm *comm, struct ls_error *err);
 
-/* Ends the whole job at once, from any rank: for a rank that cannot reach agreement.  Does not return. */
+/* Ends the whole job at once, from any rank: for a rank that cannot reach agreement.  Prints nothing.  NULL
+ * (no communication yet) ends this process.  Does not return. */
 void ls_comm_abort(struct ls_comm *comm, int exit_status) __attribute__((noreturn));
 
 #endif

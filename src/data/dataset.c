@@ -58,3 +58,37 @@ void ls_dataset_gather(const struct ls_dataset *dataset, const struct ls_ops *op
         for (ptrdiff_t b = 0; b < B; b++)
             memcpy(values + b * N, dataset->values + index[b] * N, (size_t)N * sizeof *values);
 }
+
+static struct ls_hash dataset_hash(const struct ls_dataset *dataset)
+{
+    /* Generated data is a function of its specification, which is its name. */
+    struct {
+        int64_t sizes[4];
+        ptrdiff_t dims[LS_MAX_DIMS];
+        struct ls_hash parts[4];
+    } summary;
+    memset(&summary, 0, sizeof summary);
+    const size_t n = (size_t)dataset->n_samples, K = (size_t)dataset->n_features;
+    summary.sizes[0] = dataset->n_samples;
+    summary.sizes[1] = dataset->n_dims;
+    summary.sizes[2] = dataset->n_classes;
+    summary.sizes[3] = dataset->n_values;
+    memcpy(summary.dims, dataset->dims, sizeof summary.dims);
+    if (dataset->pixels)
+        summary.parts[0] = ls_hash_bytes(dataset->pixels, n * K);
+    if (dataset->numbers)
+        summary.parts[1] = ls_hash_bytes(dataset->numbers, n * K * sizeof(float));
+    if (dataset->labels)
+        summary.parts[2] = ls_hash_bytes(dataset->labels, n * sizeof *dataset->labels);
+    if (dataset->values)
+        summary.parts[3] = ls_hash_bytes(dataset->values, n * (size_t)dataset->n_values * sizeof(float));
+    if (dataset->generate)
+        summary.parts[0] = ls_hash_bytes(dataset->name, strlen(dataset->name));
+    return ls_hash_bytes(&summary, sizeof summary);
+}
+
+struct ls_hash ls_data_hash(const struct ls_data *data)
+{
+    const struct ls_hash both[2] = {dataset_hash(&data->train), dataset_hash(&data->test)};
+    return ls_hash_bytes(both, sizeof both);
+}

@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/hash.h"
 #include "base/status.h"
 #include "compute/ops.h"
 
@@ -69,6 +70,9 @@ struct ls_data {
 enum ls_code ls_data_open(struct ls_data *data, const char *spec, const char *test_spec,
                           struct ls_error *err);
 void ls_data_release(struct ls_data *data);
+
+/* The hash of everything that training and evaluation read; for ranks to see that they opened the same. */
+struct ls_hash ls_data_hash(const struct ls_data *data);
 
 /* Copies B samples, by index (each in [0, n_samples)), into x (B, n_features), labels (B) and values (B,
  * n_values). Whatever is not wanted may be NULL; labels and values are left alone when the dataset has none.

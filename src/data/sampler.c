@@ -40,13 +40,15 @@ void ls_sampler_init(struct ls_sampler *sampler, int64_t n_samples, int shuffle,
                                    .shuffle = shuffle,
                                    .seed = seed,
                                    .a = a,
-                                   .b = ((uint64_t)n_samples + a - 1) / a};
+                                   .b = ((uint64_t)n_samples + a - 1) / a,
+                                   .rounds = n_samples < LS_FEISTEL_SMALL ? LS_FEISTEL_ROUNDS_SMALL
+                                                                          : LS_FEISTEL_ROUNDS};
     ls_sampler_set_epoch(sampler, 0);
 }
 
 void ls_sampler_set_epoch(struct ls_sampler *sampler, uint64_t epoch)
 {
-    for (int round = 0; round < LS_FEISTEL_ROUNDS; round += 4) {
+    for (int round = 0; round < sampler->rounds; round += 4) {
         const struct ls_bits128 bits =
             ls_random(sampler->seed, LS_PURPOSE_SHUFFLE, epoch, (uint64_t)round / 4);
         for (int i = 0; i < 4; i++)
@@ -62,7 +64,7 @@ int64_t ls_sampler_index(const struct ls_sampler *sampler, int64_t position)
     const uint64_t a = sampler->a, b = sampler->b, n = (uint64_t)sampler->n_samples;
     uint64_t l = (uint64_t)position % a, r = (uint64_t)position / a, index;
     do {
-        for (int round = 0; round < LS_FEISTEL_ROUNDS; round += 2) {
+        for (int round = 0; round < sampler->rounds; round += 2) {
             l = add_round(l, r, sampler->keys[round], a);
             r = add_round(r, l, sampler->keys[round + 1], b);
         }

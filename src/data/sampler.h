@@ -8,14 +8,17 @@
 
 #include <stdint.h>
 
-enum { LS_FEISTEL_ROUNDS = 8 };
+/* Small grids mix slowly.  Followed exactly, with ideal round functions, 8 rounds make the rarest order of 6
+ * samples 0.69 times and the most frequent one 1.94 times as likely as a fair one; 16 rounds 0.98, 1.06. */
+enum { LS_FEISTEL_ROUNDS = 8, LS_FEISTEL_ROUNDS_SMALL = 24, LS_FEISTEL_SMALL = 256 };
 
 struct ls_sampler {
     int64_t n_samples;
-    int shuffle;                      /* 0: position p is sample p */
-    uint64_t seed;                    /* of the run */
-    uint64_t a, b;                    /* grid, a * b >= n_samples */
-    uint32_t keys[LS_FEISTEL_ROUNDS]; /* of the epoch last set */
+    int shuffle;   /* 0: position p is sample p */
+    uint64_t seed; /* of the run */
+    uint64_t a, b; /* grid, a * b >= n_samples */
+    int rounds;    /* LS_FEISTEL_ROUNDS_SMALL when n_samples < LS_FEISTEL_SMALL, else LS_FEISTEL_ROUNDS */
+    uint32_t keys[LS_FEISTEL_ROUNDS_SMALL]; /* of the epoch last set */
 };
 
 /* n_samples >= 1, at most 2^62. */

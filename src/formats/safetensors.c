@@ -8,16 +8,15 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/memory.h"
+#include "formats/openfile.h"
 #include "formats/quote.h"
 
 #if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
@@ -350,18 +349,11 @@ enum ls_code ls_safetensors_open(struct ls_safetensors **opened, const char *pat
     file->path = ls_copy_text(path, err);
     if (!file->path)
         goto fail;
-    /* O_NONBLOCK: a named pipe is refused below instead of waited for. */
-    struct stat status;
-    file->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (file->fd < 0 || fstat(file->fd, &status) != 0) {
-        ls_fail_errno(err, LS_FAILED, "cannot open '%s'", path);
+    uint64_t file_bytes;
+    file->fd = ls_open_regular(path, &file_bytes, err);
+    if (file->fd < 0)
         goto fail;
-    }
-    if (!S_ISREG(status.st_mode)) {
-        ls_fail(err, LS_FAILED, "cannot read '%s': it is not a regular file", path);
-        goto fail;
-    }
-    if (read_header(file, (uint64_t)status.st_size, err) != LS_OK || read_entries(file, err) != LS_OK ||
+    if (read_header(file, file_bytes, err) != LS_OK || read_entries(file, err) != LS_OK ||
         check_layout(file, err) != LS_OK)
         goto fail;
     *opened = file;

@@ -73,6 +73,11 @@ enum ls_code ls_engine_evaluate(struct ls_engine *engine, const float *parameter
                                 const struct ls_dataset *data, struct ls_evaluation *result,
                                 struct ls_error *err);
 
+/* Whether the net's input and output, the loss and the data go together; the message says what to change.
+ * Local. */
+enum ls_code ls_check_fit(const struct ls_net *net, enum ls_loss loss, const struct ls_dataset *data,
+                          struct ls_error *err);
+
 /* The class a row of N outputs stands for: the first largest; with one output, 1 when it is above the loss's
  * threshold (0 for a logit, 1/2 for a squared error). */
 int32_t ls_predicted_class(enum ls_loss loss, ptrdiff_t N, const float *z);

@@ -95,7 +95,8 @@ static enum ls_code diverged(struct run *run, float loss, const float *sum, stru
         err, LS_NONFINITE,
         "training went non-finite at step %lld (epoch %lld): the loss is %g, first in %s%s; the learning "
         "rate %g is "
-        "probably too high: try --lr %g, or check that the inputs are scaled. The model of step %lld is kept",
+        "probably too high: try --lr %.3g, or check that the inputs are scaled. The model of step %lld is "
+        "kept",
         (long long)run->step, (long long)run->epoch, (double)loss, tensor ? what : "", where,
         (double)run->config->sgd.learning_rate, (double)run->config->sgd.learning_rate / 10,
         (long long)run->good_step);

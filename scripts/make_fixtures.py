@@ -1,0 +1,297 @@
+#!/usr/bin/python3
+"""Makes tests/fixtures/*.safetensors: what PyTorch says the losses, gradients and trained weights of small nets are.
+
+lockstep agreeing with its own oracle shows that it is consistent, not that it is right.  These files are the second
+opinion, by an automatic differentiation that shares no formula with ours.
+
+  gradient_*.safetensors   one mini-batch through one net.  Inputs and parameters are binary32 numbers; PyTorch works in
+                           binary64 from them and the answers are rounded once, so a difference is lockstep's own.
+  trajectory_*.safetensors one epoch of SGD over the digits, batch by batch in PyTorch's binary32, as a user would run it.
+
+Everything is F32 and every metadata value a string.  A gradient file holds
+  metadata  net, loss, batch, input_features
+  x (B,K);  labels (B), whole numbers, or values (B,N);  parameters as nn.Sequential numbers them: "0.weight" (out,in), ...
+  z (B,N)   the net's output;   loss (1)   the mean over the batch of the per-sample loss
+  grad.x (B,K), grad.0.weight, ...   gradients of that mean
+Per sample, `squared` is the sum over outputs of (z-t)^2, `half-squared` half of it, `bce` the sum over outputs of binary
+cross-entropy on logits, `softmax` cross-entropy.  For all but softmax, labels stand for one-hot rows, or with a single
+output for the number itself.  A trajectory file holds
+  metadata  net, loss, data, batch, lr, momentum, nesterov, weight_decay, shuffle, input_features, epochs
+  initial.0.weight, ... and final.0.weight, ...;   step_loss: mean loss of each batch, before its update
+  data.first, data.last: the first and the last training sample as (1,K); data.labels: their labels
+
+Needs Debian's python3-torch and python3-sklearn, only here: tests read the committed files.
+
+  scripts/make_fixtures.py            write them
+  scripts/make_fixtures.py --check    exit 1 unless the committed ones agree with a regeneration to 1e-6
+"""
+import argparse
+import json
+import pathlib
+import struct
+import sys
+
+try:
+    import numpy as np
+    import torch
+    from sklearn.datasets import load_digits
+    from torch import nn
+    from torch.nn import functional as F
+except ImportError as error:
+    sys.exit(f"make_fixtures: {error}; as root: apt-get install python3-torch python3-sklearn (and run /usr/bin/python3)")
+
+FIXTURES = pathlib.Path(__file__).resolve().parent.parent / "tests" / "fixtures"
+TOLERANCE = 1e-6
+ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid}
+
+# name: net, loss, targets, batch, inputs, scale of the weights.  Widths and batches straddle 16 lanes and leaves of 32.
+GRADIENTS = {
+    "softmax_regression": ("dense 10", "softmax", "labels", 33, 17, 1),
+    "one_sample": ("dense 33, relu, dense 16", "softmax", "labels", 1, 20, 1),
+    "relu": ("dense 19, relu, dense 7", "softmax", "labels", 70, 13, 1),
+    "tanh": ("dense 5, tanh, dense 3", "softmax", "labels", 7, 4, 1),
+    "sigmoid": ("dense 16, sigmoid, dense 5", "softmax", "labels", 33, 9, 1),
+    "deep_mixed": ("dense 31, relu, dense 17, tanh, dense 9 nobias, sigmoid, dense 8, relu, dense 4",
+                   "softmax", "labels", 70, 15, 2),
+    "wide": ("dense 65, relu, dense 35", "softmax", "labels", 97, 49, 1),
+    "nobias": ("dense 4 nobias", "softmax", "labels", 33, 6, 1),
+    "stacked_activations": ("relu, dense 6, tanh, relu, dense 3", "softmax", "labels", 33, 8, 1),
+    "softmax_extreme": ("dense 20", "softmax", "labels", 33, 12, 30),
+    "squared_values": ("dense 8, tanh, dense 3", "squared", "values", 7, 5, 1),
+    "squared_labels": ("dense 12 nobias, relu, dense 4", "squared", "labels", 70, 10, 1),
+    "half_squared_values": ("dense 9, sigmoid, dense 18", "half-squared", "values", 33, 7, 1),
+    "half_squared_labels": ("dense 7, tanh, dense 5 nobias", "half-squared", "labels", 33, 6, 1),
+    "half_squared_one_output": ("dense 1 nobias", "half-squared", "labels", 7, 1, 1),
+    "sigmoid_output": ("dense 3, sigmoid", "half-squared", "values", 33, 11, 1),
+    "bce_one_output": ("dense 6, tanh, dense 1", "bce", "labels", 33, 5, 1),
+    "bce_labels": ("dense 11, relu, dense 5", "bce", "labels", 70, 8, 1),
+    "bce_values": ("dense 14, sigmoid, dense 17", "bce", "values", 33, 6, 1),
+    "bce_extreme": ("dense 6", "bce", "values", 33, 12, 30),
+}
+TRAJECTORIES = {
+    "momentum": {"lr": 0.05, "momentum": 0.9, "nesterov": False, "weight_decay": 0.0},
+    "nesterov": {"lr": 0.05, "momentum": 0.9, "nesterov": True, "weight_decay": 1e-4},
+}
+
+
+# --- safetensors, as small as it can be ---------------------------------------------------------------------------
+
+def save(path, tensors, metadata):
+    """Length of the header (u64), the header (JSON, padded with spaces to 8 bytes), the numbers."""
+    header, blobs, end = {"__metadata__": metadata}, [], 0
+    for name, value in tensors.items():
+        blobs.append(np.ascontiguousarray(value, dtype="<f4").tobytes())
+        header[name] = {"dtype": "F32", "shape": list(value.shape), "data_offsets": [end, end + len(blobs[-1])]}
+        end += len(blobs[-1])
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    path.write_bytes(struct.pack("<Q", len(text)) + text + b"".join(blobs))
+
+
+def load(path):
+    raw = path.read_bytes()
+    (length,) = struct.unpack_from("<Q", raw)
+    header = json.loads(raw[8:8 + length])
+    metadata = header.pop("__metadata__")
+    tensors = {}
+    for name, entry in header.items():
+        begin, end = entry["data_offsets"]
+        tensors[name] = np.frombuffer(raw[8 + length + begin:8 + length + end], "<f4").reshape(entry["shape"])
+    return tensors, metadata
+
+
+# --- nets ---------------------------------------------------------------------------------------------------------
+
+def build(net, n_inputs):
+    """lockstep's layer list as an nn.Sequential, in binary64."""
+    layers, width = [], n_inputs
+    for words in (layer.split() for layer in net.split(",")):
+        if words[0] == "dense":
+            layers.append(nn.Linear(width, int(words[1]), bias="nobias" not in words))
+            width = int(words[1])
+        else:
+            layers.append(ACTIVATIONS[words[0]]())
+    return nn.Sequential(*layers).double(), width
+
+
+def initialise(model, random, scale=1.0):
+    """He-like uniform weights and biases that are binary32 numbers.  numpy's RandomState is a frozen generator, torch's
+    own is not."""
+    with torch.no_grad():
+        for layer in model:
+            if isinstance(layer, nn.Linear):
+                bound = scale * np.sqrt(6.0 / layer.in_features)
+                for parameter in layer.parameters():
+                    drawn = random.uniform(-bound, bound, parameter.shape).astype("f4")
+                    parameter.copy_(torch.from_numpy(drawn))
+
+
+def one_number_an_output(labels, n_outputs):
+    return labels[:, None] if n_outputs == 1 else F.one_hot(labels, n_outputs)
+
+
+def mean_loss(kind, z, labels, values):
+    if kind == "softmax":
+        return F.cross_entropy(z, labels)
+    t = (one_number_an_output(labels, z.shape[1]) if values is None else values).to(z.dtype)
+    if kind == "bce":
+        per_sample = F.binary_cross_entropy_with_logits(z, t, reduction="none").sum(1)
+    else:
+        per_sample = F.mse_loss(z, t, reduction="none").sum(1) * {"squared": 1.0, "half-squared": 0.5}[kind]
+    return per_sample.mean()
+
+
+def assert_clear_of_kinks(name, model, x):
+    """A relu input within rounding of 0 may honestly fall on either side: no fixture may hold one, except +0 itself."""
+    for layer in model:
+        if isinstance(layer, nn.ReLU):
+            assert x[x != 0].abs().min() > 1e-5, f"{name}: a relu input is too near 0, draw with another seed"
+        x = layer(x)
+
+
+# --- the two kinds of fixture -------------------------------------------------------------------------------------
+
+def differentiate(model, kind, x, labels, values):
+    """The output, the mean loss and every gradient of it, by autograd in the type of x."""
+    model.zero_grad(set_to_none=True)
+    x = x.clone().requires_grad_()
+    z = model(x)
+    loss = mean_loss(kind, z, labels, values)
+    loss.backward()
+    answer = {"z": z, "loss": loss.reshape(1), "grad.x": x.grad}
+    answer.update({f"grad.{name}": p.grad for name, p in model.named_parameters()})
+    return {name: value.detach().double().numpy() for name, value in answer.items()}
+
+
+def gradient_fixture(name):
+    net, kind, targets, batch, n_inputs, scale = GRADIENTS[name]
+    random = np.random.RandomState(1 + list(GRADIENTS).index(name))
+    model, n_outputs = build(net, n_inputs)
+    initialise(model, random, scale)
+    x = random.standard_normal((batch, n_inputs)).astype("f4")
+    x[random.uniform(size=x.shape) < 0.2] = 0  # as pixels often are
+    tensors = {"x": x}
+    labels = values = None
+    if targets == "labels":
+        drawn = random.randint(0, max(n_outputs, 2), batch)
+        tensors["labels"] = drawn.astype("f4")
+        labels = torch.from_numpy(drawn)
+    else:
+        drawn = random.uniform(size=(batch, n_outputs)) if kind == "bce" else random.standard_normal((batch, n_outputs))
+        tensors["values"] = drawn.astype("f4")
+        values = torch.from_numpy(tensors["values"])
+    tensors.update({key: p.detach().float().numpy() for key, p in model.named_parameters()})
+
+    x64 = torch.from_numpy(x).double()
+    assert_clear_of_kinks(name, model, x64)
+    exact = differentiate(model, kind, x64, labels, values)
+    rounded = differentiate(model.float(), kind, torch.from_numpy(x), labels, values)
+    tensors.update({key: value.astype("f4") for key, value in exact.items()})
+    metadata = {"net": net, "loss": kind, "batch": str(batch), "input_features": str(n_inputs)}
+    return tensors, metadata, worst_difference(rounded, exact)
+
+
+def trajectory_fixture(name):
+    rule = TRAJECTORIES[name]
+    net, n_train, batch = "dense 32, relu, dense 10", 1500, 64
+    digits = load_digits()
+    x = torch.from_numpy((digits.data[:n_train] / 16).astype("f4"))
+    labels = torch.from_numpy(digits.target[:n_train])
+    model, _ = build(net, x.shape[1])
+    initialise(model, np.random.RandomState(7), scale=0.5)
+    initial = {key: p.detach().float().numpy().copy() for key, p in model.named_parameters()}
+
+    exact = train(model, x.double(), labels, batch, rule)
+    with torch.no_grad():
+        for key, parameter in model.named_parameters():
+            parameter.copy_(torch.from_numpy(initial[key]))
+    single = train(model.float(), x, labels, batch, rule)
+
+    ends = [0, n_train - 1]
+    tensors = {f"initial.{key}": value for key, value in initial.items()}
+    tensors.update({key: value.astype("f4") for key, value in single.items()})
+    tensors.update({"data.first": x[:1].numpy(), "data.last": x[-1:].numpy(), "data.labels": labels[ends].float().numpy()})
+    metadata = {"net": net, "loss": "softmax", "data": f"digits, the first {n_train}, in file order", "shuffle": "off",
+                "batch": str(batch), "input_features": str(x.shape[1]), "epochs": "1",
+                "lr": str(rule["lr"]), "momentum": str(rule["momentum"]), "weight_decay": str(rule["weight_decay"]),
+                "nesterov": "1" if rule["nesterov"] else "0"}
+    return tensors, metadata, worst_difference(single, exact)
+
+
+def train(model, x, labels, batch, rule):
+    """One epoch in order, no shuffle; the last batch is whatever is left."""
+    optimiser = torch.optim.SGD(model.parameters(), **rule)
+    losses = []
+    for start in range(0, len(x), batch):
+        optimiser.zero_grad()
+        loss = F.cross_entropy(model(x[start:start + batch]), labels[start:start + batch])
+        loss.backward()
+        optimiser.step()
+        losses.append(loss.item())
+    answer = {"step_loss": np.array(losses)}
+    answer.update({f"final.{key}": p.detach().double().numpy().copy() for key, p in model.named_parameters()})
+    return answer
+
+
+# --- writing and checking -----------------------------------------------------------------------------------------
+
+def worst_difference(got, want):
+    """The largest |a-b| / (1+|b|) over all tensors: small numbers count by their absolute, large by relative error."""
+    return max((np.abs(got[name].astype("f8") - want[name]) / (1 + np.abs(want[name]))).max() for name in want)
+
+
+def every_fixture():
+    for name in GRADIENTS:
+        yield (f"gradient_{name}.safetensors",) + gradient_fixture(name)
+    for name in TRAJECTORIES:
+        yield (f"trajectory_{name}.safetensors",) + trajectory_fixture(name)
+
+
+def disagreement(path, tensors, metadata):
+    """What is wrong with the committed file, or None."""
+    if not path.exists():
+        return "missing"
+    old, old_metadata = load(path)
+    if old_metadata != metadata:
+        return f"metadata {old_metadata}, expected {metadata}"
+    if list(old) != list(tensors):
+        return f"tensors {list(old)}, expected {list(tensors)}"
+    for name, value in tensors.items():
+        if old[name].shape != value.shape:
+            return f"'{name}' is {old[name].shape}, expected {value.shape}"
+        if not (np.isfinite(old[name]).all() and np.isfinite(value).all()):
+            return f"'{name}' is not finite"
+        if worst_difference({name: old[name]}, {name: value}) > TOLERANCE:
+            return f"'{name}' differs by {worst_difference({name: old[name]}, {name: value}):.3g}, allowed {TOLERANCE:g}"
+    return None
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="write nothing; compare the files in tests/fixtures")
+    check = parser.parse_args().check
+    FIXTURES.mkdir(parents=True, exist_ok=True)
+    print(f"PyTorch {torch.__version__}, numpy {np.__version__}")
+    print(f"{'file':45} {'bytes':>7}  {'batch':>5}  binary32 against binary64, within PyTorch")
+    wrong, total, known = 0, 0, set()
+    for file, tensors, metadata, rounding in every_fixture():
+        path = FIXTURES / file
+        known.add(path)
+        complaint = None
+        if check:
+            complaint = disagreement(path, tensors, metadata)
+        else:
+            save(path, tensors, metadata)
+        size = path.stat().st_size if path.exists() else 0
+        total += size
+        wrong += complaint is not None
+        print(f"{file:45} {size:7}  {metadata['batch']:>5}  {rounding:.1e}" + (f"  WRONG: {complaint}" if complaint else ""))
+    for path in sorted(set(FIXTURES.glob("*.safetensors")) - known):
+        wrong += 1
+        print(f"{path.name}: not made by this script")
+    print(f"{len(known)} fixtures, {total} bytes" + (f", {wrong} wrong" if check else ""))
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

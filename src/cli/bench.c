@@ -1,0 +1,388 @@
+/* lockstep bench: verified, then timed; every figure is a share of a peak measured in the same run. */
+#include "cli/cli.h"
+#include "cli/session.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/contract.h"
+#include "base/memory.h"
+#include "base/philox.h"
+#include "base/text.h"
+#include "base/timer.h"
+#include "cli/bench_kernels.h"
+#include "compute/machine.h"
+#include "optim/sgd.h"
+#include "train/model_file.h"
+#include "train/step.h"
+
+struct bench_options {
+    struct ls_session_options session;
+    const char *net;
+    int64_t input, batch, microbatch;
+    float seconds, momentum;
+    int json, compare, no_verify;
+};
+
+/* One way of running the step, timed in turn with the others. */
+struct variant {
+    enum ls_allreduce allreduce;
+    struct ls_engine engine;
+    struct ls_sgd_state sgd;
+    float *parameters;
+    int64_t step;
+    int n_rounds;
+    double step_s[4096]; /* seconds a step, of each round */
+};
+
+struct bench {
+    struct bench_options options;
+    struct ls_session session;
+    struct ls_dataset data;
+    struct ls_net net;
+    struct ls_sampler sampler;
+    int n_variants;
+    struct variant variants[2];
+    int n_peaks;
+    double peak_gflops[4096];
+};
+
+static enum ls_code parse(struct bench_options *o, int argc, char **argv, const char **what, int *help,
+                          int print, struct ls_error *err)
+{
+    *o = (struct bench_options){.net = "dense 128, relu, dense 10",
+                                .input = 784,
+                                .batch = 64,
+                                .microbatch = LS_DEFAULT_MICROBATCH,
+                                .seconds = 3,
+                                .momentum = 0.9f};
+    const struct ls_option options[] = {
+        {"net", "LAYERS", LS_OPTION_TEXT, &o->net, "step: the net; its outputs are the classes",
+         "dense 128, relu, dense 10", 0, 0, NULL, NULL},
+        {"input", "N", LS_OPTION_INT, &o->input, "step: features of a sample", "784", 1, 1e6, NULL, NULL},
+        {"batch", "N", LS_OPTION_INT, &o->batch, "step: samples in an update, over all ranks", "64", 1, 1e6,
+         NULL, NULL},
+        {"microbatch", "N", LS_OPTION_INT, &o->microbatch, "step: samples in a leaf", "32", 1, 1 << 20, NULL,
+         NULL},
+        {"momentum", "X", LS_OPTION_FLOAT, &o->momentum, "step: momentum of the update", "0.9", 0, 0.999999,
+         NULL, NULL},
+        {"seconds", "X", LS_OPTION_FLOAT, &o->seconds, "how long to time", "3", 0.05, 3600, NULL, NULL},
+        {"compare-allreduce", NULL, LS_OPTION_FLAG, &o->compare,
+         "step, under mpirun: time the exact tree and MPI_Allreduce in turn, and print their ratio", NULL, 0,
+         0, NULL, NULL},
+        {"no-verify", NULL, LS_OPTION_FLAG, &o->no_verify,
+         "step: skip the comparison with the oracle, which is slow for large nets", NULL, 0, 0, NULL, NULL},
+        {"json", NULL, LS_OPTION_FLAG, &o->json, "step: print one JSON object", NULL, 0, 0, NULL, NULL},
+        LS_SESSION_OPTIONS(&o->session),
+    };
+    const struct ls_command_line line = {
+        .command = "bench",
+        .synopsis = "lockstep bench step|kernels [OPTION ...]   (step also under mpirun)",
+        .summary = "step: times whole training steps (gather, forward, loss, backward, allreduce, update) on "
+                   "random data in memory. "
+                   "kernels: times the matrix products alone. Both first compare bits with the serial "
+                   "oracle, and alternate with "
+                   "measurements of the machine's FMA peak, so a noisy machine disturbs both alike.",
+        .options = options,
+        .n_options = sizeof options / sizeof options[0],
+        .least_words = 1,
+        .most_words = 1,
+    };
+    int n_words = 0;
+    const enum ls_code code = ls_options_parse(&line, argc, argv, what, &n_words, help, err);
+    if (code == LS_OK && *help && print)
+        ls_options_help(&line, stdout);
+    return code;
+}
+
+/* Random pixels and labels, enough of them that batches come from memory as a real data set's do. */
+static enum ls_code make_data(struct bench *bench, struct ls_error *err)
+{
+    const struct bench_options *o = &bench->options;
+    const int64_t n = o->batch * 4 > 8192 ? o->batch * 4 : 8192;
+    uint8_t *pixels = ls_alloc((size_t)n, (size_t)o->input, "pixels", err);
+    int32_t *labels = ls_alloc((size_t)n, sizeof *labels, "labels", err);
+    bench->data.owned[0] = pixels;
+    bench->data.owned[1] = labels;
+    if (!pixels || !labels)
+        return LS_FAILED;
+    for (int64_t i = 0; i < n * o->input; i += 4) {
+        const struct ls_bits128 bits = ls_random(1, LS_PURPOSE_SYNTHETIC, 0, (uint64_t)i);
+        for (int64_t j = 0; j < 4 && i + j < n * o->input; j++)
+            pixels[i + j] = (uint8_t)(bits.word[j] & 255u);
+    }
+    for (int64_t i = 0; i < n; i++)
+        labels[i] = (int32_t)(ls_random(1, LS_PURPOSE_SYNTHETIC, 1, (uint64_t)i).word[0] %
+                              (uint32_t)bench->net.out.count);
+    snprintf(bench->data.name, sizeof bench->data.name, "random");
+    bench->data.n_samples = n;
+    bench->data.n_dims = 1;
+    bench->data.dims[0] = bench->data.n_features = (ptrdiff_t)o->input;
+    bench->data.pixels = pixels;
+    bench->data.pixel_divisor = 255.0f;
+    bench->data.labels = labels;
+    bench->data.n_classes = (int32_t)bench->net.out.count;
+    return LS_OK;
+}
+
+static enum ls_code make_variant(struct bench *bench, struct variant *variant, const struct ls_ops *ops,
+                                 struct ls_comm *comm, struct ls_error *err)
+{
+    const struct bench_options *o = &bench->options;
+    const struct ls_engine_plan plan = {.loss = LS_LOSS_SOFTMAX,
+                                        .allreduce = variant->allreduce,
+                                        .microbatch = o->microbatch,
+                                        .most_samples = o->batch,
+                                        .with_gradients = 1};
+    const struct ls_sgd rule = {.learning_rate = 0.01f, .momentum = o->momentum};
+    const struct ls_init init = {.kind = LS_INIT_HE};
+    enum ls_code code = ls_engine_create(&variant->engine, &bench->net, ops, comm, &plan, err);
+    if (code == LS_OK)
+        code = ls_sgd_create(&variant->sgd, &rule, bench->net.n_floats, err);
+    if (code != LS_OK)
+        return code;
+    variant->parameters = ls_alloc((size_t)bench->net.n_floats, sizeof(float), "parameters", err);
+    if (!variant->parameters)
+        return LS_FAILED;
+    ls_net_initialise(&bench->net, &init, 1, variant->parameters);
+    return LS_OK;
+}
+
+static void release_variant(struct variant *variant)
+{
+    ls_engine_release(&variant->engine);
+    ls_sgd_release(&variant->sgd);
+    ls_free(variant->parameters);
+}
+
+static enum ls_code step(struct bench *bench, struct variant *variant, struct ls_error *err)
+{
+    const int64_t B = bench->options.batch, per_epoch = bench->data.n_samples / B;
+    const float *sum = NULL;
+    if (variant->step % per_epoch == 0)
+        ls_sampler_set_epoch(&bench->sampler, (uint64_t)(variant->step / per_epoch));
+    const enum ls_code code =
+        ls_engine_gradient(&variant->engine, variant->parameters, &bench->data, &bench->sampler,
+                           variant->step % per_epoch * B, B, &sum, err);
+    if (code == LS_OK)
+        ls_sgd_step(&variant->sgd, variant->engine.ops, B, variant->parameters, sum);
+    variant->step++;
+    return code;
+}
+
+/* Two steps with the tree must give the oracle's bits; the oracle runs on rank 0 only. */
+static enum ls_code verify(struct bench *bench, struct ls_error *err)
+{
+    struct ls_comm *comm = bench->session.comm, *solo = NULL;
+    struct variant fast = {.allreduce = LS_ALLREDUCE_TREE}, oracle = fast;
+    struct ls_hash hashes[2] = {{0, 0}, {0, 0}};
+    err->code = make_variant(bench, &fast, bench->session.ops, comm, err);
+    enum ls_code code = ls_comm_agree(comm, err);
+    for (int i = 0; code == LS_OK && i < 2; i++)
+        code = step(bench, &fast, err);
+    if (code == LS_OK) {
+        err->code = ls_net_hash(&bench->net, fast.parameters, &hashes[0], err);
+        if (err->code == LS_OK && ls_comm_rank(comm) == 0) {
+            err->code = ls_comm_create_solo(&solo, err);
+            if (err->code == LS_OK)
+                err->code = make_variant(bench, &oracle, &ls_ops_serial, solo, err);
+            for (int i = 0; err->code == LS_OK && i < 2; i++)
+                err->code = step(bench, &oracle, err);
+            if (err->code == LS_OK)
+                err->code = ls_net_hash(&bench->net, oracle.parameters, &hashes[1], err);
+            if (err->code == LS_OK && !ls_hash_equal(hashes[0], hashes[1]))
+                ls_fail(err, LS_DIFFERENT,
+                        "after two steps the weights differ from the oracle's: nothing was timed");
+        }
+        code = ls_comm_agree(comm, err);
+    }
+    release_variant(&fast);
+    release_variant(&oracle);
+    ls_comm_destroy(&solo);
+    return code;
+}
+
+/* How many steps of a variant take about `seconds`; the same on every rank. */
+static enum ls_code steps_for(struct bench *bench, struct variant *variant, double seconds, int64_t *n,
+                              struct ls_error *err)
+{
+    enum ls_code code = step(bench, variant, err);
+    int64_t done = 0;
+    const double began = ls_now_s();
+    double took = 0;
+    while (code == LS_OK && done < 3) {
+        code = step(bench, variant, err);
+        took = ls_now_s() - began;
+        done++;
+    }
+    struct ls_spread spread = {0};
+    if (code == LS_OK)
+        code = ls_comm_spread(bench->session.comm, took / (double)(done ? done : 1), &spread, err);
+    *n = (int64_t)ceil(seconds / (spread.max > 0 ? spread.max : 1e-6));
+    return code;
+}
+
+static enum ls_code time_variants(struct bench *bench, struct ls_error *err)
+{
+    const double round_s = 0.05;
+    int64_t n_steps[2] = {1, 1};
+    enum ls_code code = LS_OK;
+    for (int v = 0; code == LS_OK && v < bench->n_variants; v++)
+        code = steps_for(bench, &bench->variants[v], round_s, &n_steps[v], err);
+    const int rounds =
+        (int)fmin(4096, fmax(3, (double)bench->options.seconds / (round_s * bench->n_variants)));
+    for (int r = 0; code == LS_OK && r < rounds; r++) {
+        for (int v = 0; code == LS_OK && v < bench->n_variants; v++) {
+            struct variant *variant = &bench->variants[v];
+            code = ls_comm_barrier(bench->session.comm, err);
+            const double began = ls_now_s();
+            for (int64_t i = 0; code == LS_OK && i < n_steps[v]; i++)
+                code = step(bench, variant, err);
+            variant->step_s[variant->n_rounds++] = (ls_now_s() - began) / (double)n_steps[v];
+        }
+        if (r % 4 == 0)
+            bench->peak_gflops[bench->n_peaks++] =
+                ls_machine_fma_gflops(bench->session.ops, bench->session.threads, 0.005);
+    }
+    return code;
+}
+
+static int ascending(const void *a, const void *b)
+{
+    const double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static double quantile(const double *values, int n, double q)
+{
+    double *sorted = malloc((size_t)n * sizeof *sorted);
+    if (!sorted)
+        return values[0];
+    memcpy(sorted, values, (size_t)n * sizeof *sorted);
+    qsort(sorted, (size_t)n, sizeof *sorted, ascending);
+    const double result = sorted[(int)(q * (n - 1) + 0.5)];
+    free(sorted);
+    return result;
+}
+
+/* Multiplications and additions of the products of one step; the first layer has no input gradient. */
+static double step_gflop(const struct bench *bench)
+{
+    double flops = 0;
+    int first = 1;
+    for (int i = 0; i < bench->net.n_layers; i++) {
+        const struct ls_layer *layer = &bench->net.layers[i];
+        if (layer->n_tensors == 0)
+            continue;
+        flops += 2.0 * (first ? 2 : 3) * (double)layer->in.count * (double)layer->out.count;
+        first = 0;
+    }
+    return flops * (double)bench->options.batch * 1e-9;
+}
+
+static void print_json(const struct bench *bench, double step_s, double best_s, double peak)
+{
+    const double gflops = step_gflop(bench) / step_s;
+    printf(
+        "{\"net\":\"%s\",\"batch\":%lld,\"ranks\":%d,\"threads\":%d,\"isa\":\"%s\",\"step_us\":%.4g,\"best_"
+        "step_us\":%.4g,"
+        "\"samples_per_s\":%.6g,\"gflops\":%.5g,\"peak_gflops\":%.5g,\"peak_share\":%.4g,\"verified\":%s}\n",
+        bench->net.text, (long long)bench->options.batch, ls_comm_size(bench->session.comm),
+        bench->session.threads, bench->session.ops->name, step_s * 1e6, best_s * 1e6,
+        (double)bench->options.batch / step_s, gflops, peak, gflops / peak,
+        bench->options.no_verify ? "false" : "true");
+}
+
+static void print_result(const struct bench *bench)
+{
+    const int ranks = ls_comm_size(bench->session.comm);
+    const double peak = quantile(bench->peak_gflops, bench->n_peaks, 0.5) * ranks;
+    static const char *const names[] = {"tree", "mpi"};
+    if (bench->options.json) {
+        const struct variant *v = &bench->variants[0];
+        print_json(bench, quantile(v->step_s, v->n_rounds, 0.5), quantile(v->step_s, v->n_rounds, 0), peak);
+        return;
+    }
+    printf("net       %s, %lld inputs, B = %lld, m = %lld\n", bench->net.text,
+           (long long)bench->options.input, (long long)bench->options.batch,
+           (long long)bench->options.microbatch);
+    printf("run       %d ranks x %d threads, %s; %s\n", ranks, bench->session.threads,
+           bench->session.ops->name,
+           bench->options.no_verify ? "not verified" : "two steps verified against the oracle");
+    printf("peak      %.1f GFLOP/s (FMA loop, measured between rounds, all ranks and threads)\n", peak);
+    for (int i = 0; i < bench->n_variants; i++) {
+        const struct variant *v = &bench->variants[i];
+        const double median = quantile(v->step_s, v->n_rounds, 0.5),
+                     best = quantile(v->step_s, v->n_rounds, 0);
+        printf("%-8s  median %.1f us a step, best %.1f; %.0f samples/s; %.1f GFLOP/s, %.1f %% of peak\n",
+               ranks > 1 ? names[v->allreduce] : "step", median * 1e6, best * 1e6,
+               (double)bench->options.batch / median, step_gflop(bench) / median,
+               100 * step_gflop(bench) / median / peak);
+    }
+    if (bench->n_variants == 2) {
+        double ratios[4096];
+        for (int r = 0; r < bench->variants[0].n_rounds; r++)
+            ratios[r] = bench->variants[0].step_s[r] / bench->variants[1].step_s[r];
+        const int n = bench->variants[0].n_rounds;
+        printf("tree/mpi  median ratio %.3f of %d pairs (quartiles %.3f, %.3f): the price of exactness is "
+               "%+.1f %%\n",
+               quantile(ratios, n, 0.5), n, quantile(ratios, n, 0.25), quantile(ratios, n, 0.75),
+               100 * (quantile(ratios, n, 0.5) - 1));
+    }
+}
+
+static enum ls_code bench_step(struct bench *bench, struct ls_error *err)
+{
+    struct ls_comm *comm = bench->session.comm;
+    const ptrdiff_t input = (ptrdiff_t)bench->options.input;
+    err->code = ls_net_create(&bench->net, bench->options.net, ls_shape_of(1, &input), err);
+    if (err->code == LS_OK)
+        err->code = make_data(bench, err);
+    if (err->code == LS_OK)
+        err->code = ls_check_fit(&bench->net, LS_LOSS_SOFTMAX, &bench->data, err);
+    enum ls_code code = ls_comm_agree(comm, err);
+    if (code != LS_OK)
+        return code;
+    ls_sampler_init(&bench->sampler, bench->data.n_samples, 1, 1);
+    if (!bench->options.no_verify)
+        code = verify(bench, err);
+    if (code != LS_OK)
+        return code;
+    bench->n_variants = bench->options.compare ? 2 : 1;
+    for (int v = 0; err->code == LS_OK && v < bench->n_variants; v++) {
+        bench->variants[v].allreduce = v == 0 ? LS_ALLREDUCE_TREE : LS_ALLREDUCE_MPI;
+        err->code = make_variant(bench, &bench->variants[v], bench->session.ops, comm, err);
+    }
+    code = ls_comm_agree(comm, err);
+    if (code == LS_OK)
+        code = time_variants(bench, err);
+    if (code == LS_OK && ls_comm_rank(comm) == 0)
+        print_result(bench);
+    return code;
+}
+
+enum ls_code ls_command_bench(struct ls_comm *comm, int argc, char **argv, struct ls_error *err)
+{
+    static struct bench bench; /* large: not for the stack */
+    static const char *const known[] = {"step", "kernels", NULL};
+    const char *what = NULL;
+    int help = 0;
+    enum ls_code code = parse(&bench.options, argc, argv, &what, &help, ls_comm_rank(comm) == 0, err);
+    if (code != LS_OK || help)
+        return code;
+    code = ls_session_start(&bench.session, &bench.options.session, comm, err);
+    if (code != LS_OK)
+        return code;
+    if (strcmp(what, "kernels") == 0)
+        return ls_bench_kernels(&bench.session, (double)bench.options.seconds, err);
+    if (strcmp(what, "step") != 0)
+        return ls_fail(err, LS_USAGE, "unknown bench '%.40s': did you mean '%s'? Known: step, kernels", what,
+                       ls_text_nearest(what, known));
+    code = bench_step(&bench, err);
+    for (int v = 0; v < 2; v++)
+        release_variant(&bench.variants[v]);
+    ls_net_release(&bench.net);
+    ls_dataset_release(&bench.data);
+    return code;
+}

@@ -1,0 +1,63 @@
+/* What eval and predict share: a saved model, and the data it is used on. */
+#ifndef LS_CLI_MODEL_USE_H
+#define LS_CLI_MODEL_USE_H
+
+#include "cli/session.h"
+#include "train/model_file.h"
+#include "train/step.h"
+
+struct ls_model_use_options {
+    struct ls_session_options session;
+    const char *data, *test_data;
+    int part; /* 0 test, 1 train */
+    int64_t microbatch;
+};
+
+extern const char *const ls_data_parts[];
+
+#define LS_MODEL_USE_OPTIONS(options)                                                                        \
+    {"data",                                                                                                 \
+     "SPEC",                                                                                                 \
+     LS_OPTION_TEXT,                                                                                         \
+     &(options)->data,                                                                                       \
+     "the data, as 'lockstep train --help' describes it",                                                    \
+     "digits",                                                                                               \
+     0,                                                                                                      \
+     0,                                                                                                      \
+     NULL,                                                                                                   \
+     NULL},                                                                                                  \
+        {"test-data",                                                                                        \
+         "SPEC",                                                                                             \
+         LS_OPTION_TEXT,                                                                                     \
+         &(options)->test_data,                                                                              \
+         "test data for idx: and inline: data",                                                              \
+         "none",                                                                                             \
+         0,                                                                                                  \
+         0,                                                                                                  \
+         NULL,                                                                                               \
+         NULL},                                                                                              \
+        {"part",                                                                                             \
+         "NAME",                                                                                             \
+         LS_OPTION_CHOICE,                                                                                   \
+         &(options)->part,                                                                                   \
+         "which samples of the data",                                                                        \
+         "test, or train when there are none",                                                               \
+         0,                                                                                                  \
+         0,                                                                                                  \
+         ls_data_parts,                                                                                      \
+         NULL},                                                                                              \
+        LS_SESSION_OPTIONS(&(options)->session)
+
+struct ls_model_use {
+    struct ls_session session;
+    struct ls_model model;
+    struct ls_data data;
+    const struct ls_dataset *samples; /* the part that was asked for */
+};
+
+/* Collective; ends in agreement.  Release with ls_model_use_release, also after failure. */
+enum ls_code ls_model_use_open(struct ls_model_use *use, const struct ls_model_use_options *options,
+                               const char *path, struct ls_comm *comm, struct ls_error *err);
+void ls_model_use_release(struct ls_model_use *use);
+
+#endif

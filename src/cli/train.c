@@ -1,0 +1,370 @@
+/* lockstep train: from options to a run.  The loop is train/trainer.c, what it shows train_report.c. */
+#include "cli/cli.h"
+
+#include <string.h>
+#include <unistd.h>
+
+#include "base/contract.h"
+#include "base/memory.h"
+#include "base/text.h"
+#include "cli/train_report.h"
+
+struct train_options {
+    struct ls_session_options session;
+    const char *data, *test_data, *net, *init, *save, *load, *log;
+    int64_t batch, microbatch, epochs, steps, eval_every, hash_every;
+    float learning_rate, momentum, weight_decay;
+    int nesterov, loss, shuffle, drop_last, allreduce, quiet, progress;
+    uint64_t seed;
+};
+
+static const char *const on_off[] = {"off", "on", NULL};
+static const char *const allreduces[] = {"tree", "mpi", NULL};
+static const char *const progress_choices[] = {"off", "on", "auto", NULL};
+
+/* Everything a run owns, so that one function frees it. */
+struct job {
+    struct train_options options;
+    struct ls_session session;
+    struct ls_data data;
+    struct ls_net net;
+    struct ls_init init;
+    struct ls_train_config config;
+    struct ls_model_facts facts;
+    struct ls_train_report report;
+    float *parameters;
+};
+
+static enum ls_code parse(struct train_options *o, int argc, char **argv, int *help, struct ls_error *err,
+                          int print)
+{
+    *o = (struct train_options){.data = "digits",
+                                .init = "he-uniform",
+                                .batch = 64,
+                                .microbatch = LS_DEFAULT_MICROBATCH,
+                                .epochs = -1,
+                                .steps = -1,
+                                .eval_every = 1,
+                                .learning_rate = 0.1f,
+                                .shuffle = 1,
+                                .progress = 2,
+                                .seed = 1};
+    const double most = 1e9, big = 1e15;
+    const struct ls_option options[] = {
+        {"data", "SPEC", LS_OPTION_TEXT, &o->data,
+         "what to train on: digits, fashion-mnist, idx:IMAGES,LABELS, "
+         "synthetic:n=N,shape=AxB,classes=C,seed=S, or "
+         "inline:X..=Y..;..",
+         "digits", 0, 0, NULL, NULL},
+        {"test-data", "SPEC", LS_OPTION_TEXT, &o->test_data,
+         "test data for idx: and inline: data, as idx:IMAGES,LABELS or inline:...", "none", 0, 0, NULL, NULL},
+        {"net", "LAYERS", LS_OPTION_TEXT, &o->net,
+         "layers separated by commas, or @FILE with one a line: dense N [nobias], relu, tanh, sigmoid",
+         "dense 128, relu, dense with as many outputs as the data has classes", 0, 0, NULL, NULL},
+        {"loss", "NAME", LS_OPTION_CHOICE, &o->loss,
+         "softmax cross-entropy on logits; squared: the sum over outputs of (z - t)^2; half-squared: half of "
+         "that; bce: "
+         "binary cross-entropy on logits, summed over outputs. All are means over the batch",
+         "softmax, or squared when the data has target values and no classes", 0, 0, ls_loss_names, NULL},
+        {"batch", "N", LS_OPTION_INT, &o->batch,
+         "samples in one update, over all ranks; all: the whole training set", "64", 1, most, NULL, "all"},
+        {"microbatch", "N", LS_OPTION_INT, &o->microbatch,
+         "samples in a leaf of the summation tree; part of the result, so not for tuning", "32", 1, 1 << 20,
+         NULL, NULL},
+        {"epochs", "N", LS_OPTION_INT, &o->epochs, "passes over the training data",
+         "20, or no limit with --steps", 0, most, NULL, NULL},
+        {"steps", "N", LS_OPTION_INT, &o->steps, "stop after so many updates", "no limit", 0, big, NULL,
+         NULL},
+        {"lr", "X", LS_OPTION_FLOAT, &o->learning_rate, "learning rate, per update of the mean gradient",
+         "0.1", 0, 1e30, NULL, NULL},
+        {"momentum", "X", LS_OPTION_FLOAT, &o->momentum, "v = X v + g; w = w - lr v", "0", 0, 0.999999, NULL,
+         NULL},
+        {"nesterov", NULL, LS_OPTION_FLAG, &o->nesterov, "Nesterov's momentum: w = w - lr (g + momentum v)",
+         NULL, 0, 0, NULL, NULL},
+        {"weight-decay", "X", LS_OPTION_FLOAT, &o->weight_decay,
+         "L2 decay, g = g + X w, of weights and biases", "0", 0, 1e30, NULL, NULL},
+        {"init", "NAME", LS_OPTION_TEXT, &o->init,
+         "first weights: he-uniform, he-normal, xavier-uniform, xavier-normal, zeros, constant=X; biases "
+         "start at 0, or X",
+         "he-uniform", 0, 0, NULL, NULL},
+        {"seed", "N", LS_OPTION_SEED, &o->seed, "of initialisation and shuffling", "1", 0, 0, NULL, NULL},
+        {"shuffle", "on|off", LS_OPTION_CHOICE, &o->shuffle, "a new keyed order of the samples each epoch",
+         "on", 0, 0, on_off, NULL},
+        {"drop-last", NULL, LS_OPTION_FLAG, &o->drop_last, "leave out an epoch's last batch when it is short",
+         NULL, 0, 0, NULL, NULL},
+        LS_SESSION_OPTIONS(&o->session),
+        {"allreduce", "NAME", LS_OPTION_CHOICE, &o->allreduce,
+         "tree: the exact sum; mpi: MPI_Allreduce, whose bits depend on the ranks, for comparison", "tree", 0,
+         0, allreduces, NULL},
+        {"eval-every", "N", LS_OPTION_INT, &o->eval_every,
+         "epochs between evaluations of the test data; 0: never", "1", 0, most, NULL, NULL},
+        {"hash-every", "N", LS_OPTION_INT, &o->hash_every,
+         "steps between comparisons of all ranks' weights, each logged; they are always compared at an "
+         "epoch's end",
+         "0", 0, most, NULL, NULL},
+        {"save", "FILE", LS_OPTION_TEXT, &o->save, "write the model there at the end, as safetensors",
+         "not saved", 0, 0, NULL, NULL},
+        {"load", "FILE", LS_OPTION_TEXT, &o->load,
+         "start from this model's weights, and its net unless --net is given", "none", 0, 0, NULL, NULL},
+        {"log", "FILE", LS_OPTION_TEXT, &o->log,
+         "write one JSON object a line there: the run, each epoch, the end", "none", 0, 0, NULL, NULL},
+        {"quiet", NULL, LS_OPTION_FLAG, &o->quiet, "print only the last epoch's line", NULL, 0, 0, NULL,
+         NULL},
+        {"progress", "on|off", LS_OPTION_CHOICE, &o->progress,
+         "a live line on stderr; auto: when that is a terminal and no mpirun is in between", "auto", 0, 0,
+         progress_choices, NULL},
+    };
+    const struct ls_command_line line = {
+        .command = "train",
+        .synopsis = "lockstep train [OPTION ...]   or   mpirun -n RANKS lockstep train [OPTION ...]",
+        .summary = "Trains a net by stochastic gradient descent. The result depends on the options that say "
+                   "what to train; it "
+                   "does not depend on ranks, threads, SIMD width or --serial, to the last bit.",
+        .notes = "batch gradient descent is --batch all, stochastic gradient descent is --batch 1.\n"
+                 "LOCKSTEP_ISA=portable|avx2|avx512 in the environment forces a SIMD width, LOCKSTEP_DATA "
+                 "names a folder with\n"
+                 "data sets.\n"
+                 "exit status: 0 done; 2 usage; 3 a file, the data, memory or the network failed; 4 training "
+                 "went non-finite\n"
+                 "(--save then gets the last epoch's model); 5 replicas disagree.\n",
+        .options = options,
+        .n_options = sizeof options / sizeof options[0],
+    };
+    int n_words = 0;
+    const char *words[1];
+    o->loss = -1;
+    const enum ls_code code = ls_options_parse(&line, argc, argv, words, &n_words, help, err);
+    if (code == LS_OK && *help && print)
+        ls_options_help(&line, stdout);
+    return code;
+}
+
+/* Every rank reads the data by itself; they must have read the same, or they would take different numbers of
+ * steps. */
+static enum ls_code open_data(struct job *job, struct ls_error *err)
+{
+    err->code = ls_data_open(&job->data, job->options.data, job->options.test_data, err);
+    enum ls_code code = ls_comm_agree(job->session.comm, err);
+    if (code == LS_OK && ls_comm_size(job->session.comm) > 1)
+        code = ls_comm_compare_hashes(job->session.comm, ls_data_hash(&job->data),
+                                      "the data read by each rank", err);
+    return code;
+}
+
+static enum ls_code default_net(const struct job *job, char *text, size_t size, struct ls_error *err)
+{
+    const struct ls_dataset *train = &job->data.train;
+    const ptrdiff_t outputs = train->n_classes > 0 ? train->n_classes : train->n_values;
+    if (outputs < 1)
+        return ls_fail(err, LS_USAGE, "--net: the data says nothing of outputs, so the net must be given");
+    snprintf(text, size, "dense 128, relu, dense %td", outputs > 1 || train->n_classes == 0 ? outputs : 2);
+    return LS_OK;
+}
+
+static enum ls_code make_net(struct job *job, struct ls_error *err)
+{
+    const struct ls_dataset *train = &job->data.train;
+    const struct ls_shape in = ls_shape_of(train->n_dims, train->dims);
+    char text[100];
+    if (job->options.net)
+        return ls_net_create(&job->net, job->options.net, in, err);
+    if (job->options.load) {
+        struct ls_model model;
+        enum ls_code code = ls_model_load(&model, job->options.load, err);
+        if (code == LS_OK)
+            code = ls_net_create(&job->net, model.net.text, in, err);
+        ls_model_release(&model);
+        return code;
+    }
+    const enum ls_code code = default_net(job, text, sizeof text, err);
+    return code == LS_OK ? ls_net_create(&job->net, text, in, err) : code;
+}
+
+static enum ls_code make_config(struct job *job, struct ls_error *err)
+{
+    const struct train_options *o = &job->options;
+    const struct ls_dataset *train = &job->data.train;
+    if (o->batch > train->n_samples)
+        return ls_fail(
+            err, LS_USAGE,
+            "--batch %lld is more than the %lld training samples: give at most that, or --batch all",
+            (long long)o->batch, (long long)train->n_samples);
+    if (o->nesterov && o->momentum == 0.0f)
+        return ls_fail(err, LS_USAGE, "--nesterov needs --momentum above 0");
+    const int64_t default_epochs = o->steps >= 0 ? INT64_MAX : 20;
+    job->config = (struct ls_train_config){
+        .loss = o->loss >= 0           ? (enum ls_loss)o->loss
+                : train->n_classes > 0 ? LS_LOSS_SOFTMAX
+                                       : LS_LOSS_SQUARED,
+        .allreduce = (enum ls_allreduce)o->allreduce,
+        .batch = o->batch < 0 ? train->n_samples : o->batch,
+        .microbatch = o->microbatch,
+        .epochs = o->epochs >= 0 ? o->epochs : default_epochs,
+        .steps = o->steps,
+        .sgd = {.learning_rate = o->learning_rate,
+                .momentum = o->momentum,
+                .weight_decay = o->weight_decay,
+                .nesterov = o->nesterov},
+        .seed = o->seed,
+        .shuffle = o->shuffle,
+        .drop_last = o->drop_last,
+        .eval_every = o->eval_every,
+        .hash_every = o->hash_every,
+    };
+    enum ls_code code = ls_init_parse(&job->init, o->init, err);
+    return code == LS_OK ? ls_check_fit(&job->net, job->config.loss, train, err) : code;
+}
+
+static enum ls_code make_parameters(struct job *job, struct ls_error *err)
+{
+    job->parameters = ls_alloc((size_t)job->net.n_floats, sizeof(float), "parameters", err);
+    if (!job->parameters)
+        return LS_FAILED;
+    if (job->options.load)
+        return ls_model_load_parameters(job->options.load, &job->net, job->parameters, err);
+    ls_net_initialise(&job->net, &job->init, job->options.seed, job->parameters);
+    return LS_OK;
+}
+
+/* The part of the run that belongs to its result, as text: in the saved model and in the log. */
+static void collect_facts(struct job *job)
+{
+    const struct ls_train_config *c = &job->config;
+    struct ls_model_facts *facts = &job->facts;
+    ls_model_facts_add(facts, "data", "%s", job->options.data);
+    ls_model_facts_add(facts, "train_samples", "%lld", (long long)job->data.train.n_samples);
+    ls_model_facts_add(facts, "batch", "%lld", (long long)c->batch);
+    ls_model_facts_add(facts, "microbatch", "%lld", (long long)c->microbatch);
+    ls_model_facts_add(facts, "optimizer", "sgd");
+    char number[LS_FLOAT_TEXT];
+    ls_model_facts_add(facts, "learning_rate", "%s", ls_text_of_float(c->sgd.learning_rate, number));
+    ls_model_facts_add(facts, "momentum", "%s", ls_text_of_float(c->sgd.momentum, number));
+    ls_model_facts_add(facts, "nesterov", "%s", c->sgd.nesterov ? "yes" : "no");
+    ls_model_facts_add(facts, "weight_decay", "%s", ls_text_of_float(c->sgd.weight_decay, number));
+    ls_model_facts_add(facts, "init", "%s", job->options.load ? "loaded" : job->options.init);
+    ls_model_facts_add(facts, "seed", "%llu", (unsigned long long)c->seed);
+    ls_model_facts_add(facts, "shuffle", "%s", on_off[c->shuffle]);
+    ls_model_facts_add(facts, "drop_last", "%s", c->drop_last ? "yes" : "no");
+}
+
+static void collect_results(struct job *job, const struct ls_train_result *result)
+{
+    struct ls_model_facts *facts = &job->facts;
+    char number[LS_FLOAT_TEXT];
+    ls_model_facts_add(facts, "steps", "%lld", (long long)result->good_step);
+    if (result->last.epoch > 0)
+        ls_model_facts_add(facts, "train_loss", "%s", ls_text_of_float(result->last.loss, number));
+    if (result->last.evaluated) {
+        ls_model_facts_add(facts, "test_loss", "%s", ls_text_of_float(result->last.test.loss, number));
+        if (result->last.test.n_correct >= 0)
+            ls_model_facts_add(facts, "test_correct", "%lld of %lld", (long long)result->last.test.n_correct,
+                               (long long)result->last.test.n_samples);
+    }
+}
+
+/* Rank 0 makes sure that what it will write can be written. */
+static enum ls_code open_outputs(struct job *job, struct ls_error *err)
+{
+    enum ls_code code = LS_OK;
+    if (ls_comm_rank(job->session.comm) != 0)
+        return code;
+    if (job->options.save)
+        code = ls_model_can_save(job->options.save, err);
+    if (code == LS_OK && job->options.log)
+        code = ls_train_report_open_log(&job->report, job->options.log, &job->net, err);
+    return code;
+}
+
+static int show_progress(const struct job *job)
+{
+    const struct train_options *o = &job->options;
+    return !o->quiet &&
+           (o->progress == 1 || (o->progress == 2 && isatty(2) && ls_comm_size(job->session.comm) == 1));
+}
+
+static enum ls_code prepare(struct job *job, struct ls_comm *comm, struct ls_error *err)
+{
+    enum ls_code code = ls_session_start(&job->session, &job->options.session, comm, err);
+    if (code == LS_OK)
+        code = open_data(job, err);
+    if (code != LS_OK)
+        return code;
+    err->code = make_net(job, err);
+    if (err->code == LS_OK)
+        err->code = make_config(job, err);
+    if (err->code == LS_OK)
+        err->code = make_parameters(job, err);
+    if (err->code == LS_OK)
+        err->code = open_outputs(job, err);
+    if ((code = ls_comm_agree(comm, err)) != LS_OK)
+        return code;
+    struct ls_hash hash;
+    err->code = ls_net_hash(&job->net, job->parameters, &hash, err);
+    if ((code = ls_comm_agree(comm, err)) == LS_OK)
+        code = ls_comm_compare_hashes(comm, hash, "the first parameters", err);
+    return code;
+}
+
+/* Trains, then writes the model: also after divergence, when the parameters are those of the last good epoch.
+ */
+static enum ls_code run(struct job *job, struct ls_error *err)
+{
+    struct ls_comm *comm = job->session.comm;
+    const int first = ls_comm_rank(comm) == 0;
+    struct ls_train_report *report = &job->report;
+    collect_facts(job);
+    report->session = &job->session;
+    report->config = &job->config;
+    report->net = &job->net;
+    report->data = &job->data;
+    report->facts = &job->facts;
+    report->init_text = job->options.init;
+    report->quiet = job->options.quiet;
+    report->progress = show_progress(job);
+    if (first)
+        ls_train_report_start(report);
+    enum ls_code code =
+        ls_session_warn(&job->session, ls_count_leaves(job->config.batch, job->config.microbatch), err);
+    if (code != LS_OK)
+        return code;
+    const struct ls_observer observer = {
+        .context = report, .on_step = ls_train_report_step, .on_epoch = ls_train_report_epoch};
+    struct ls_train_result result;
+    code = ls_train(&job->config, &job->net, job->session.ops, comm, &job->data, job->parameters,
+                    first ? &observer : NULL, &result, err);
+    if (code != LS_OK && code != LS_NONFINITE)
+        return code;
+    struct ls_error ending = {.code = LS_OK};
+    if (first) {
+        collect_results(job, &result);
+        if (job->options.save)
+            ending.code = ls_model_save(job->options.save, &job->net, job->config.loss, job->parameters,
+                                        &job->facts, &ending);
+        if (ending.code == LS_OK)
+            ending.code = ls_train_report_end(report, code, err->text, &result, &ending);
+        if (ending.code == LS_OK && job->options.save && !job->options.quiet)
+            printf("saved the model of step %lld to '%s'\n", (long long)result.good_step, job->options.save);
+    }
+    if (ls_comm_agree(comm, &ending) != LS_OK)
+        *err = ending;
+    else
+        err->code = code;
+    return err->code;
+}
+
+enum ls_code ls_command_train(struct ls_comm *comm, int argc, char **argv, struct ls_error *err)
+{
+    struct job job = {0};
+    int help = 0;
+    enum ls_code code = parse(&job.options, argc, argv, &help, err, ls_comm_rank(comm) == 0);
+    if (code != LS_OK || help)
+        return code;
+    code = prepare(&job, comm, err);
+    if (code == LS_OK)
+        code = run(&job, err);
+    ls_train_report_release(&job.report);
+    ls_free(job.parameters);
+    ls_net_release(&job.net);
+    ls_data_release(&job.data);
+    return code;
+}

@@ -1,0 +1,297 @@
+/* Owns the look of a training run. */
+#include "cli/train_report.h"
+
+#include <string.h>
+
+#include "base/contract.h"
+#include "base/memory.h"
+#include "base/text.h"
+#include "base/timer.h"
+
+static const char *const loss_titles[] = {"softmax cross-entropy", "squared error", "half squared error",
+                                          "binary cross-entropy on logits"};
+
+/* 60000 -> "60,000". */
+static const char *grouped(int64_t number, char text[32])
+{
+    char plain[32];
+    const int n = snprintf(plain, sizeof plain, "%lld", (long long)number);
+    int used = 0;
+    for (int i = 0; i < n; i++) {
+        text[used++] = plain[i];
+        if (i + 1 < n && (n - 1 - i) % 3 == 0 && plain[i] != '-')
+            text[used++] = ',';
+    }
+    text[used] = '\0';
+    return text;
+}
+
+static void print_data(const struct ls_train_report *report)
+{
+    const struct ls_dataset *train = &report->data->train;
+    const struct ls_shape shape = ls_shape_of(train->n_dims, train->dims);
+    char n_train[32], n_test[32], dims[100];
+    printf("data    %s: %s training + %s test samples of %s", train->name, grouped(train->n_samples, n_train),
+           grouped(report->data->test.n_samples, n_test), ls_shape_format(&shape, dims, sizeof dims));
+    if (train->n_classes > 0)
+        printf(", %d classes\n", train->n_classes);
+    else
+        printf(", %td target values\n", train->n_values);
+}
+
+static void print_net(const struct ls_net *net)
+{
+    char parameters[32], in[100], out[100];
+    printf("net     %s: %s parameters\n", net->text, grouped(net->n_parameters, parameters));
+    for (int i = 0; i < net->n_layers; i++) {
+        const struct ls_layer *layer = &net->layers[i];
+        ptrdiff_t n = 0;
+        for (int t = 0; t < layer->n_tensors; t++)
+            n += net->tensors[layer->first_tensor + t].count;
+        printf("        %2d  %-18s %9s -> %-9s", i, layer->text, ls_shape_format(&layer->in, in, sizeof in),
+               ls_shape_format(&layer->out, out, sizeof out));
+        if (n)
+            printf(" %12s parameters", grouped(n, parameters));
+        printf("\n");
+    }
+}
+
+static void print_update(const struct ls_train_report *report)
+{
+    const struct ls_train_config *c = &report->config[0];
+    printf("loss    %s, mean over the batch\n", loss_titles[c->loss]);
+    char number[LS_FLOAT_TEXT];
+    printf("update  SGD, learning rate %s", ls_text_of_float(c->sgd.learning_rate, number));
+    if (c->sgd.momentum != 0.0f)
+        printf(", %s %s", c->sgd.nesterov ? "Nesterov momentum" : "momentum",
+               ls_text_of_float(c->sgd.momentum, number));
+    if (c->sgd.weight_decay != 0.0f)
+        printf(", weight decay %s", ls_text_of_float(c->sgd.weight_decay, number));
+    printf("; init %s, seed %llu, %s\n", report->init_text, (unsigned long long)c->seed,
+           c->shuffle ? "shuffled" : "in file order");
+}
+
+static void print_batch(const struct ls_train_report *report)
+{
+    const struct ls_train_config *c = report->config;
+    const int64_t n = report->data->train.n_samples;
+    const int64_t steps = n / c->batch + (!c->drop_last && n % c->batch != 0);
+    char batch[32], per_epoch[32];
+    printf("batch   B = %s in %lld leaves of m = %lld; %s steps an epoch", grouped(c->batch, batch),
+           (long long)ls_count_leaves(c->batch, c->microbatch), (long long)c->microbatch,
+           grouped(steps, per_epoch));
+    if (!c->drop_last && n % c->batch)
+        printf(" (the last of %lld samples)", (long long)(n % c->batch));
+    printf("\n");
+}
+
+static void print_machine(const struct ls_train_report *report)
+{
+    const struct ls_session *s = report->session;
+    const int ranks = ls_comm_size(s->comm);
+    printf("run     %d rank%s x %d thread%s, %s; rank 0 on %s, %s", ranks, ranks == 1 ? "" : "s", s->threads,
+           s->threads == 1 ? "" : "s", s->ops->name, ls_comm_host(s->comm), s->affinity);
+    if (ranks > 1)
+        printf("; %s, %s allreduce", ls_comm_library(s->comm),
+               report->config->allreduce == LS_ALLREDUCE_TREE ? "tree" : "mpi");
+    printf("\n");
+}
+
+static void log_failed(struct ls_train_report *report, enum ls_code code, const struct ls_error *err)
+{
+    if (code != LS_OK && report->failure.code == LS_OK)
+        report->failure = *err;
+}
+
+static void log_start(struct ls_train_report *report)
+{
+    struct ls_error err = {.code = LS_OK};
+    struct ls_runlog *log = report->log;
+    ls_runlog_begin(log, "start");
+    ls_runlog_text(log, "version", LS_VERSION);
+    ls_runlog_integer(log, "contract_version", LS_CONTRACT_VERSION);
+    ls_runlog_text(log, "net", report->net->text);
+    ls_runlog_text(log, "loss", ls_loss_names[report->config->loss]);
+    for (int i = 0; i < report->facts->n; i++)
+        ls_runlog_text(log, report->facts->fact[i].key, report->facts->fact[i].text);
+    ls_runlog_integer(log, "parameters", report->net->n_parameters);
+    ls_runlog_integer(log, "ranks", ls_comm_size(report->session->comm));
+    ls_runlog_integer(log, "threads", report->session->threads);
+    ls_runlog_text(log, "isa", report->session->ops->name);
+    ls_runlog_text(log, "host", ls_comm_host(report->session->comm));
+    ls_runlog_text(log, "mpi", ls_comm_library(report->session->comm));
+    log_failed(report, ls_runlog_end(log, &err), &err);
+}
+
+enum ls_code ls_train_report_open_log(struct ls_train_report *report, const char *path,
+                                      const struct ls_net *net, struct ls_error *err)
+{
+    report->tensor_names =
+        ls_alloc((size_t)net->n_tensors, sizeof *report->tensor_names, "tensor names", err);
+    report->tensor_hashes =
+        ls_alloc((size_t)net->n_tensors, sizeof *report->tensor_hashes, "tensor hashes", err);
+    if (!report->tensor_names || !report->tensor_hashes)
+        return LS_FAILED;
+    for (int t = 0; t < net->n_tensors; t++)
+        report->tensor_names[t] = net->tensors[t].name;
+    return ls_runlog_open(&report->log, path, err);
+}
+
+void ls_train_report_release(struct ls_train_report *report)
+{
+    ls_runlog_close(&report->log,
+                    NULL); /* a failed run's; a finished one's was closed, and checked, before */
+    ls_free(report->tensor_names);
+    ls_free(report->tensor_hashes);
+}
+
+void ls_train_report_start(struct ls_train_report *report)
+{
+    if (!report->quiet) {
+        print_data(report);
+        print_net(report->net);
+        print_update(report);
+        print_batch(report);
+        print_machine(report);
+        printf("\n");
+        fflush(stdout);
+    }
+    if (report->log)
+        log_start(report);
+}
+
+static void log_tensors(struct ls_train_report *report, const float *parameters)
+{
+    for (int t = 0; t < report->net->n_tensors; t++)
+        report->tensor_hashes[t] = ls_parameter_hash(&report->net->tensors[t], parameters);
+    ls_runlog_hashes(report->log, "tensors", report->tensor_names, report->tensor_hashes,
+                     report->net->n_tensors);
+}
+
+static void show_live(struct ls_train_report *report, const struct ls_step_report *step)
+{
+    const double now = ls_now_s();
+    if (now - report->last_progress_s < 0.1 && step->step_in_epoch != step->steps_per_epoch)
+        return;
+    report->last_progress_s = now;
+    enum { WIDTH = 30 };
+    char bar[WIDTH + 1];
+    const int done = (int)(step->step_in_epoch * WIDTH / step->steps_per_epoch);
+    memset(bar, ' ', WIDTH);
+    memset(bar, '=', (size_t)done);
+    bar[WIDTH] = '\0';
+    const double left_s = (double)(step->steps_per_epoch - step->step_in_epoch) *
+                          ((double)report->config->batch / step->samples_per_s);
+    fprintf(stderr, "\repoch %lld [%s] step %lld/%lld  loss %-9.5g %9.0f samples/s  %.1f s left \033[K",
+            (long long)step->epoch, bar, (long long)step->step_in_epoch, (long long)step->steps_per_epoch,
+            (double)step->loss, step->samples_per_s, left_s);
+    fflush(stderr);
+}
+
+static void clear_live(const struct ls_train_report *report)
+{
+    if (report->progress) {
+        fprintf(stderr, "\r\033[K");
+        fflush(stderr);
+    }
+}
+
+void ls_train_report_step(void *context, const struct ls_step_report *step, const float *parameters)
+{
+    struct ls_train_report *report = context;
+    if (report->progress)
+        show_live(report, step);
+    if (!report->log || !step->hashed)
+        return;
+    struct ls_error err = {.code = LS_OK};
+    ls_runlog_begin(report->log, "step");
+    ls_runlog_integer(report->log, "step", step->step);
+    ls_runlog_integer(report->log, "epoch", step->epoch);
+    ls_runlog_float(report->log, "loss", step->loss);
+    ls_runlog_hash(report->log, "hash", step->hash);
+    log_tensors(report, parameters);
+    log_failed(report, ls_runlog_end(report->log, &err), &err);
+}
+
+static void log_epoch(struct ls_train_report *report, const struct ls_epoch_report *epoch,
+                      const float *parameters)
+{
+    struct ls_error err = {.code = LS_OK};
+    struct ls_runlog *log = report->log;
+    ls_runlog_begin(log, "epoch");
+    ls_runlog_integer(log, "epoch", epoch->epoch);
+    ls_runlog_integer(log, "step", epoch->step);
+    ls_runlog_float(log, "loss", epoch->loss);
+    if (epoch->evaluated) {
+        ls_runlog_float(log, "test_loss", epoch->test.loss);
+        if (epoch->test.n_correct >= 0) {
+            ls_runlog_integer(log, "test_correct", epoch->test.n_correct);
+            ls_runlog_double(log, "test_accuracy",
+                             (double)epoch->test.n_correct / (double)epoch->test.n_samples);
+        }
+    }
+    ls_runlog_double(log, "seconds", epoch->seconds);
+    ls_runlog_double(log, "samples_per_s", epoch->samples_per_s);
+    ls_runlog_double(log, "compute_share", epoch->compute_share);
+    ls_runlog_double(log, "allreduce_share", epoch->allreduce_share);
+    ls_runlog_double(log, "data_share", epoch->data_share);
+    ls_runlog_hash(log, "hash", epoch->hash);
+    log_tensors(report, parameters);
+    log_failed(report, ls_runlog_end(log, &err), &err);
+}
+
+static void print_row(const struct ls_epoch_report *epoch)
+{
+    char loss[LS_FLOAT_TEXT], test_loss[LS_FLOAT_TEXT] = "-", accuracy[32] = "-", rate[32],
+                              hash[LS_HASH_TEXT];
+    ls_text_of_float(epoch->loss, loss);
+    if (epoch->evaluated) {
+        ls_text_of_float(epoch->test.loss, test_loss);
+        if (epoch->test.n_correct >= 0)
+            snprintf(accuracy, sizeof accuracy, "%.2f %%",
+                     100.0 * (double)epoch->test.n_correct / (double)epoch->test.n_samples);
+    }
+    ls_hash_text(epoch->hash, hash);
+    printf("%5lld %8lld  %-13s %-13s %8s %12s %4.0f/%.0f/%-3.0f %s\n", (long long)epoch->epoch,
+           (long long)epoch->step, loss, test_loss, accuracy, grouped((int64_t)epoch->samples_per_s, rate),
+           100 * epoch->compute_share, 100 * epoch->allreduce_share, 100 * epoch->data_share, hash);
+    fflush(stdout);
+}
+
+enum ls_code ls_train_report_epoch(void *context, const struct ls_epoch_report *epoch,
+                                   const float *parameters, struct ls_error *err)
+{
+    struct ls_train_report *report = context;
+    if (report->log)
+        log_epoch(report, epoch, parameters);
+    clear_live(report);
+    if (!report->quiet) {
+        if (!report->table_began)
+            printf("                                                             compute/allreduce/data\n"
+                   "epoch     step  loss          test loss     accuracy    samples/s   %% of time hash of "
+                   "the weights\n");
+        report->table_began = 1;
+        print_row(epoch);
+    }
+    if (report->failure.code != LS_OK)
+        *err = report->failure;
+    return report->failure.code;
+}
+
+enum ls_code ls_train_report_end(struct ls_train_report *report, enum ls_code outcome, const char *message,
+                                 const struct ls_train_result *result, struct ls_error *err)
+{
+    clear_live(report);
+    if (report->quiet && result->last.epoch > 0)
+        print_row(&result->last);
+    if (!report->log)
+        return LS_OK;
+    ls_runlog_begin(report->log, "end");
+    ls_runlog_text(report->log, "outcome", outcome == LS_OK ? "finished" : "non-finite");
+    if (outcome != LS_OK)
+        ls_runlog_text(report->log, "message", message);
+    ls_runlog_integer(report->log, "steps", result->steps);
+    ls_runlog_integer(report->log, "epochs", result->epochs);
+    const enum ls_code code = ls_runlog_end(report->log, err);
+    return code == LS_OK ? ls_runlog_close(&report->log, err) : code;
+}

@@ -1,0 +1,46 @@
+/* What a training run shows: the resolved run at its start, a live line, a table of epochs, and the --log
+ * file. */
+#ifndef LS_CLI_TRAIN_REPORT_H
+#define LS_CLI_TRAIN_REPORT_H
+
+#include "cli/session.h"
+#include "formats/runlog.h"
+#include "train/model_file.h"
+#include "train/trainer.h"
+
+struct ls_train_report {
+    const struct ls_session *session;
+    const struct ls_train_config *config;
+    const struct ls_net *net;
+    const struct ls_data *data;
+    const struct ls_model_facts *facts;
+    const char *init_text;
+    int quiet;    /* 1: only the last epoch's line, 0: everything */
+    int progress; /* rewrite one line on stderr as steps go by */
+
+    struct ls_runlog *log;     /* NULL without --log */
+    const char **tensor_names; /* (net->n_tensors), for the log; NULL without one */
+    struct ls_hash *tensor_hashes;
+    struct ls_error failure; /* the first failure to write the log */
+    double last_progress_s;
+    int table_began;
+};
+
+/* Opens the log; rank 0 only.  What it takes is released by ls_train_report_release. */
+enum ls_code ls_train_report_open_log(struct ls_train_report *report, const char *path,
+                                      const struct ls_net *net, struct ls_error *err);
+void ls_train_report_release(struct ls_train_report *report);
+
+/* Prints the resolved run to stdout and to the log. */
+void ls_train_report_start(struct ls_train_report *report);
+
+/* The observer's functions, with the report as context. */
+void ls_train_report_step(void *context, const struct ls_step_report *step, const float *parameters);
+enum ls_code ls_train_report_epoch(void *context, const struct ls_epoch_report *epoch,
+                                   const float *parameters, struct ls_error *err);
+
+/* Writes the log's last line. */
+enum ls_code ls_train_report_end(struct ls_train_report *report, enum ls_code outcome, const char *message,
+                                 const struct ls_train_result *result, struct ls_error *err);
+
+#endif

@@ -1,0 +1,70 @@
+/* What comm.c needs of a way to communicate; comm_mpi.c and comm_solo.c provide it.  Private to src/comm and
+ * its tests.
+ *
+ * None of these report errors: a backend that fails in the middle of a collective cannot reach the others any
+ * more, so it prints which call failed on which rank and ends the job. */
+#ifndef LS_COMM_COMM_BACKEND_H
+#define LS_COMM_COMM_BACKEND_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/hash.h"
+#include "base/status.h"
+#include "comm/comm.h"
+#include "comm/tree_allreduce.h"
+
+struct ls_comm_ops {
+    void (*destroy)(struct ls_comm *comm); /* frees what the backend owns, `comm` included */
+    void (*barrier)(struct ls_comm *comm);
+    void (*abort)(struct ls_comm *comm, int exit_status) __attribute__((noreturn));
+    void (*reduce_tree)(struct ls_comm *comm, int64_t n_leaves, ptrdiff_t n, float *sum, float *const *roots,
+                        int n_roots);
+    /* Over all ranks, elementwise, in place. */
+    void (*add_floats)(struct ls_comm *comm, float *values, ptrdiff_t n);
+    void (*add_counts)(struct ls_comm *comm, int64_t *values, int n);
+    void (*take_largest)(struct ls_comm *comm, uint64_t *values, int n);
+    void (*broadcast)(struct ls_comm *comm, void *bytes, size_t n, int from);
+    /* Rank r's n bytes at all[r * n] on every rank. */
+    void (*collect)(struct ls_comm *comm, const void *mine, size_t n, void *all);
+    /* Rank r's sizes[r] bytes, in rank order, in `out` on rank 0; `sizes` and `out` are not used elsewhere.
+     */
+    void (*gather)(struct ls_comm *comm, const void *mine, size_t mine_bytes, void *out, const size_t *sizes);
+    /* Other tuning of the tree, for tests and measurements. */
+    enum ls_code (*tune)(struct ls_comm *comm, const struct ls_reduce_tuning *tuning, struct ls_error *err);
+};
+
+enum { LS_HOST_TEXT = 64 };
+
+struct ls_comm {
+    const struct ls_comm_ops *ops;
+    int rank, size, ranks_on_host;
+    size_t most_bytes; /* of one message of a gather or an MPI_Allreduce; tests make it small */
+    char library[80];
+    /* One for each rank; the last three are work space of collectives, taken now so that these cannot fail
+     * later. */
+    char (*hosts)[LS_HOST_TEXT];
+    struct ls_hash *hashes;
+    double *values;
+    size_t *sizes;
+};
+
+/* Local.  The tables of comm->size ranks; released also when only some were taken. */
+enum ls_code ls_comm_take_tables(struct ls_comm *comm, struct ls_error *err);
+void ls_comm_release_tables(struct ls_comm *comm);
+
+/* Local.  The host's name, cut to fit. */
+void ls_comm_name_host(char host[LS_HOST_TEXT]);
+
+/* Collective.  n_expected: how many ranks the launcher claims to have started, 0 if it does not say. */
+enum ls_code ls_comm_create_mpi(struct ls_comm **comm, int n_expected, const char *claim,
+                                struct ls_error *err);
+
+/* Whether this process has called MPI_Init, and may still communicate. */
+int ls_comm_mpi_is_running(void);
+
+/* Collective.  Other tuning and message length; the bits stay the same. */
+enum ls_code ls_comm_tune(struct ls_comm *comm, const struct ls_reduce_tuning *tuning, size_t most_bytes,
+                          struct ls_error *err);
+
+#endif

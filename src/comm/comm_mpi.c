@@ -1,0 +1,330 @@
+/* Ranks over MPI; the only file that includes mpi.h.
+ *
+ * Works on a communicator of its own, with errors returned: a call that fails is named in the message, with
+ * the rank and MPI's words for it, and then the job ends, since a rank that cannot communicate cannot agree
+ * on anything.  (MPI 3 has no way to go on: the others would wait for ever.)  Only the thread that called
+ * MPI_Init communicates: FUNNELED. The order of additions is not decided here: the tree is
+ * tree_allreduce.c's, over messages that this file moves. */
+#include <limits.h>
+#include <mpi.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "comm/comm_backend.h"
+
+enum { TAG_GATHER = 0 }; /* the channels of ls_wire are the others */
+
+struct mpi_comm {
+    struct ls_comm base; /* first, so a pointer to one is a pointer to the other */
+    MPI_Comm world;
+    int owns_mpi;
+    MPI_Request *requests; /* the slots of the wire */
+    struct ls_reducer reducer;
+};
+
+static struct mpi_comm *mpi_of(struct ls_comm *comm)
+{
+    return (struct mpi_comm *)comm;
+}
+
+static void end_job(struct ls_comm *comm, int exit_status) __attribute__((noreturn));
+static void end_job(struct ls_comm *comm, int exit_status)
+{
+    MPI_Abort(mpi_of(comm)->world, exit_status);
+    _Exit(exit_status);
+}
+
+static void check(struct mpi_comm *mpi, const char *call, int code)
+{
+    if (code == MPI_SUCCESS)
+        return;
+    char text[MPI_MAX_ERROR_STRING] = "unknown error";
+    char host[LS_HOST_TEXT];
+    int length = 0;
+    MPI_Error_string(code, text, &length);
+    ls_comm_name_host(host);
+    fprintf(stderr, "lockstep: %s failed on rank %d of %d, on %s: %s\n", call, mpi->base.rank, mpi->base.size,
+            host, text);
+    ls_comm_abort(&mpi->base, LS_FAILED);
+}
+
+/* The one place where a count becomes MPI's int. */
+static int narrow(struct mpi_comm *mpi, int64_t count)
+{
+    if (count < 0 || count > INT_MAX)
+        check(mpi, "a message longer than MPI can count", MPI_ERR_COUNT);
+    return (int)count;
+}
+
+/* How many of `left` elements go into the next message. */
+static int next_count(struct mpi_comm *mpi, size_t left, size_t element_bytes)
+{
+    const size_t most = mpi->base.most_bytes / element_bytes;
+    return narrow(mpi, (int64_t)(left < most ? left : most));
+}
+
+static void wire_send(void *self, int slot, const float *values, ptrdiff_t n, int to, int channel)
+{
+    struct mpi_comm *mpi = self;
+    check(mpi, "MPI_Isend",
+          MPI_Isend(values, narrow(mpi, n), MPI_FLOAT, to, channel, mpi->world, &mpi->requests[slot]));
+}
+
+static void wire_receive(void *self, int slot, float *values, ptrdiff_t n, int from, int channel)
+{
+    struct mpi_comm *mpi = self;
+    check(mpi, "MPI_Irecv",
+          MPI_Irecv(values, narrow(mpi, n), MPI_FLOAT, from, channel, mpi->world, &mpi->requests[slot]));
+}
+
+static void wire_wait(void *self, int slot)
+{
+    struct mpi_comm *mpi = self;
+    if (mpi->requests[slot] != MPI_REQUEST_NULL)
+        check(mpi, "MPI_Wait", MPI_Wait(&mpi->requests[slot], MPI_STATUS_IGNORE));
+}
+
+static enum ls_code take_reducer(struct mpi_comm *mpi, const struct ls_reduce_tuning *tuning,
+                                 struct ls_error *err)
+{
+    const struct ls_wire wire = {mpi->base.rank, mpi->base.size, mpi, wire_send, wire_receive, wire_wait};
+    const int n_slots = ls_reduce_slots(mpi->base.size, tuning);
+    mpi->requests = ls_alloc((size_t)n_slots, sizeof(MPI_Request), "messages in flight", err);
+    if (!mpi->requests)
+        return LS_FAILED;
+    for (int slot = 0; slot < n_slots; slot++)
+        mpi->requests[slot] = MPI_REQUEST_NULL;
+    return ls_reducer_init(&mpi->reducer, &wire, tuning, err);
+}
+
+static void release_reducer(struct mpi_comm *mpi)
+{
+    ls_free(mpi->requests);
+    mpi->requests = NULL;
+    ls_reducer_release(&mpi->reducer);
+}
+
+static enum ls_code tune(struct ls_comm *comm, const struct ls_reduce_tuning *tuning, struct ls_error *err)
+{
+    release_reducer(mpi_of(comm));
+    return take_reducer(mpi_of(comm), tuning, err);
+}
+
+static void destroy(struct ls_comm *comm)
+{
+    struct mpi_comm *mpi = mpi_of(comm);
+    const int owns_mpi = mpi->owns_mpi;
+    release_reducer(mpi);
+    if (mpi->world != MPI_COMM_NULL)
+        check(mpi, "MPI_Comm_free", MPI_Comm_free(&mpi->world));
+    ls_comm_release_tables(comm);
+    ls_free(mpi);
+    if (owns_mpi)
+        MPI_Finalize();
+}
+
+static void barrier(struct ls_comm *comm)
+{
+    check(mpi_of(comm), "MPI_Barrier", MPI_Barrier(mpi_of(comm)->world));
+}
+
+static void reduce_tree(struct ls_comm *comm, int64_t n_leaves, ptrdiff_t n, float *sum, float *const *roots,
+                        int n_roots)
+{
+    ls_tree_allreduce(&mpi_of(comm)->reducer, n_leaves, n, sum, roots, n_roots);
+}
+
+static void add_floats(struct ls_comm *comm, float *values, ptrdiff_t n)
+{
+    struct mpi_comm *mpi = mpi_of(comm);
+    while (n > 0) {
+        const int count = next_count(mpi, (size_t)n, sizeof *values);
+        check(mpi, "MPI_Allreduce",
+              MPI_Allreduce(MPI_IN_PLACE, values, count, MPI_FLOAT, MPI_SUM, mpi->world));
+        values += count;
+        n -= count;
+    }
+}
+
+static void add_counts(struct ls_comm *comm, int64_t *values, int n)
+{
+    struct mpi_comm *mpi = mpi_of(comm);
+    check(mpi, "MPI_Allreduce", MPI_Allreduce(MPI_IN_PLACE, values, n, MPI_INT64_T, MPI_SUM, mpi->world));
+}
+
+static void take_largest(struct ls_comm *comm, uint64_t *values, int n)
+{
+    struct mpi_comm *mpi = mpi_of(comm);
+    check(mpi, "MPI_Allreduce", MPI_Allreduce(MPI_IN_PLACE, values, n, MPI_UINT64_T, MPI_MAX, mpi->world));
+}
+
+static void broadcast(struct ls_comm *comm, void *bytes, size_t n, int from)
+{
+    struct mpi_comm *mpi = mpi_of(comm);
+    check(mpi, "MPI_Bcast", MPI_Bcast(bytes, narrow(mpi, (int64_t)n), MPI_BYTE, from, mpi->world));
+}
+
+static void collect(struct ls_comm *comm, const void *mine, size_t n, void *all)
+{
+    struct mpi_comm *mpi = mpi_of(comm);
+    const int count = narrow(mpi, (int64_t)n);
+    check(mpi, "MPI_Allgather", MPI_Allgather(mine, count, MPI_BYTE, all, count, MPI_BYTE, mpi->world));
+}
+
+static void send_bytes(struct mpi_comm *mpi, const char *bytes, size_t n, int to)
+{
+    while (n > 0) {
+        const int count = next_count(mpi, n, 1);
+        check(mpi, "MPI_Send", MPI_Send(bytes, count, MPI_BYTE, to, TAG_GATHER, mpi->world));
+        bytes += count;
+        n -= (size_t)count;
+    }
+}
+
+static void receive_bytes(struct mpi_comm *mpi, char *bytes, size_t n, int from)
+{
+    while (n > 0) {
+        const int count = next_count(mpi, n, 1);
+        check(mpi, "MPI_Recv",
+              MPI_Recv(bytes, count, MPI_BYTE, from, TAG_GATHER, mpi->world, MPI_STATUS_IGNORE));
+        bytes += count;
+        n -= (size_t)count;
+    }
+}
+
+/* Messages rather than MPI_Gatherv, whose displacements are ints: the whole may be longer than 2 GiB. */
+static void gather(struct ls_comm *comm, const void *mine, size_t mine_bytes, void *out, const size_t *sizes)
+{
+    struct mpi_comm *mpi = mpi_of(comm);
+    if (comm->rank != 0) {
+        send_bytes(mpi, mine, mine_bytes, 0);
+        return;
+    }
+    char *at = out;
+    if (mine_bytes > 0)
+        memcpy(at, mine, mine_bytes);
+    for (int rank = 1; rank < comm->size; rank++) {
+        at += sizes[rank - 1];
+        receive_bytes(mpi, at, sizes[rank], rank);
+    }
+}
+
+static const struct ls_comm_ops mpi_ops = {
+    .destroy = destroy,
+    .barrier = barrier,
+    .abort = end_job,
+    .reduce_tree = reduce_tree,
+    .add_floats = add_floats,
+    .add_counts = add_counts,
+    .take_largest = take_largest,
+    .broadcast = broadcast,
+    .collect = collect,
+    .gather = gather,
+    .tune = tune,
+};
+
+int ls_comm_mpi_is_running(void)
+{
+    int initialized = 0, finalized = 0;
+    MPI_Initialized(&initialized);
+    MPI_Finalized(&finalized);
+    return initialized && !finalized;
+}
+
+/* "Open MPI v4.1.4" of "Open MPI v4.1.4, package: …", "MPICH Version: 4.0.2" of "MPICH Version:\t4.0.2\nMPICH
+ * …". */
+static void name_library(char *name, size_t size)
+{
+    char text[MPI_MAX_LIBRARY_VERSION_STRING] = "";
+    int length = 0;
+    MPI_Get_library_version(text, &length);
+    text[strcspn(text, ",\n")] = '\0';
+    for (char *c = text; *c; c++)
+        if (*c == '\t')
+            *c = ' ';
+    snprintf(name, size, "%s", text);
+}
+
+/* Starts MPI unless the program around us has.  *owns_mpi tells who must end it. */
+static enum ls_code start_mpi(int *owns_mpi, int n_expected, const char *claim, struct ls_error *err)
+{
+    int granted = MPI_THREAD_SINGLE, finalized = 0, size = 0;
+    MPI_Finalized(&finalized);
+    if (finalized)
+        return ls_fail(err, LS_FAILED,
+                       "MPI has already been finalized in this process, and cannot start again");
+    *owns_mpi = !ls_comm_mpi_is_running();
+    if (*owns_mpi)
+        MPI_Init_thread(NULL, NULL, MPI_THREAD_FUNNELED,
+                        &granted); /* a failure here ends the job with MPI's message */
+    else
+        MPI_Query_thread(&granted);
+    char library[80];
+    name_library(library, sizeof library);
+    if (granted < MPI_THREAD_FUNNELED)
+        return ls_fail(
+            err, LS_FAILED,
+            "%s allows no threads here (level %d granted, MPI_THREAD_FUNNELED is %d and is needed)", library,
+            granted, MPI_THREAD_FUNNELED);
+    MPI_Comm_size(MPI_COMM_WORLD, &size);
+    if (*owns_mpi && n_expected > 0 && n_expected != size)
+        return ls_fail(
+            err, LS_USAGE,
+            "started as one of %d ranks (%s=%s), but %s sees %d: start it with the mpirun of that MPI, or "
+            "with `srun --mpi=pmix`",
+            n_expected, claim, getenv(claim), library, size);
+    return LS_OK;
+}
+
+static void learn_hosts(struct ls_comm *comm)
+{
+    char host[LS_HOST_TEXT] = "";
+    ls_comm_name_host(host);
+    collect(comm, host, sizeof host, comm->hosts);
+    for (int rank = 0; rank < comm->size; rank++)
+        comm->ranks_on_host += strcmp(comm->hosts[rank], host) == 0;
+}
+
+/* Everything that takes memory, with one agreement at its end. */
+static enum ls_code take_memory(struct mpi_comm *mpi, struct ls_error *err)
+{
+    const struct ls_reduce_tuning tuning = ls_reduce_default_tuning();
+    uint64_t failed =
+        ls_comm_take_tables(&mpi->base, err) != LS_OK || take_reducer(mpi, &tuning, err) != LS_OK;
+    const uint64_t own = failed;
+    take_largest(&mpi->base, &failed, 1);
+    if (failed && !own)
+        ls_fail(err, LS_FAILED, "another rank is out of memory");
+    return failed ? LS_FAILED : LS_OK;
+}
+
+enum ls_code ls_comm_create_mpi(struct ls_comm **comm, int n_expected, const char *claim,
+                                struct ls_error *err)
+{
+    *comm = NULL;
+    int owns_mpi = 0;
+    const enum ls_code started = start_mpi(&owns_mpi, n_expected, claim, err);
+    if (started != LS_OK) {
+        if (owns_mpi)
+            MPI_Finalize();
+        return started;
+    }
+    struct mpi_comm *mpi = ls_alloc(1, sizeof *mpi, "communication of ranks", err);
+    if (!mpi)
+        MPI_Abort(MPI_COMM_WORLD, LS_FAILED); /* nothing to agree with yet */
+    *mpi = (struct mpi_comm){.base = {.ops = &mpi_ops, .most_bytes = 1 << 30}, .owns_mpi = owns_mpi};
+    MPI_Comm_dup(MPI_COMM_WORLD, &mpi->world); /* MPI's default still holds: a failure ends the job */
+    MPI_Comm_set_errhandler(mpi->world, MPI_ERRORS_RETURN);
+    MPI_Comm_rank(mpi->world, &mpi->base.rank);
+    MPI_Comm_size(mpi->world, &mpi->base.size);
+    name_library(mpi->base.library, sizeof mpi->base.library);
+    if (take_memory(mpi, err) != LS_OK) {
+        destroy(&mpi->base);
+        return LS_FAILED;
+    }
+    learn_hosts(&mpi->base);
+    *comm = &mpi->base;
+    return LS_OK;
+}

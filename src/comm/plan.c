@@ -1,0 +1,89 @@
+/* Owns the geometry of the allreduce; see plan.h.  Knows neither messages nor scratch memory. */
+#include "comm/plan.h"
+
+#include <assert.h>
+
+enum { LINE = 16 }; /* floats in a cache line */
+
+static int64_t least(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+struct ls_plan ls_plan_make(int64_t n_leaves, int n_ranks)
+{
+    struct ls_plan plan = {.n_leaves = n_leaves, .n_ranks = n_ranks};
+    struct ls_node nodes[LS_MAX_ROOTS];
+    for (int rank = 0; rank < n_ranks; rank++) {
+        const int n_roots = ls_plan_roots(&plan, rank, nodes);
+        if (n_roots == 0)
+            break;
+        plan.n_active++;
+        plan.n_roots += n_roots;
+        if (n_roots > plan.most_roots)
+            plan.most_roots = n_roots;
+    }
+    /* One root on rank 0 of several means that blocks are whole subtrees of one size, so ranks are the tree's
+     * lowest level; with a power of two of them no odd node is left anywhere. */
+    plan.perfect = plan.most_roots == 1 && (plan.n_active & (plan.n_active - 1)) == 0;
+    return plan;
+}
+
+int ls_plan_roots(const struct ls_plan *plan, int rank, struct ls_node nodes[LS_MAX_ROOTS])
+{
+    return ls_tree_roots(plan->n_leaves, ls_leaves_of_rank(plan->n_leaves, plan->n_ranks, rank), nodes);
+}
+
+struct ls_range ls_plan_slice(ptrdiff_t n, int n_owners, int owner, ptrdiff_t granule)
+{
+    const int64_t n_granules = (n + granule - 1) / granule;
+    const int64_t each = n_granules / n_owners, longer = n_granules % n_owners;
+    const int64_t first = each * owner + least(owner, longer);
+    const int64_t end = first + each + (owner < longer);
+    return (struct ls_range){least(first * granule, n), least(end * granule, n)};
+}
+
+struct ls_range ls_plan_half(struct ls_range range, int upper)
+{
+    const int64_t lines = (range.end - range.begin + LINE - 1) / LINE;
+    const int64_t middle = least(range.begin + (lines + 1) / 2 * LINE, range.end);
+    return upper ? (struct ls_range){middle, range.end} : (struct ls_range){range.begin, middle};
+}
+
+void ls_plan_add(float *sum, const float *left, const float *right, ptrdiff_t n)
+{
+    for (ptrdiff_t i = 0; i < n; i++)
+        sum[i] = left[i] + right[i];
+}
+
+void ls_forest_begin(struct ls_forest *forest, int64_t n_leaves, ptrdiff_t n)
+{
+    forest->n_leaves = n_leaves;
+    forest->n = n;
+    forest->n_trees = 0;
+}
+
+void ls_forest_push(struct ls_forest *forest, struct ls_node node, float *values)
+{
+    while (forest->n_trees > 0) {
+        const int top = forest->n_trees - 1;
+        struct ls_node parent;
+        if (!ls_tree_siblings(forest->n_leaves, forest->trees[top].node, node, &parent))
+            break;
+        float *left = forest->trees[top].values;
+        ls_plan_add(left, left, values, forest->n);
+        values = left;
+        node = parent;
+        forest->n_trees = top;
+    }
+    assert(forest->n_trees < LS_MAX_ROOTS);
+    forest->trees[forest->n_trees].node = node;
+    forest->trees[forest->n_trees].values = values;
+    forest->n_trees++;
+}
+
+float *ls_forest_sum(const struct ls_forest *forest)
+{
+    assert(forest->n_trees <= 1);
+    return forest->n_trees ? forest->trees[0].values : NULL;
+}

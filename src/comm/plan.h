@@ -1,0 +1,57 @@
+/* Who adds what in the tree over all ranks: geometry and the order of merging, without any communication.
+ *
+ * Pure functions of (n_leaves, n_ranks): every rank computes the same plan, so no rank is ever told what
+ * another holds. */
+#ifndef LS_COMM_PLAN_H
+#define LS_COMM_PLAN_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/tree.h"
+
+struct ls_plan {
+    int64_t n_leaves;
+    int n_ranks;
+    int n_active;    /* ranks that hold leaves: always the first ones */
+    int most_roots;  /* of any rank */
+    int64_t n_roots; /* of all ranks */
+    int perfect; /* one root on each active rank, their number a power of two: pairs of ranks at distances 1,
+                    2, 4 … are then exactly the siblings of the tree */
+};
+
+struct ls_plan ls_plan_make(int64_t n_leaves, int n_ranks);
+
+/* The subtree roots that `rank` holds, ascending; returns their number. */
+int ls_plan_roots(const struct ls_plan *plan, int rank, struct ls_node nodes[LS_MAX_ROOTS]);
+
+/* Elements [0, n) dealt to n_owners in contiguous slices whose inner borders are multiples of `granule`, the
+ * earlier owners having the longer ones.  Late owners have none when n is small. */
+struct ls_range ls_plan_slice(ptrdiff_t n, int n_owners, int owner, ptrdiff_t granule);
+
+/* The lower or the upper half of `range`, split at a cache line counted from its begin. */
+struct ls_range ls_plan_half(struct ls_range range, int upper);
+
+/* sum[i] = left[i] + right[i].  `sum` may be `left` or `right`, else no overlap.  Always in this order:
+ * addition is commutative to the bit for numbers, and with the order kept it is for NaN payloads too. */
+void ls_plan_add(float *sum, const float *left, const float *right, ptrdiff_t n);
+
+/* Subtrees of n values each, pushed in ascending order and merged as soon as two are siblings: what is left
+ * after the last is the tree's sum.  Holds pointers only; merging two writes into the left one's values. */
+struct ls_forest {
+    int64_t n_leaves;
+    ptrdiff_t n;
+    int n_trees;
+    struct {
+        struct ls_node node;
+        float *values;
+    } trees[LS_MAX_ROOTS];
+};
+
+void ls_forest_begin(struct ls_forest *forest, int64_t n_leaves, ptrdiff_t n);
+void ls_forest_push(struct ls_forest *forest, struct ls_node node, float *values);
+
+/* The values of the finished tree: all roots must have been pushed.  NULL when there was none. */
+float *ls_forest_sum(const struct ls_forest *forest);
+
+#endif

@@ -1,0 +1,65 @@
+/* The tree of the contract finished over ranks, written against a wire of point-to-point messages.
+ *
+ * The wire is a parameter so that the very code that runs over MPI is also run by unit tests with P ranks as
+ * threads of one process.  Three ways, chosen by arithmetic that all ranks share: doubling  perfect plans,
+ * few elements: whole vectors swapped at distances 1, 2, 4 …; log2(P) messages halving   perfect plans, many
+ * elements: recursive vector halving with distance doubling, then the way back (Rabenseifner 2004; Thakur,
+ * Rabenseifner, Gropp 2005): 2 n (P-1)/P elements sent by each rank direct    any other plan: each rank owns
+ * a slice of the elements, gets every root of it, merges, and sends it round A pair of ranks at distance 2^k
+ * in a perfect plan are the siblings of level k of the tree, so all three add exactly what the tree adds. */
+#ifndef LS_COMM_TREE_ALLREDUCE_H
+#define LS_COMM_TREE_ALLREDUCE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/status.h"
+#include "comm/plan.h"
+
+/* Messages of floats between ranks.  Sends and receives start at once and end in wait(slot); a slot carries
+ * one message at a time and waiting for an idle slot returns at once.  Messages of one channel between two
+ * ranks arrive in the order they were started.  The wire never reports an error: a rank that cannot
+ * communicate cannot agree either, so its wire ends the job. */
+struct ls_wire {
+    int rank, size;
+    void *self;
+    void (*send)(void *self, int slot, const float *values, ptrdiff_t n, int to, int channel);
+    void (*receive)(void *self, int slot, float *values, ptrdiff_t n, int from, int channel);
+    void (*wait)(void *self, int slot);
+};
+
+/* What is chosen by measurement; the bits do not depend on any of it.  The same on every rank. */
+struct ls_reduce_tuning {
+    ptrdiff_t small_n;   /* up to this many elements: doubling rather than halving */
+    ptrdiff_t segment_n; /* elements of one message of the halving pipeline */
+    int window;          /* messages in flight in that pipeline, at least 1 */
+    ptrdiff_t granule_n; /* direct: slices are multiples of this */
+    ptrdiff_t scratch_n; /* floats of scratch a rank; grown if the rest above needs more */
+};
+
+struct ls_reducer {
+    struct ls_wire wire;
+    struct ls_reduce_tuning tuning;
+    struct ls_plan plan; /* of the last call: n_leaves changes at most twice an epoch */
+    float *scratch;
+    ptrdiff_t scratch_n;
+};
+
+/* What was measured best; see tree_allreduce.c. */
+struct ls_reduce_tuning ls_reduce_default_tuning(void);
+
+/* Slots that a wire of `size` ranks must have. */
+int ls_reduce_slots(int size, const struct ls_reduce_tuning *tuning);
+
+/* Local.  Takes all memory that any later call needs, whatever its n, so an allreduce cannot run out of
+ * memory on one rank only.  *reducer is the caller's storage; a released or zeroed one may be released again.
+ */
+enum ls_code ls_reducer_init(struct ls_reducer *reducer, const struct ls_wire *wire,
+                             const struct ls_reduce_tuning *tuning, struct ls_error *err);
+void ls_reducer_release(struct ls_reducer *reducer);
+
+/* Collective over the wire; arguments as for ls_comm_allreduce. */
+void ls_tree_allreduce(struct ls_reducer *reducer, int64_t n_leaves, ptrdiff_t n, float *sum,
+                       float *const *roots, int n_roots);
+
+#endif

@@ -1,0 +1,216 @@
+/* Owns the mapping between a net and safetensors' names, shapes and metadata. */
+#include "train/model_file.h"
+
+#include <assert.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/contract.h"
+#include "base/memory.h"
+#include "base/text.h"
+
+const char *const ls_loss_names[] = {"softmax", "squared", "half-squared", "bce", NULL};
+
+void ls_model_facts_add(struct ls_model_facts *facts, const char *key, const char *format, ...)
+{
+    assert(facts->n < LS_MODEL_FACTS);
+    snprintf(facts->fact[facts->n].key, sizeof facts->fact[0].key, "%s", key);
+    va_list args;
+    va_start(args, format);
+    vsnprintf(facts->fact[facts->n].text, sizeof facts->fact[0].text, format, args);
+    va_end(args);
+    facts->n++;
+}
+
+/* Parameter t of the net as the file sees it: dims reversed where files hold the transpose. */
+static struct ls_tensor file_tensor(const struct ls_net *net, int t, float *flat)
+{
+    const struct ls_parameter *parameter = &net->tensors[t];
+    struct ls_tensor tensor = {.name = parameter->name,
+                               .n_dims = parameter->n_dims,
+                               .transposed = parameter->transposed_in_files,
+                               .data = flat + parameter->offset};
+    for (int d = 0; d < parameter->n_dims; d++)
+        tensor.dims[d] = parameter->dims[parameter->transposed_in_files ? parameter->n_dims - 1 - d : d];
+    return tensor;
+}
+
+enum ls_code ls_model_save(const char *path, const struct ls_net *net, enum ls_loss loss,
+                           const float *parameters, const struct ls_model_facts *facts, struct ls_error *err)
+{
+    enum { OWN = 6 };
+    struct ls_metadata metadata[OWN + LS_MODEL_FACTS];
+    char shape[100], version[16], hash_text[LS_HASH_TEXT];
+    struct ls_hash hash;
+    enum ls_code code = ls_net_hash(net, parameters, &hash, err);
+    if (code != LS_OK)
+        return code;
+    ls_hash_text(hash, hash_text);
+    snprintf(version, sizeof version, "%d", LS_CONTRACT_VERSION);
+    ls_shape_format(&net->in, shape, sizeof shape);
+    ptrdiff_t n = 0;
+    metadata[n++] = (struct ls_metadata){"format", "lockstep"};
+    metadata[n++] = (struct ls_metadata){"contract_version", version};
+    metadata[n++] = (struct ls_metadata){"net", net->text};
+    metadata[n++] = (struct ls_metadata){"input_shape", shape};
+    metadata[n++] = (struct ls_metadata){"loss", ls_loss_names[loss]};
+    metadata[n++] = (struct ls_metadata){"hash", hash_text};
+    for (int i = 0; i < facts->n; i++)
+        metadata[n++] = (struct ls_metadata){facts->fact[i].key, facts->fact[i].text};
+
+    struct ls_tensor *tensors = ls_alloc((size_t)net->n_tensors, sizeof *tensors, "tensor list", err);
+    if (!tensors)
+        return LS_FAILED;
+    for (int t = 0; t < net->n_tensors; t++)
+        tensors[t] = file_tensor(net, t, (float *)(uintptr_t)parameters); /* save only reads */
+    code = ls_safetensors_save(path, tensors, net->n_tensors, metadata, n, err);
+    ls_free(tensors);
+    return code;
+}
+
+enum ls_code ls_model_can_save(const char *path, struct ls_error *err)
+{
+    char temporary[4096];
+    if (snprintf(temporary, sizeof temporary, "%s.XXXXXX", path) >= (int)sizeof temporary)
+        return ls_fail(err, LS_USAGE, "--save: the path '%.100s...' is too long", path);
+    const int fd = mkstemp(temporary);
+    if (fd < 0)
+        return ls_fail_errno(err, LS_FAILED, "cannot save to '%s'", path);
+    close(fd);
+    unlink(temporary);
+    return LS_OK;
+}
+
+static enum ls_code read_parameters(const struct ls_safetensors *file, const char *path,
+                                    const struct ls_net *net, float *parameters, struct ls_error *err)
+{
+    for (ptrdiff_t i = 0; i < ls_safetensors_count(file); i++) {
+        int known = 0;
+        for (int t = 0; t < net->n_tensors; t++)
+            known |= strcmp(net->tensors[t].name, ls_safetensors_tensor(file, i)->name) == 0;
+        if (!known)
+            return ls_fail(err, LS_FAILED,
+                           "'%s' is a model of another net: its tensor '%.60s' is none of '%.200s'", path,
+                           ls_safetensors_tensor(file, i)->name, net->text);
+    }
+    for (int t = 0; t < net->n_tensors; t++) {
+        const struct ls_tensor tensor = file_tensor(net, t, parameters);
+        const enum ls_code code = ls_safetensors_read(file, &tensor, err);
+        if (code != LS_OK)
+            return code;
+    }
+    return LS_OK;
+}
+
+enum ls_code ls_model_load_parameters(const char *path, const struct ls_net *net, float *parameters,
+                                      struct ls_error *err)
+{
+    struct ls_safetensors *file = NULL;
+    enum ls_code code = ls_safetensors_open(&file, path, err);
+    if (code == LS_OK)
+        code = read_parameters(file, path, net, parameters, err);
+    ls_safetensors_close(&file);
+    return code;
+}
+
+/* "28x28" -> a shape; 0 when it is none. */
+static int parse_shape(const char *text, struct ls_shape *shape)
+{
+    char copy[100];
+    ptrdiff_t dims[LS_SHAPE_DIMS], count = 1;
+    int n = 0;
+    if (snprintf(copy, sizeof copy, "%s", text) >= (int)sizeof copy)
+        return 0;
+    char *rest = NULL;
+    for (char *word = strtok_r(copy, "x", &rest); word; word = strtok_r(NULL, "x", &rest)) {
+        int64_t dim = 0;
+        if (n == LS_SHAPE_DIMS || !ls_text_to_int64(word, &dim) || dim < 1 || dim > INT32_MAX ||
+            count > INT32_MAX / (ptrdiff_t)dim)
+            return 0;
+        dims[n++] = (ptrdiff_t)dim;
+        count *= (ptrdiff_t)dim;
+    }
+    *shape = ls_shape_of(n, dims);
+    return n > 0;
+}
+
+/* The text of a metadata key that a model must have. */
+static const char *required(const struct ls_safetensors *file, const char *path, const char *key,
+                            struct ls_error *err)
+{
+    const char *text = ls_safetensors_metadata(file, key);
+    if (!text)
+        ls_fail(err, LS_FAILED, "'%s' is no lockstep model: its metadata has no '%s'", path, key);
+    return text;
+}
+
+static enum ls_code read_description(struct ls_model *model, const char *path, struct ls_error *err)
+{
+    const char *version = required(model->file, path, "contract_version", err);
+    const char *net = version ? required(model->file, path, "net", err) : NULL;
+    const char *shape_text = net ? required(model->file, path, "input_shape", err) : NULL;
+    const char *loss = shape_text ? required(model->file, path, "loss", err) : NULL;
+    if (!loss)
+        return LS_FAILED;
+    int64_t number = 0;
+    if (!ls_text_to_int64(version, &number) || number != LS_CONTRACT_VERSION)
+        return ls_fail(err, LS_FAILED, "'%s' follows contract version '%.20s', this program version %d", path,
+                       version, LS_CONTRACT_VERSION);
+    struct ls_shape in;
+    if (!parse_shape(shape_text, &in))
+        return ls_fail(err, LS_FAILED, "'%s': the input_shape '%.60s' is no shape such as 28x28", path,
+                       shape_text);
+    int known = -1;
+    for (int i = 0; ls_loss_names[i]; i++)
+        if (strcmp(loss, ls_loss_names[i]) == 0)
+            known = i;
+    if (known < 0)
+        return ls_fail(err, LS_FAILED, "'%s': unknown loss '%.60s'", path, loss);
+    model->loss = (enum ls_loss)known;
+    if (net[0] == '@') /* a model must not make its reader open files */
+        return ls_fail(err, LS_FAILED, "'%s': the net '%.60s' is no list of layers", path, net);
+    struct ls_error inner = {.code = LS_OK};
+    if (ls_net_create(&model->net, net, in, &inner) != LS_OK)
+        return ls_fail(err, LS_FAILED, "'%s' holds a net that cannot be read: %.900s", path, inner.text);
+    return LS_OK;
+}
+
+enum ls_code ls_model_load(struct ls_model *model, const char *path, struct ls_error *err)
+{
+    *model = (struct ls_model){0};
+    enum ls_code code = ls_safetensors_open(&model->file, path, err);
+    if (code == LS_OK)
+        code = read_description(model, path, err);
+    /* The shapes come from the file's text: they must agree with the tensors it holds before memory is asked
+     * for. */
+    for (int t = 0; code == LS_OK && t < model->net.n_tensors; t++) {
+        const struct ls_stored_tensor *stored = ls_safetensors_find(model->file, model->net.tensors[t].name);
+        if (!stored || stored->n_elements != model->net.tensors[t].count)
+            code = ls_fail(err, LS_FAILED,
+                           "'%s': the net '%.200s' needs a tensor '%s' of %td numbers, the file has %s", path,
+                           model->net.text, model->net.tensors[t].name, model->net.tensors[t].count,
+                           stored ? "another size" : "none");
+    }
+    if (code == LS_OK) {
+        model->parameters = ls_alloc((size_t)model->net.n_floats, sizeof(float), "parameters", err);
+        code = model->parameters ? LS_OK : LS_FAILED;
+    }
+    if (code == LS_OK)
+        code = read_parameters(model->file, path, &model->net, model->parameters, err);
+    if (code != LS_OK)
+        ls_model_release(model);
+    return code;
+}
+
+void ls_model_release(struct ls_model *model)
+{
+    if (!model)
+        return;
+    ls_safetensors_close(&model->file);
+    ls_free(model->parameters);
+    ls_net_release(&model->net);
+    *model = (struct ls_model){0};
+}

@@ -1,0 +1,54 @@
+/* A model as a file: a net, its parameters, and what they were trained for, as safetensors.
+ *
+ * Tensors are named and oriented as PyTorch's nn.Sequential has them; the metadata says the rest.  Nothing
+ * about ranks, threads or time is in it, so the same run gives the same file, byte for byte. */
+#ifndef LS_TRAIN_MODEL_FILE_H
+#define LS_TRAIN_MODEL_FILE_H
+
+#include "formats/safetensors.h"
+#include "model/net.h"
+
+enum { LS_MODEL_FACTS = 32 };
+
+/* "How it was trained": metadata beyond what a model needs, as key and text, e.g. {"learning_rate", "0.05"}.
+ */
+struct ls_model_facts {
+    int n;
+    struct {
+        char key[32];
+        char text[224];
+    } fact[LS_MODEL_FACTS];
+};
+
+/* Adds a fact; a text that is too long is cut, a fact too many is a programmer's error. */
+void ls_model_facts_add(struct ls_model_facts *facts, const char *key, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* Local: one rank calls it.  Crash-safe: an existing file stays as it is until the new one is whole. */
+enum ls_code ls_model_save(const char *path, const struct ls_net *net, enum ls_loss loss,
+                           const float *parameters, const struct ls_model_facts *facts, struct ls_error *err);
+
+/* Whether ls_model_save could write there, asked before hours of training.  Leaves nothing behind.  Local. */
+enum ls_code ls_model_can_save(const char *path, struct ls_error *err);
+
+struct ls_model {
+    struct ls_net net;
+    enum ls_loss loss;
+    float *parameters;           /* (net.n_floats) */
+    struct ls_safetensors *file; /* open, for its metadata */
+};
+
+/* Opens a file of ls_model_save and reads everything.  Local.  On failure *model is all zero.  Nothing in the
+ * file is trusted. */
+enum ls_code ls_model_load(struct ls_model *model, const char *path, struct ls_error *err);
+void ls_model_release(struct ls_model *model);
+
+/* Reads only the parameters, for a net that is already there; tensors must have exactly its names and shapes.
+ */
+enum ls_code ls_model_load_parameters(const char *path, const struct ls_net *net, float *parameters,
+                                      struct ls_error *err);
+
+/* "softmax", "squared", "half-squared", "bce", NULL-terminated, in the order of enum ls_loss. */
+extern const char *const ls_loss_names[];
+
+#endif

@@ -1,0 +1,335 @@
+/* What comm.h promises, on real ranks. */
+#include "cases.h"
+
+#include <math.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "comm/comm_backend.h"
+#include "leaves.h"
+
+static int check_sum(struct ls_comm *comm, int64_t n_leaves, ptrdiff_t n)
+{
+    struct rank_leaves mine = rank_leaves_create(n_leaves, ls_comm_size(comm), ls_comm_rank(comm), n,
+                                                 (int)(n_leaves + ls_comm_rank(comm)) % 2);
+    int failed = 0;
+    ls_comm_allreduce(comm, LS_ALLREDUCE_TREE, n_leaves, n, mine.sum, mine.roots, mine.n_roots, NULL);
+    const ptrdiff_t wrong = first_wrong(n_leaves, n, mine.sum);
+    if (wrong < n)
+        failed = complain(comm, "%lld leaves, %td elements: element %td is %a, not %a", (long long)n_leaves,
+                          n, wrong, (double)mine.sum[wrong], (double)leaf_sum(n_leaves, wrong));
+    rank_leaves_release(&mine);
+    return failed;
+}
+
+static int check_sums(struct ls_comm *comm, int64_t n_leaves, ptrdiff_t n, ptrdiff_t more_n)
+{
+    int failed = 0;
+    for (; !failed && n <= more_n; n++)
+        failed = check_sum(comm, n_leaves, n);
+    return failed;
+}
+
+/* The tree's bits for many leaves and elements, on both sides of every choice that the default tuning makes.
+ */
+static int run_allreduce(struct ls_comm *comm, int n_args, char **args)
+{
+    (void)n_args, (void)args;
+    const int64_t p = ls_comm_size(comm);
+    int failed = 0;
+    for (int64_t n_leaves = 0; !failed && n_leaves <= 40; n_leaves++)
+        failed = check_sums(comm, n_leaves, 0, 2) || check_sum(comm, n_leaves, 7) ||
+                 check_sum(comm, n_leaves, 1000);
+    const int64_t several[] = {1, 2, p - 1, p, 2 * p, 4 * p, 4 * p - 1, 11, 1023};
+    for (size_t i = 0; !failed && i < sizeof several / sizeof *several; i++)
+        failed = check_sum(comm, several[i], several[i] > 64 ? 4099 : 100003);
+    return failed || check_sum(comm, p, 900001) || check_sum(comm, p + 1, 900001);
+}
+
+/* Short segments and little scratch: pipelines that refill, exchanges in rounds. */
+static int run_allreduce_in_pieces(struct ls_comm *comm, int n_args, char **args)
+{
+    (void)n_args, (void)args;
+    const struct ls_reduce_tuning tuning = {
+        .small_n = 4, .segment_n = 50, .window = 3, .granule_n = 16, .scratch_n = 1};
+    struct ls_error err = {.code = LS_OK};
+    if (ls_comm_tune(comm, &tuning, 1 << 20, &err) != LS_OK)
+        return complain(comm, "%s", err.text);
+    int failed = 0;
+    for (int64_t n_leaves = 0; !failed && n_leaves <= 40; n_leaves++)
+        failed = check_sums(comm, n_leaves, 0, 2) || check_sum(comm, n_leaves, 7) ||
+                 check_sum(comm, n_leaves, 1000);
+    return failed;
+}
+
+/* The ordinary MPI_Allreduce of local sums is near the tree's sum, but not its bits: if this fails, either it
+ * is the tree by luck, or `mpi` runs the tree and every comparison with it is void. */
+static int run_mpi_differs(struct ls_comm *comm, int n_args, char **args)
+{
+    (void)n_args, (void)args;
+    enum { LEAVES = 37, N = 5000 };
+    struct rank_leaves mine = rank_leaves_create(LEAVES, ls_comm_size(comm), ls_comm_rank(comm), N, 1);
+    ls_comm_tune(comm, &(struct ls_reduce_tuning){.segment_n = 64, .window = 2, .granule_n = 16}, 4000, NULL);
+    ls_comm_allreduce(comm, LS_ALLREDUCE_MPI, LEAVES, N, mine.sum, mine.roots, mine.n_roots, NULL);
+    int n_different = 0, failed = 0;
+    for (ptrdiff_t i = 0; i < N; i++) {
+        const float tree = leaf_sum(LEAVES, i);
+        n_different += memcmp(&tree, &mine.sum[i], sizeof tree) != 0;
+        if (!(fabsf(tree - mine.sum[i]) <= 0.1f)) /* terms reach 2^12 * 2: 2^13 * 37 * 2^-24 and some */
+            failed = complain(comm, "element %td is %a, far from the tree's %a", i, (double)mine.sum[i],
+                              (double)tree);
+    }
+    rank_leaves_release(&mine);
+    if (ls_comm_size(comm) == 1)
+        return failed || (n_different && complain(comm, "one rank, but %d elements differ", n_different));
+    return failed ||
+           (n_different < N / 100 && complain(comm, "only %d of %d elements differ", n_different, N));
+}
+
+/* One agreement: what this rank brings, and what every rank must get. */
+static int check_agreement(struct ls_comm *comm, enum ls_code code, const char *text,
+                           enum ls_code expected_code, const char *expected_text)
+{
+    struct ls_error err = {.code = LS_OK};
+    if (code != LS_OK)
+        ls_fail(&err, code, "%s", text);
+    const enum ls_code agreed = ls_comm_agree(comm, &err);
+    if (agreed != expected_code || (agreed != LS_OK && err.code != expected_code))
+        return complain(comm, "agreed on %d, not %d", (int)agreed, (int)expected_code);
+    if (agreed != LS_OK && strcmp(err.text, expected_text) != 0)
+        return complain(comm, "message \"%s\", not \"%s\"", err.text, expected_text);
+    return 0;
+}
+
+static const char *with_rank(const struct ls_comm *comm, const char *text, int rank)
+{
+    static char full[1300];
+    if (ls_comm_size(comm) == 1)
+        snprintf(full, sizeof full, "%s", text);
+    else
+        snprintf(full, sizeof full, "%s (rank %d of %d, on %s)", text, rank, ls_comm_size(comm),
+                 ls_comm_host(comm));
+    return full;
+}
+
+static int run_agree(struct ls_comm *comm, int n_args, char **args)
+{
+    (void)n_args, (void)args;
+    const int rank = ls_comm_rank(comm), last = ls_comm_size(comm) - 1;
+    char own[64], longest[1200];
+    snprintf(own, sizeof own, "rank %d says no", rank);
+    memset(longest, 'x', sizeof longest - 1);
+    longest[sizeof longest - 1] = '\0';
+    int failed = check_agreement(comm, LS_OK, "", LS_OK, "");
+    /* only the last; all alike; all with their own words; a worse one behind; the lowest of two that are
+     * equally bad */
+    failed |= check_agreement(comm, rank == last ? LS_FAILED : LS_OK, "no such file", LS_FAILED,
+                              with_rank(comm, "no such file", last));
+    failed |= check_agreement(comm, LS_USAGE, "bad option", LS_USAGE, "bad option");
+    failed |= check_agreement(comm, LS_FAILED, own, LS_FAILED, with_rank(comm, "rank 0 says no", 0));
+    failed |= check_agreement(comm, rank == last ? LS_REPLICA : LS_USAGE, rank == last ? "worse" : "bad",
+                              LS_REPLICA, with_rank(comm, "worse", last));
+    failed |= check_agreement(comm, rank > 0 || last == 0 ? LS_NONFINITE : LS_OK, "nan", LS_NONFINITE,
+                              with_rank(comm, "nan", last == 0 ? 0 : 1));
+    failed |= check_agreement(comm, LS_OK, "", LS_OK, "");
+    if (last > 0) {
+        struct ls_error err = {.code = LS_OK};
+        if (rank == 0)
+            ls_fail(&err, LS_FAILED, "%s", longest);
+        ls_comm_agree(comm, &err);
+        const char *suffix = strstr(err.text, " (rank 0 of ");
+        if (strlen(err.text) != sizeof err.text - 1 || !suffix || err.text[strlen(err.text) - 1] != ')')
+            failed |= complain(comm, "a long message lost its rank: \"%s\"", err.text);
+    }
+    return failed;
+}
+
+static int check_hashes(struct ls_comm *comm, uint64_t own, const char *const expected[])
+{
+    struct ls_error err = {.code = LS_OK};
+    const enum ls_code code =
+        ls_comm_compare_hashes(comm, (struct ls_hash){own, 0xabcdef}, "weights after step 12", &err);
+    if (!expected)
+        return code == LS_OK ? 0 : complain(comm, "equal hashes: code %d, \"%s\"", (int)code, err.text);
+    if (code != LS_REPLICA || err.code != LS_REPLICA)
+        return complain(comm, "different hashes: code %d", (int)code);
+    for (; *expected; expected++)
+        if (!strstr(err.text, *expected))
+            return complain(comm, "\"%s\" is not in \"%s\"", *expected, err.text);
+    return 0;
+}
+
+static int run_hashes(struct ls_comm *comm, int n_args, char **args)
+{
+    (void)n_args, (void)args;
+    const int rank = ls_comm_rank(comm), size = ls_comm_size(comm);
+    const uint64_t right = 0x1111, wrong = 0x2222;
+    int failed = check_hashes(comm, right, NULL);
+    if (size == 1)
+        return failed;
+    char odd[200], others[200];
+    snprintf(odd, sizeof odd, ": rank %d on %s has 00000000000022220000000000abcdef; ", size - 1,
+             ls_comm_host(comm));
+    snprintf(others, sizeof others, "%d of %d ranks have 00000000000011110000000000abcdef", size - 1, size);
+    if (size == 2)
+        snprintf(others, sizeof others, "no majority, rank 0 on %s has 00000000000011110000000000abcdef",
+                 ls_comm_host(comm));
+    failed |=
+        check_hashes(comm, rank == size - 1 ? wrong : right,
+                     (const char *const[]){"weights after step 12 differ between ranks", odd, others, NULL});
+    if (size > 2) { /* the odd one may be rank 0 */
+        snprintf(odd, sizeof odd, ": rank 0 on %s has 00000000000022220000000000abcdef; ",
+                 ls_comm_host(comm));
+        failed |= check_hashes(comm, rank == 0 ? wrong : right, (const char *const[]){odd, others, NULL});
+        /* nobody agrees with anybody */
+        failed |= check_hashes(comm, (uint64_t)rank,
+                               (const char *const[]){"rank 1 on", "no majority, rank 0 on",
+                                                     "00000000000000010000000000abcdef", NULL});
+    }
+    return failed | check_hashes(comm, wrong, NULL);
+}
+
+static int run_counts(struct ls_comm *comm, int n_args, char **args)
+{
+    (void)n_args, (void)args;
+    const int64_t rank = ls_comm_rank(comm), size = ls_comm_size(comm);
+    int64_t counts[3] = {rank, INT64_C(1) << 53, -1};
+    ls_comm_sum_counts(comm, counts, 3, NULL);
+    if (counts[0] != size * (size - 1) / 2 || counts[1] != size << 53 || counts[2] != -size)
+        return complain(comm, "sums %lld %lld %lld", (long long)counts[0], (long long)counts[1],
+                        (long long)counts[2]);
+    struct ls_spread spread;
+    ls_comm_spread(comm, (double)rank - 3, &spread, NULL);
+    if (spread.min != -3 || spread.max != (double)size - 4 ||
+        fabs(spread.mean - ((double)(size - 1) / 2 - 3)) > 1e-12)
+        return complain(comm, "spread %g %g %g", spread.min, spread.mean, spread.max);
+    if (ls_comm_ranks_on_host(comm) != size)
+        return complain(comm, "%d ranks on this host", ls_comm_ranks_on_host(comm));
+    ls_comm_barrier(comm, NULL);
+    return 0;
+}
+
+static unsigned char byte_of(int rank, size_t i)
+{
+    return (unsigned char)((size_t)rank * 31 + i * 7 + 1);
+}
+
+static int check_block(const struct ls_comm *comm, const unsigned char *at, int rank, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (at[i] != byte_of(rank, i))
+            return complain(comm, "byte %zu of rank %d is wrong", i, rank);
+    return 0;
+}
+
+static int check_gathers(struct ls_comm *comm)
+{
+    enum { EACH = 1001 };
+    const int rank = ls_comm_rank(comm), size = ls_comm_size(comm);
+    unsigned char mine[4 * EACH];
+    for (size_t i = 0; i < sizeof mine; i++)
+        mine[i] = byte_of(rank, i);
+    int failed = 0;
+
+    unsigned char *all = rank == 0 ? malloc((size_t)size * EACH) : NULL;
+    ls_comm_gather(comm, mine, EACH, all, NULL);
+    for (int r = 0; rank == 0 && r < size; r++)
+        failed |= check_block(comm, all + r * EACH, r, EACH);
+    free(all);
+
+    /* Rank 1 sends nothing. */
+    void *block = NULL;
+    size_t *sizes = calloc((size_t)size, sizeof *sizes), at = 0;
+    const enum ls_code code = ls_comm_gather_variable(
+        comm, mine, rank == 1 ? 0 : (size_t)(rank % 4) * EACH + 1, &block, sizes, NULL);
+    if (code != LS_OK || (block != NULL) != (rank == 0))
+        failed |= complain(comm, "gather_variable: code %d, block %p", (int)code, block);
+    for (int r = 0; !failed && rank == 0 && r < size; at += sizes[r++]) {
+        if (sizes[r] != (r == 1 ? 0 : (size_t)(r % 4) * EACH + 1))
+            failed |= complain(comm, "rank %d sent %zu bytes", r, sizes[r]);
+        failed |= check_block(comm, (unsigned char *)block + at, r, sizes[r]);
+    }
+    ls_free(block);
+    free(sizes);
+    return failed;
+}
+
+static int run_gather(struct ls_comm *comm, int n_args, char **args)
+{
+    (void)n_args, (void)args;
+    const struct ls_reduce_tuning tuning = ls_reduce_default_tuning();
+    int failed = check_gathers(comm);
+    ls_comm_tune(comm, &tuning, 100, NULL); /* many messages each, as if they were longer than INT_MAX */
+    return failed | check_gathers(comm);
+}
+
+/* Nobody can have 2^60 bytes: rank 0's failure is everybody's, with its message. */
+static int run_gather_too_much(struct ls_comm *comm, int n_args, char **args)
+{
+    (void)n_args, (void)args;
+    void *block = NULL;
+    size_t *sizes = calloc((size_t)ls_comm_size(comm), sizeof *sizes);
+    struct ls_error err = {.code = LS_OK};
+    const enum ls_code code = ls_comm_gather_variable(comm, NULL, (size_t)1 << 60, &block, sizes, &err);
+    free(sizes);
+    if (code != LS_FAILED || block || !strstr(err.text, "sent to rank 0"))
+        return complain(comm, "code %d, \"%s\"", (int)code, err.text);
+    return 0;
+}
+
+/* The rest must end the job; a rank that returns has failed. */
+static int run_abort(struct ls_comm *comm, int n_args, char **args)
+{
+    (void)n_args, (void)args;
+    if (ls_comm_rank(comm) == ls_comm_size(comm) - 1)
+        ls_comm_abort(comm, 7);
+    ls_comm_barrier(comm, NULL);
+    return complain(comm, "went on after an abort");
+}
+
+static int run_die(struct ls_comm *comm, int n_args, char **args)
+{
+    (void)n_args, (void)args;
+    if (ls_comm_rank(comm) == ls_comm_size(comm) - 1)
+        raise(SIGKILL);
+    check_sum(comm, 2 * ls_comm_size(comm), 100003);
+    ls_comm_barrier(comm, NULL);
+    return complain(comm, "went on after a rank's death");
+}
+
+/* A programmer's mistake that MPI notices: not the same n everywhere. */
+static int run_mismatch(struct ls_comm *comm, int n_args, char **args)
+{
+    (void)n_args, (void)args;
+    const int64_t size = ls_comm_size(comm);
+    check_sum(comm, size, ls_comm_rank(comm) == 0 ? 10 : 20);
+    ls_comm_barrier(comm, NULL);
+    return complain(comm, "went on after a failed message");
+}
+
+static int run_identity(struct ls_comm *comm, int n_args, char **args)
+{
+    (void)n_args, (void)args;
+    if (ls_comm_rank(comm) == 0)
+        printf("%d ranks, %s\n", ls_comm_size(comm), ls_comm_library(comm));
+    return 0;
+}
+
+const struct mpi_case comm_cases[] = {
+    {"allreduce", run_allreduce},
+    {"allreduce-in-pieces", run_allreduce_in_pieces},
+    {"mpi-differs", run_mpi_differs},
+    {"agree", run_agree},
+    {"hashes", run_hashes},
+    {"counts", run_counts},
+    {"gather", run_gather},
+    {"gather-too-much", run_gather_too_much},
+    {"abort", run_abort},
+    {"die", run_die},
+    {"mismatch", run_mismatch},
+    {"identity", run_identity},
+    {0},
+};

@@ -1,0 +1,83 @@
+#include "leaves.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/contract.h"
+
+static uint64_t mix(uint64_t x)
+{
+    x += UINT64_C(0x9e3779b97f4a7c15);
+    x = (x ^ (x >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+    x = (x ^ (x >> 27)) * UINT64_C(0x94d049bb133111eb);
+    return x ^ (x >> 31);
+}
+
+float leaf_value(int64_t leaf, ptrdiff_t i)
+{
+    if (i % 97 == 5)
+        return -0.0f;
+    const uint64_t bits = mix((uint64_t)leaf * UINT64_C(1000003) + (uint64_t)i);
+    const float mantissa = 1.0f + (float)(bits & 0x7fffff) * 0x1p-23f;
+    const float value = ldexpf(mantissa, (int)(bits >> 32) % 24 - 12);
+    return bits >> 63 ? -value : value;
+}
+
+float leaf_node_sum(int64_t n_leaves, struct ls_node node, ptrdiff_t i)
+{
+    const struct ls_range leaves = ls_node_leaves(node, n_leaves);
+    struct ls_tree tree = {.count = 0};
+    for (int64_t leaf = leaves.begin; leaf < leaves.end; leaf++)
+        ls_tree_push(&tree, leaf_value(leaf, i));
+    return ls_tree_sum(&tree);
+}
+
+float leaf_sum(int64_t n_leaves, ptrdiff_t i)
+{
+    struct ls_tree tree = {.count = 0};
+    for (int64_t leaf = 0; leaf < n_leaves; leaf++)
+        ls_tree_push(&tree, leaf_value(leaf, i));
+    return ls_tree_sum(&tree);
+}
+
+static float *floats(ptrdiff_t n)
+{
+    float *values = malloc(n ? (size_t)n * sizeof *values : 1);
+    if (!values)
+        abort();
+    for (ptrdiff_t i = 0; i < n; i++)
+        values[i] = NAN; /* nothing may be taken from here */
+    return values;
+}
+
+struct rank_leaves rank_leaves_create(int64_t n_leaves, int n_ranks, int rank, ptrdiff_t n, int in_place)
+{
+    struct ls_node nodes[LS_MAX_ROOTS];
+    struct rank_leaves leaves = {.sum = floats(n)};
+    leaves.n_roots = ls_tree_roots(n_leaves, ls_leaves_of_rank(n_leaves, n_ranks, rank), nodes);
+    for (int root = 0; root < leaves.n_roots; root++) {
+        leaves.roots[root] = root == 0 && in_place ? leaves.sum : floats(n);
+        for (ptrdiff_t i = 0; i < n; i++)
+            leaves.roots[root][i] = leaf_node_sum(n_leaves, nodes[root], i);
+    }
+    return leaves;
+}
+
+void rank_leaves_release(struct rank_leaves *leaves)
+{
+    for (int root = 0; root < leaves->n_roots; root++)
+        if (leaves->roots[root] != leaves->sum)
+            free(leaves->roots[root]);
+    free(leaves->sum);
+}
+
+ptrdiff_t first_wrong(int64_t n_leaves, ptrdiff_t n, const float *sum)
+{
+    for (ptrdiff_t i = 0; i < n; i++) {
+        const float expected = leaf_sum(n_leaves, i);
+        if (memcmp(&expected, &sum[i], sizeof expected) != 0)
+            return i;
+    }
+    return n;
+}

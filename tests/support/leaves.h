@@ -1,0 +1,33 @@
+/* Leaves whose sum depends on the order of adding, and the sum that the contract asks for. */
+#ifndef LS_TESTS_LEAVES_H
+#define LS_TESTS_LEAVES_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/tree.h"
+
+/* What leaf `leaf` has at element `i`: both signs, 24 binades; every 97th element is -0 in all leaves, so
+ * that a sum begun from +0 shows. */
+float leaf_value(int64_t leaf, ptrdiff_t i);
+
+/* One root of the tree: the sum of the node's leaves at element `i`, by ls_tree of base/contract.h. */
+float leaf_node_sum(int64_t n_leaves, struct ls_node node, ptrdiff_t i);
+
+/* tree(all leaves) at element `i`. */
+float leaf_sum(int64_t n_leaves, ptrdiff_t i);
+
+/* What a rank brings to an allreduce of n elements.  Memory on the heap; abort()s without it. */
+struct rank_leaves {
+    int n_roots;
+    float *sum;
+    float *roots[LS_MAX_ROOTS];
+};
+/* in_place: roots[0] is sum. */
+struct rank_leaves rank_leaves_create(int64_t n_leaves, int n_ranks, int rank, ptrdiff_t n, int in_place);
+void rank_leaves_release(struct rank_leaves *leaves);
+
+/* The first element whose bits are not the contract's, or n. */
+ptrdiff_t first_wrong(int64_t n_leaves, ptrdiff_t n, const float *sum);
+
+#endif

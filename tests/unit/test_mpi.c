@@ -1,0 +1,159 @@
+/* Launches the multi-rank cases of tests/mpi, one mpirun after the other, on rank counts that are and are not
+ * powers of two. */
+#include <criterion/criterion.h>
+#include <criterion/parameterized.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "launch.h"
+
+enum { LIMIT_S = 60 };
+
+#if LS_WITH_MPI
+
+static struct ls_outcome outcome;
+
+struct parameters {
+    int ranks;
+    char name[32];
+};
+
+static struct criterion_test_params every_case(void)
+{
+    static const char *const names[] = {
+        "allreduce", "allreduce-in-pieces", "mpi-differs", "agree", "hashes", "counts",
+        "gather",    "gather-too-much"};
+    static const int ranks[] = {1, 2, 3, 4, 5, 7, 8};
+    enum { NAMES = sizeof names / sizeof *names, RANKS = sizeof ranks / sizeof *ranks };
+    static struct parameters all[NAMES * RANKS];
+    for (int i = 0; i < NAMES; i++)
+        for (int j = 0; j < RANKS; j++) {
+            all[i * RANKS + j].ranks = ranks[j];
+            snprintf(all[i * RANKS + j].name, sizeof all[0].name, "%s", names[i]);
+        }
+    return cr_make_param_array(struct parameters, all, NAMES * RANKS);
+}
+
+static void launch_case(const char *name, int ranks)
+{
+    char ranks_text[16];
+    snprintf(ranks_text, sizeof ranks_text, "%d", ranks);
+    ls_launch_mpi(&outcome, ranks, LIMIT_S, NULL, LS_ARGV(LS_MPI_CASES, name, ranks_text));
+}
+
+ParameterizedTestParameters(mpi, case)
+{
+    return every_case();
+}
+
+ParameterizedTest(struct parameters *p, mpi, case, .timeout = LIMIT_S + 20)
+{
+    launch_case(p->name, p->ranks);
+    cr_assert(outcome.status == 0, "%s on %d ranks: status %d%s\n%s%s", p->name, p->ranks, outcome.status,
+              outcome.timed_out ? ", timed out" : "", outcome.out, outcome.err);
+}
+
+Test(mpi, an_abort_ends_all_ranks_with_its_status, .timeout = LIMIT_S + 20)
+{
+    launch_case("abort", 3);
+    cr_assert(outcome.status == 7, "status %d\n%s", outcome.status, outcome.err);
+    cr_assert(!strstr(outcome.err, "went on"), "%s", outcome.err);
+}
+
+Test(mpi, a_dead_rank_hangs_nobody, .timeout = LIMIT_S + 20)
+{
+    launch_case("die", 4);
+    cr_assert(outcome.status > 0 && !outcome.timed_out, "status %d\n%s", outcome.status, outcome.err);
+    cr_assert(!strstr(outcome.err, "went on"), "%s", outcome.err);
+}
+
+Test(mpi, a_failed_message_names_call_and_rank, .timeout = LIMIT_S + 20)
+{
+    launch_case("mismatch", 2);
+    cr_assert(outcome.status == 3 && !outcome.timed_out, "status %d\n%s", outcome.status, outcome.err);
+    cr_assert(strstr(outcome.err, "lockstep: MPI_Wait failed on rank 0 of 2, on "), "%s", outcome.err);
+    cr_assert(strstr(outcome.err, "truncated"), "%s", outcome.err);
+}
+
+Test(mpi, a_wrong_number_of_ranks_is_noticed, .timeout = LIMIT_S + 20)
+{
+    ls_launch_mpi(&outcome, 2, LIMIT_S, NULL, LS_ARGV(LS_MPI_CASES, "identity", "3"));
+    cr_assert(outcome.status == 1 && strstr(outcome.err, "3 ranks were asked for"), "status %d\n%s",
+              outcome.status, outcome.err);
+}
+
+Test(mpi, a_run_without_mpirun_is_one_rank_without_mpi, .timeout = LIMIT_S + 20)
+{
+    ls_launch(&outcome, LIMIT_S, NULL, LS_ARGV(LS_MPI_CASES, "identity", "1"));
+    cr_assert(outcome.status == 0 && strcmp(outcome.out, "1 ranks, none\n") == 0, "status %d\n%s%s",
+              outcome.status, outcome.out, outcome.err);
+    ls_launch_mpi(&outcome, 2, LIMIT_S, NULL, LS_ARGV(LS_MPI_CASES, "identity", "2"));
+    cr_assert(outcome.status == 0 && strstr(outcome.out, "2 ranks, ") && !strstr(outcome.out, "none"),
+              "status %d\n%s%s", outcome.status, outcome.out, outcome.err);
+}
+
+/* What a process sees that the mpirun of another MPI has started. */
+Test(mpi, a_foreign_launcher_is_refused, .timeout = LIMIT_S + 20)
+{
+    static const char *const variables[] = {"PMI_SIZE=4", "SLURM_STEP_NUM_TASKS=4", "MV2_COMM_WORLD_SIZE=4"};
+    for (size_t i = 0; i < sizeof variables / sizeof *variables; i++) {
+        const char *const env[] = {variables[i], "OMPI_ALLOW_RUN_AS_ROOT=1",
+                                   "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1", NULL};
+        ls_launch(&outcome, LIMIT_S, env, LS_ARGV(LS_MPI_CASES, "identity", "1"));
+        cr_assert(outcome.status == 2, "%s: status %d\n%s", variables[i], outcome.status, outcome.err);
+        cr_assert(strstr(outcome.err, "started as one of 4 ranks") && strstr(outcome.err, variables[i]),
+                  "%s: %s", variables[i], outcome.err);
+    }
+}
+
+#else
+
+Test(mpi, a_build_without_mpi_refuses_several_ranks, .timeout = LIMIT_S + 20)
+{
+    static struct ls_outcome outcome;
+    const char *const several[] = {"OMPI_COMM_WORLD_SIZE=4", NULL};
+    ls_launch(&outcome, LIMIT_S, several, LS_ARGV(LS_MPI_CASES, "identity", "1"));
+    cr_assert(outcome.status == 2, "status %d\n%s", outcome.status, outcome.err);
+    cr_assert(strstr(outcome.err, "this build has no MPI") && strstr(outcome.err, "OMPI_COMM_WORLD_SIZE=4"),
+              "%s", outcome.err);
+    const char *const one[] = {"OMPI_COMM_WORLD_SIZE=1", NULL};
+    ls_launch(&outcome, LIMIT_S, one, LS_ARGV(LS_MPI_CASES, "identity", "1"));
+    cr_assert(outcome.status == 0 && strcmp(outcome.out, "1 ranks, none\n") == 0, "status %d\n%s%s",
+              outcome.status, outcome.out, outcome.err);
+}
+
+#endif
+
+Test(launch, captures_both_streams_and_the_status, .timeout = 20)
+{
+    static struct ls_outcome o;
+    const char *const env[] = {"LS_TEST_A=x y", "HOME", NULL};
+    ls_launch(&o, 10, env, LS_ARGV("sh", "-c", "echo \"$LS_TEST_A.${HOME-none}\"; echo oops >&2; exit 5"));
+    cr_assert(o.status == 5 && strcmp(o.out, "x y.none\n") == 0 && strcmp(o.err, "oops\n") == 0,
+              "%d \"%s\" \"%s\"", o.status, o.out, o.err);
+    ls_launch(&o, 10, NULL, LS_ARGV("sh", "-c", "kill -9 $$"));
+    cr_assert(o.status == 128 + 9 && !o.timed_out);
+    ls_launch(&o, 10, NULL, LS_ARGV("/no/such/program"));
+    cr_assert(o.status == 127 && strstr(o.err, "/no/such/program"));
+    ls_launch(&o, 10, NULL, LS_ARGV("sh", "-c", "yes | head -c 1000000; echo end >&2"));
+    cr_assert(o.status == 0 && strlen(o.out) == LS_OUTCOME_TEXT - 1 && strcmp(o.err, "end\n") == 0);
+}
+
+Test(launch, ends_what_takes_too_long, .timeout = 30)
+{
+    static struct ls_outcome o;
+    ls_launch(&o, 0.3, NULL, LS_ARGV("sh", "-c", "trap '' TERM; echo begun; sleep 30 & sleep 30"));
+    cr_assert(o.timed_out && o.status == -1 && o.seconds < 10 && strcmp(o.out, "begun\n") == 0,
+              "%d %g \"%s\"", o.timed_out, o.seconds, o.out);
+}
+
+Test(launch, leaves_the_job_around_it, .timeout = 20)
+{
+    static struct ls_outcome o;
+    setenv("OMPI_COMM_WORLD_SIZE", "4", 1);
+    setenv("PMIX_RANK", "1", 1);
+    ls_launch(&o, 10, NULL, LS_ARGV("sh", "-c", "env | grep -c -E '^(OMPI_|PMIX_)'"));
+    cr_assert(strcmp(o.out, "0\n") == 0, "%s", o.out);
+}
