@@ -17,13 +17,18 @@
  * and joining it takes 1-2 us. */
 enum { LS_WORTH_A_TEAM_NS = 3000 };
 
-/* Scratch of each thread, one for all ISAs: inside an operation nothing is allocated. */
-enum { LS_SCRATCH_PANEL = 32 * 1024, LS_SCRATCH_STACK = 48 * 1024 };
+/* Scratch of each thread, one for all ISAs: inside an operation nothing is allocated.  Sizes in floats. */
+enum { LS_SCRATCH_PANELS = 64 * 1024, LS_SCRATCH_LEFT = 16 * 1024, LS_SCRATCH_STACK = 60 * 1024 };
 struct ls_scratch {
-    _Alignas(64) float panel[LS_SCRATCH_PANEL]; /* packed columns of the right-hand matrix */
+    _Alignas(
+        64) float panels[LS_SCRATCH_PANELS]; /* packed columns of the right-hand matrix: a quarter of an L2 */
+    _Alignas(
+        64) float left[LS_SCRATCH_LEFT]; /* rows of the left-hand matrix whose stride is bad for caches */
     _Alignas(64) float stack[LS_SCRATCH_STACK]; /* partial tiles of the tree over leaves */
 };
 extern _Thread_local struct ls_scratch ls_scratch;
+
+enum { LINE = 16 }; /* floats of a cache line */
 
 struct range {
     ptrdiff_t begin, end;
