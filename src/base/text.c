@@ -10,9 +10,10 @@
 
 enum { LONGEST_WORD = 48 };
 
+/* From a to b or, at the price of one, to a beginning of b. */
 static int levenshtein(const char *a, const char *b)
 {
-    int row[LONGEST_WORD + 1];
+    int row[LONGEST_WORD + 1] = {0};
     const int na = (int)strnlen(a, LONGEST_WORD), nb = (int)strnlen(b, LONGEST_WORD);
     for (int j = 0; j <= nb; j++)
         row[j] = j;
@@ -29,7 +30,11 @@ static int levenshtein(const char *a, const char *b)
             row[j] = best;
         }
     }
-    return row[nb];
+    int least = row[nb];
+    for (int j = 0; j < nb; j++)
+        if (row[j] + 1 < least)
+            least = row[j] + 1;
+    return least;
 }
 
 const char *ls_text_nearest(const char *word, const char *const *names)

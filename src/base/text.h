@@ -6,8 +6,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* The name of the NULL-terminated list with the least Levenshtein distance to `word`; the first of several.
- * The list has at least one name. */
+/* The name of the NULL-terminated list with the least Levenshtein distance to `word`, where a missing end
+ * counts as one ("fashon" means "fashion-mnist"); the first of several.  The list has at least one name. */
 const char *ls_text_nearest(const char *word, const char *const *names);
 
 /* "a, b, c" in `text`, cut to size; returns text. */

@@ -7,8 +7,6 @@
 
 #include "data/readers.h"
 
-#define DEBIAN_FOLDER "/usr/share/datasets/fashion-mnist"
-
 struct path {
     char text[PATH_MAX];
 };
@@ -43,7 +41,7 @@ static enum ls_code read_folder(struct ls_data *data, const char *folder, struct
                        err);
 }
 
-enum ls_code ls_read_fashion_mnist(struct ls_data *data, struct ls_error *err)
+enum ls_code ls_read_fashion_mnist(struct ls_data *data, const char *system_folder, struct ls_error *err)
 {
     const char *wish = getenv("LOCKSTEP_DATA");
     struct path inner = {""}, unused;
@@ -51,7 +49,7 @@ enum ls_code ls_read_fashion_mnist(struct ls_data *data, struct ls_error *err)
         snprintf(inner.text, sizeof inner.text, "%s/fashion-mnist", wish);
     /* The folder named after the data first: MNIST itself has files of the same names. */
     const char *const folders[] = {wish && *wish ? inner.text : NULL, wish && *wish ? wish : NULL,
-                                   DEBIAN_FOLDER};
+                                   system_folder};
     for (int i = 0; i < 3; i++)
         if (folders[i] && find_file(&unused, folders[i], "train-images-idx3-ubyte"))
             return read_folder(data, folders[i], err);
@@ -65,5 +63,5 @@ enum ls_code ls_read_fashion_mnist(struct ls_data *data, struct ls_error *err)
                    "fashion-mnist: no train-images-idx3-ubyte[.gz] in \"%s\", and LOCKSTEP_DATA names no "
                    "other folder; on "
                    "Debian: apt-get install dataset-fashion-mnist",
-                   DEBIAN_FOLDER);
+                   system_folder);
 }

@@ -119,6 +119,7 @@ static enum ls_code parse_header(struct idx *idx, const uint8_t *bytes, size_t n
     if (n < idx->header_bytes)
         return ls_fail(err, LS_FAILED, "\"%s\" is cut short in its header: %zu bytes, rank %d needs %zu",
                        idx->path, n, idx->rank, idx->header_bytes);
+    const size_t most_elements = PTRDIFF_MAX / sizeof(double) - 64; /* so that their bytes can be addressed */
     idx->n_elements = 1;
     for (int i = 0; i < idx->rank; i++) {
         const size_t at = 4 + 4 * (size_t)i;
@@ -127,11 +128,11 @@ static enum ls_code parse_header(struct idx *idx, const uint8_t *bytes, size_t n
             return ls_fail(err, LS_FAILED, "\"%s\": byte %zu: %s", idx->path, at,
                            i ? "a dimension of 0; a sample needs at least one number"
                              : "0 samples; at least 1 is needed");
-        if (__builtin_mul_overflow(idx->n_elements, idx->dims[i], &idx->n_elements) ||
-            idx->n_elements > PTRDIFF_MAX / sizeof(double) - idx->header_bytes)
+        if (idx->dims[i] > most_elements / idx->n_elements)
             return ls_fail(err, LS_FAILED,
                            "\"%s\": byte %zu: dimension %zu makes more elements than can be addressed",
                            idx->path, at, idx->dims[i]);
+        idx->n_elements *= idx->dims[i];
     }
     idx->total_bytes = idx->header_bytes + idx->n_elements * idx->element_bytes;
     return LS_OK;

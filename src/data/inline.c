@@ -3,12 +3,10 @@
  *
  * Targets are always values.  When each is one whole number 0..65535, written with digits only, they are
  * labels too. */
-#include <errno.h>
-#include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/memory.h"
+#include "base/text.h"
 #include "data/readers.h"
 
 /* Where reading stands, and what it has filled. */
@@ -33,15 +31,14 @@ static void skip_separators(struct reader *reader)
 /* The number at reader->at.  *is_label: only digits, and 0..65535. */
 static enum ls_code read_number(struct reader *reader, float *number, int *is_label, struct ls_error *err)
 {
-    char *end;
+    char word[64] = "";
     const size_t length = strcspn(reader->at, " \t\n,;=");
-    errno = 0;
-    *number = strtof(reader->at, &end);
-    if (end != reader->at + length || end == reader->at || !isfinite(*number))
-        return ls_fail(err, LS_USAGE, "inline data: character %zu: \"%.*s\" is not a finite number",
-                       position(reader), length < 40 ? (int)length : 40, reader->at);
-    *is_label = strspn(reader->at, "0123456789") == length && *number <= (float)LS_MAX_LABEL;
-    reader->at = end;
+    memcpy(word, reader->at, length < sizeof word ? length : sizeof word - 1);
+    if (length >= sizeof word || !ls_text_to_float(word, number))
+        return ls_fail(err, LS_USAGE, "inline data: character %zu: \"%s\" is not a finite number",
+                       position(reader), word);
+    *is_label = strspn(word, "0123456789") == length && *number <= (float)LS_MAX_LABEL;
+    reader->at += length;
     return LS_OK;
 }
 

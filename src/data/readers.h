@@ -15,7 +15,9 @@ struct ls_idx_paths {
 
 enum ls_code ls_read_digits(struct ls_data *data, struct ls_error *err);
 enum ls_code ls_read_idx(struct ls_data *data, const struct ls_idx_paths *paths, struct ls_error *err);
-enum ls_code ls_read_fashion_mnist(struct ls_data *data, struct ls_error *err);
+/* The last place looked in is `system_folder`: LS_FASHION_FOLDER, where Debian's package puts the files. */
+#define LS_FASHION_FOLDER "/usr/share/datasets/fashion-mnist"
+enum ls_code ls_read_fashion_mnist(struct ls_data *data, const char *system_folder, struct ls_error *err);
 
 /* `options` is what stands behind "synthetic:", `samples` what stands behind "inline:". */
 enum ls_code ls_read_synthetic(struct ls_data *data, const char *options, struct ls_error *err);

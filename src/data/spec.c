@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "base/memory.h"
-#include "base/nearest.h"
+#include "base/text.h"
 #include "data/readers.h"
 
 static const char *const known_names[] = {"digits", "fashion-mnist", "idx", "synthetic", "inline", NULL};
@@ -23,11 +23,11 @@ static enum ls_code unknown_name(const char *spec, struct ls_error *err)
     char name[64] = "";
     const size_t n = strcspn(spec, ":");
     memcpy(name, spec, n < sizeof name ? n : sizeof name - 1);
-    const char *nearest = ls_nearest(name, known_names);
-    return ls_fail(err, LS_USAGE,
-                   "unknown data \"%s\"; known are digits, fashion-mnist, idx:IMAGES,LABELS, "
-                   "synthetic:n=N,shape=AxB,classes=C,seed=S,test=N and inline:X..=Y..;X..=Y..%s%s%s",
-                   name, nearest ? "; did you mean " : "", nearest ? nearest : "", nearest ? "?" : "");
+    return ls_fail(
+        err, LS_USAGE,
+        "unknown data \"%s\"; did you mean %s?  Known are digits, fashion-mnist, idx:IMAGES,LABELS, "
+        "synthetic:n=N,shape=AxB,classes=C,seed=S,test=N and inline:X..=Y..;X..=Y..",
+        name, ls_text_nearest(name, known_names));
 }
 
 /* "IMAGES,LABELS" as two texts in one block of the heap, or NULL. */
@@ -67,7 +67,7 @@ static enum ls_code read_train(struct ls_data *data, const char *spec, struct ls
     if ((rest = after_name(spec, "digits")) || (rest = after_name(spec, "fashion-mnist"))) {
         if (*rest)
             return ls_fail(err, LS_USAGE, "data \"%s\": nothing may follow this name", spec);
-        return *spec == 'd' ? ls_read_digits(data, err) : ls_read_fashion_mnist(data, err);
+        return *spec == 'd' ? ls_read_digits(data, err) : ls_read_fashion_mnist(data, LS_FASHION_FOLDER, err);
     }
     if ((rest = after_name(spec, "idx")))
         return read_pair(&data->train, rest, err);

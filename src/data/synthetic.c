@@ -10,13 +10,11 @@
  * noise, class * blocks + block for prototypes, a block being 16 features.  Prototypes are shared by training
  * and test data. Recomputing the prototype beats a table: it costs as much as the noise, and a table of 1,000
  * classes of 224x224x3 is 150 MB a rank. */
-#include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/memory.h"
-#include "base/nearest.h"
 #include "base/philox.h"
+#include "base/text.h"
 #include "data/readers.h"
 
 enum stream { STREAM_CLASS = 0, STREAM_PROTOTYPE = 4, STREAM_NOISE = 8, STREAM_IS_TEST = 1 };
@@ -73,95 +71,80 @@ static void generate(const void *context, int64_t index, float *x)
     }
 }
 
-/* A whole number that is all of text[0, length), within [least, most]. */
-static enum ls_code read_count(const char *name, const char *text, size_t length, uint64_t least,
-                               uint64_t most, uint64_t *value, struct ls_error *err)
+/* `text` as a whole number in [least, most]. */
+static enum ls_code read_count(const char *name, const char *text, uint64_t least, uint64_t most,
+                               uint64_t *value, struct ls_error *err)
 {
-    errno = 0;
-    *value = strtoull(text, NULL, 10);
-    if (length == 0 || strspn(text, "0123456789") != length || errno || *value < least || *value > most)
-        return ls_fail(err, LS_USAGE, "synthetic data: %s=%.*s; allowed are whole numbers from %llu to %llu",
-                       name, (int)length, text, (unsigned long long)least, (unsigned long long)most);
+    if (!ls_text_to_uint64(text, value) || *value < least || *value > most)
+        return ls_fail(err, LS_USAGE, "synthetic data: %s=%s; allowed are whole numbers from %llu to %llu",
+                       name, text, (unsigned long long)least, (unsigned long long)most);
     return LS_OK;
 }
 
-static enum ls_code read_shape(struct options *options, const char *text, size_t length, struct ls_error *err)
+/* AxBxC; cuts `text` at each x. */
+static enum ls_code read_shape(struct options *options, char *text, struct ls_error *err)
 {
-    const uint64_t most = (uint64_t)1 << 31; /* features of a sample */
-    uint64_t product = 1;
-    const char *end = text + length;
-    for (options->n_dims = 0; options->n_dims < LS_MAX_DIMS; options->n_dims++) {
-        const char *cross = memchr(text, 'x', (size_t)(end - text));
-        const char *stop = cross ? cross : end;
+    uint64_t most = (uint64_t)1 << 31; /* features of a sample */
+    options->n_dims = 0;
+    for (char *rest = text; rest;) {
+        const char *number = strsep(&rest, "x");
         uint64_t dim;
-        const enum ls_code code =
-            read_count("shape", text, (size_t)(stop - text), 1, most / product, &dim, err);
+        if (options->n_dims == LS_MAX_DIMS)
+            return ls_fail(err, LS_USAGE, "synthetic data: shape has more than %d dimensions", LS_MAX_DIMS);
+        const enum ls_code code = read_count("shape", number, 1, most, &dim, err);
         if (code != LS_OK)
             return code;
-        product *= dim;
-        options->dims[options->n_dims] = (ptrdiff_t)dim;
-        if (!cross) {
-            options->n_dims++;
-            return LS_OK;
-        }
-        text = cross + 1;
+        most /= dim;
+        options->dims[options->n_dims++] = (ptrdiff_t)dim;
     }
-    return ls_fail(err, LS_USAGE, "synthetic data: shape=%.*s has more than %d dimensions", (int)length,
-                   end - length, LS_MAX_DIMS);
+    return LS_OK;
 }
 
-static enum ls_code read_option(struct options *options, const char *text, size_t length, unsigned *seen,
-                                struct ls_error *err)
+/* One NAME=VALUE; *seen has a bit for each name that was there before. */
+static enum ls_code read_option(struct options *options, char *text, unsigned *seen, struct ls_error *err)
 {
     static const char *const names[] = {"n", "shape", "classes", "seed", "test", NULL};
     const uint64_t most_samples = (uint64_t)1 << 40;
-    const char *equals = memchr(text, '=', length);
-    const size_t name_length = equals ? (size_t)(equals - text) : length;
-    char name[16] = "";
-    memcpy(name, text, name_length < sizeof name ? name_length : sizeof name - 1);
+    char *value = text;
+    const char *name = strsep(&value, "=");
     int option = 0;
     while (names[option] && strcmp(name, names[option]) != 0)
         option++;
-    if (!names[option] || !equals) {
-        const char *nearest = ls_nearest(name, names);
+    if (!names[option])
         return ls_fail(
             err, LS_USAGE,
-            "synthetic data: \"%.*s\" is not one of n=N, shape=AxBxC, classes=C, seed=S, test=N%s%s%s",
-            length < 60 ? (int)length : 60, text, nearest ? "; did you mean " : "", nearest ? nearest : "",
-            nearest ? "=?" : "");
-    }
+            "synthetic data: unknown \"%s\"; did you mean %s?  Known are n=N, shape=AxBxC, classes=C, seed=S "
+            "and test=N",
+            name, ls_text_nearest(name, names));
+    if (!value)
+        return ls_fail(err, LS_USAGE, "synthetic data: %s needs a value, %s=...", name, name);
     if (*seen & 1u << option)
         return ls_fail(err, LS_USAGE, "synthetic data: %s is given twice", name);
     *seen |= 1u << option;
-    const char *value = equals + 1;
-    const size_t n = length - name_length - 1;
     switch (option) {
     case 0:
-        return read_count(name, value, n, 1, most_samples, &options->n, err);
+        return read_count(name, value, 1, most_samples, &options->n, err);
     case 1:
-        return read_shape(options, value, n, err);
+        return read_shape(options, value, err);
     case 2:
-        return read_count(name, value, n, 1, LS_MAX_LABEL + 1, &options->classes, err);
+        return read_count(name, value, 1, LS_MAX_LABEL + 1, &options->classes, err);
     case 3:
-        return read_count(name, value, n, 0, UINT64_MAX, &options->seed, err);
+        return read_count(name, value, 0, UINT64_MAX, &options->seed, err);
     default:
-        return read_count(name, value, n, 0, most_samples, &options->test, err);
+        return read_count(name, value, 0, most_samples, &options->test, err);
     }
 }
 
-static enum ls_code read_options(struct options *options, const char *text, struct ls_error *err)
+/* `text` is cut into pieces. */
+static enum ls_code read_options(struct options *options, char *text, struct ls_error *err)
 {
     unsigned seen = 0;
+    enum ls_code code = LS_OK;
     *options =
         (struct options){.n = 10000, .classes = 10, .seed = 1, .test = 0, .n_dims = 2, .dims = {28, 28}};
-    while (*text) {
-        const size_t length = strcspn(text, ",");
-        const enum ls_code code = read_option(options, text, length, &seen, err);
-        if (code != LS_OK)
-            return code;
-        text += length + (text[length] == ',');
-    }
-    return LS_OK;
+    for (char *rest = *text ? text : NULL; rest && code == LS_OK;)
+        code = read_option(options, strsep(&rest, ","), &seen, err);
+    return code;
 }
 
 static enum ls_code set_up(struct ls_dataset *dataset, const struct options *options, int is_test,
@@ -188,7 +171,11 @@ static enum ls_code set_up(struct ls_dataset *dataset, const struct options *opt
 enum ls_code ls_read_synthetic(struct ls_data *data, const char *text, struct ls_error *err)
 {
     struct options options;
-    enum ls_code code = read_options(&options, text, err);
+    char *pieces = ls_copy_text(text, err);
+    if (!pieces)
+        return LS_FAILED;
+    enum ls_code code = read_options(&options, pieces, err);
+    ls_free(pieces);
     if (code == LS_OK)
         code = set_up(&data->train, &options, 0, err);
     if (code == LS_OK && options.test > 0)
