@@ -4,13 +4,12 @@
 #include <assert.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/contract.h"
 #include "base/memory.h"
 #include "base/text.h"
+#include "formats/savefile.h"
 
 const char *const ls_loss_names[] = {"softmax", "squared", "half-squared", "bce", NULL};
 
@@ -73,15 +72,10 @@ enum ls_code ls_model_save(const char *path, const struct ls_net *net, enum ls_l
 
 enum ls_code ls_model_can_save(const char *path, struct ls_error *err)
 {
-    char temporary[4096];
-    if (snprintf(temporary, sizeof temporary, "%s.XXXXXX", path) >= (int)sizeof temporary)
-        return ls_fail(err, LS_USAGE, "--save: the path '%.100s...' is too long", path);
-    const int fd = mkstemp(temporary);
-    if (fd < 0)
-        return ls_fail_errno(err, LS_FAILED, "cannot save to '%s'", path);
-    close(fd);
-    unlink(temporary);
-    return LS_OK;
+    struct ls_savefile file = {0};
+    const enum ls_code code = ls_savefile_open(&file, path, err);
+    ls_savefile_release(&file);
+    return code;
 }
 
 static enum ls_code read_parameters(const struct ls_safetensors *file, const char *path,
