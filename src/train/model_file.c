@@ -78,6 +78,28 @@ enum ls_code ls_model_can_save(const char *path, struct ls_error *err)
     return code;
 }
 
+/* The parameters are those that were saved.  A file of another program may have no hash: nothing to hold it
+ * to.
+ */
+static enum ls_code check_hash(const struct ls_safetensors *file, const char *path, const struct ls_net *net,
+                               const float *parameters, struct ls_error *err)
+{
+    const char *format = ls_safetensors_metadata(file, "format");
+    const char *stored = ls_safetensors_metadata(file, "hash");
+    struct ls_hash hash;
+    char text[LS_HASH_TEXT];
+    if (!format || strcmp(format, "lockstep") != 0 || !stored)
+        return LS_OK;
+    const enum ls_code code = ls_net_hash(net, parameters, &hash, err);
+    if (code != LS_OK)
+        return code;
+    ls_hash_text(hash, text);
+    if (strcmp(stored, text) != 0)
+        return ls_fail(err, LS_FAILED, "'%s' is corrupt: its parameters hash to %s, its header says %.40s",
+                       path, text, stored);
+    return LS_OK;
+}
+
 static enum ls_code read_parameters(const struct ls_safetensors *file, const char *path,
                                     const struct ls_net *net, float *parameters, struct ls_error *err)
 {
@@ -96,7 +118,7 @@ static enum ls_code read_parameters(const struct ls_safetensors *file, const cha
         if (code != LS_OK)
             return code;
     }
-    return LS_OK;
+    return check_hash(file, path, net, parameters, err);
 }
 
 enum ls_code ls_model_load_parameters(const char *path, const struct ls_net *net, float *parameters,
