@@ -110,7 +110,7 @@ static enum ls_code parse(struct train_options *o, int argc, char **argv, int *h
          "write one JSON object a line there: the run, each epoch, the end", "none", 0, 0, NULL, NULL},
         {"quiet", NULL, LS_OPTION_FLAG, &o->quiet, "print only the last epoch's line", NULL, 0, 0, NULL,
          NULL},
-        {"progress", "on|off", LS_OPTION_CHOICE, &o->progress,
+        {"progress", "on|off|auto", LS_OPTION_CHOICE, &o->progress,
          "a live line on stderr; auto: when that is a terminal and no mpirun is in between", "auto", 0, 0,
          progress_choices, NULL},
     };
