@@ -369,6 +369,8 @@ enum ls_code ls_command_bench(struct ls_comm *comm, int argc, char **argv, struc
     const char *what = NULL;
     int help = 0;
     enum ls_code code = parse(&bench.options, argc, argv, &what, &help, ls_comm_rank(comm) == 0, err);
+    err->code = code;
+    code = ls_comm_agree(comm, err); /* a script may give each rank its own options */
     if (code != LS_OK || help)
         return code;
     code = ls_session_start(&bench.session, &bench.options.session, comm, err);

@@ -81,23 +81,23 @@ static void describe_element(const struct ls_parameter *tensor, ptrdiff_t elemen
 static enum ls_code diverged(struct run *run, float loss, const float *sum, struct ls_error *err)
 {
     ptrdiff_t element = 0;
-    char where[128] = "no tensor yet: the loss itself overflowed";
+    char where[128] = "";
     const struct ls_parameter *tensor = ls_net_find_nonfinite(run->net, run->parameters, &element);
-    const char *what = "parameter ";
+    const char *what = "first in parameter ";
     if (!tensor) {
         tensor = ls_net_find_nonfinite(run->net, sum, &element);
-        what = "gradient of ";
+        what = tensor ? "first in the gradient of " : "every gradient is still finite";
     }
     if (tensor)
         describe_element(tensor, element, where, sizeof where);
     memcpy(run->parameters, run->good, (size_t)run->net->n_floats * sizeof *run->good);
     return ls_fail(
         err, LS_NONFINITE,
-        "training went non-finite at step %lld (epoch %lld): the loss is %g, first in %s%s; the learning "
+        "training went non-finite at step %lld (epoch %lld): the loss is %g, %s%s; the learning "
         "rate %g is "
         "probably too high: try --lr %.3g, or check that the inputs are scaled. The model of step %lld is "
         "kept",
-        (long long)run->step, (long long)run->epoch, (double)loss, tensor ? what : "", where,
+        (long long)run->step, (long long)run->epoch, (double)loss, what, where,
         (double)run->config->sgd.learning_rate, (double)run->config->sgd.learning_rate / 10,
         (long long)run->good_step);
 }
