@@ -47,12 +47,12 @@ static inline int64_t team_run(double work_ns, team_body *body, const void *job)
     const int threads = ls_ops_threads();
     if (threads == 1 || work_ns < LS_WORTH_A_TEAM_NS)
         return body(job, 0, 1);
-    int64_t sum = 0;
+    int64_t n_total = 0;
 #ifdef _OPENMP
-#    pragma omp parallel default(none) firstprivate(body, job) num_threads(threads) reduction(+ : sum)
-    sum += body(job, omp_get_thread_num(), omp_get_num_threads());
+#    pragma omp parallel default(none) firstprivate(body, job) num_threads(threads) reduction(+ : n_total)
+    n_total += body(job, omp_get_thread_num(), omp_get_num_threads());
 #endif
-    return sum;
+    return n_total;
 }
 
 #endif
