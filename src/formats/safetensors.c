@@ -126,7 +126,7 @@ static enum ls_code read_shape(const struct ls_safetensors *file, const json_t *
     tensor->n_elements = 1;
     int overflow = 0;
     for (int d = 0; d < tensor->n_dims; d++) {
-        uint64_t dim;
+        uint64_t dim = 0;
         if (read_count(file, tensor->name, "shape", shape, (size_t)d, &dim, err) != LS_OK)
             return LS_FAILED;
         tensor->dims[d] = (ptrdiff_t)dim;

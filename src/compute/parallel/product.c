@@ -62,6 +62,9 @@ LS_ALWAYS_INLINE vec finished(const enum finish finish, vec z, vec y)
     case FINISH_RELU_GRADIENT:
         return vec_if_positive(y, z);
     case FINISH_TANH_GRADIENT:
+#ifdef LS_MUTANT_BROKEN_TANH
+        return z * vec_fma(-y, vec_all(0.9f), vec_all(1.0f));
+#endif
         return z * vec_fma(-y, y, vec_all(1.0f));
     case FINISH_SIGMOID_GRADIENT:
         return z * vec_fma(-y, y, y);

@@ -252,4 +252,13 @@ void LS_PER_ISA(ls_dense_weight_gradient)(struct ls_dense_shape shape, ptrdiff_t
     }
     const struct gradient g = {shape, m, (shape.B - 1) / m + 1, dw, db, x, dz};
     team_run((double)shape.B * (double)shape.K * (double)shape.N / 25.0, gradient_part, &g);
+#ifdef LS_MUTANT_FLOAT_REDUCTION
+    for (ptrdiff_t j = 0; db && j < shape.N; j++) {
+        float sum = 0.0f;
+#    pragma omp parallel for default(none) firstprivate(shape, j, dz) num_threads(ls_ops_threads()) reduction(+ : sum)
+        for (ptrdiff_t b = 0; b < shape.B; b++)
+            sum = sum + dz[b * shape.N + j];
+        db[j] = sum;
+    }
+#endif
 }
