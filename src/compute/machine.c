@@ -56,13 +56,13 @@ static double work_do(const struct work *work, int thread)
 static double work_rate(const struct work *work, int threads)
 {
     double done = 0.0;
+    (void)threads; /* without OpenMP there is one */
     const double begin = ls_now_s();
 #pragma omp parallel default(none) shared(done) firstprivate(work) num_threads(threads)
     {
+        int thread = 0;
 #ifdef _OPENMP
-        const int thread = omp_get_thread_num();
-#else
-        const int thread = 0;
+        thread = omp_get_thread_num();
 #endif
         const double mine = work_do(work, thread);
 #pragma omp critical
