@@ -2,15 +2,18 @@
  * this machine, against the serial oracle on one rank.  Step by step: the loss and a hash of each tensor
  * after it.
  *
- *   mpi-cases matrix P             the tree: everything must be the oracle's bits
- *   mpi-cases matrix P mpi         the same comparison of runs with MPI_Allreduce: must fail, or the matrix
- * is blind mpi-cases matrix-tolerance P   runs with MPI_Allreduce must still be near the oracle
+ *   mpi-cases matrix P                    the tree: everything must be the oracle's bits
+ *   mpi-cases matrix P tree THREADS       the same with no more threads than that
+ *   mpi-cases matrix P mpi                the same for MPI_Allreduce: must fail, or the matrix is blind
+ *   mpi-cases matrix-tolerance P          MPI_Allreduce must still be near the oracle
  *
+ * It prints a hash of all that each run's oracle gave: text that another architecture must print, too.
  * Rank 0 trains the oracle once a run, collects every rank's record, and judges. */
 #include "cases.h"
 
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/memory.h"
@@ -285,16 +288,20 @@ static int judge(struct ls_comm *comm, struct bench *bench, const struct record 
 }
 
 /* All threads and ISAs of one run; on rank 0 returns how many trainings were not the oracle's. */
-static int check_run(struct ls_comm *comm, struct bench *bench, enum ls_allreduce allreduce,
+static int check_run(struct ls_comm *comm, struct bench *bench, enum ls_allreduce allreduce, int most_threads,
                      struct record *all, int *n_trainings)
 {
     struct ls_error err = {.code = LS_OK};
     if (ls_comm_rank(comm) == 0 && train_oracle(bench, &err) != LS_OK)
         return complain(comm, "\"%s\": the oracle: %s", bench->run->name, err.text);
     const struct record oracle = bench->record;
+    char hash[LS_HASH_TEXT];
+    ls_hash_text(ls_hash_bytes(&oracle, sizeof oracle), hash);
+    if (ls_comm_rank(comm) == 0)
+        printf("%s  %s\n", hash, bench->run->name);
     int n_wrong = 0;
     for (const char *const *isa = ls_ops_isas(); *isa; isa++)
-        for (int threads = 1; threads <= MOST_THREADS; threads++) {
+        for (int threads = 1; threads <= most_threads; threads++) {
             ls_ops_set_threads(threads);
             if (bench_train(bench, ls_ops_parallel(*isa), comm, allreduce, &err) != LS_OK)
                 return complain(comm, "\"%s\" with %d threads of %s: %s", bench->run->name, threads, *isa,
@@ -325,6 +332,7 @@ static int run_matrix(struct ls_comm *comm, int n_args, char **args)
 {
     const enum ls_allreduce allreduce =
         n_args > 0 && strcmp(args[0], "mpi") == 0 ? LS_ALLREDUCE_MPI : LS_ALLREDUCE_TREE;
+    const int most_threads = n_args > 1 ? atoi(args[1]) : MOST_THREADS;
     if (!threads_matter(comm))
         return complain(comm, "no run is large enough to use several threads");
     struct ls_error err = {.code = LS_OK};
@@ -335,14 +343,14 @@ static int run_matrix(struct ls_comm *comm, int n_args, char **args)
         if (bench_open(&bench, &runs[i], &err) != LS_OK)
             n_wrong += complain(comm, "\"%s\": %s", runs[i].name, err.text);
         else
-            n_wrong += check_run(comm, &bench, allreduce, all, &n_trainings);
+            n_wrong += check_run(comm, &bench, allreduce, most_threads, all, &n_trainings);
         bench_release(&bench);
     }
     ls_free(all);
     if (n_wrong)
         return complain(comm, "%d of %d trainings differ from the oracle", n_wrong, n_trainings);
     if (ls_comm_rank(comm) == 0)
-        printf("%d trainings, all as the oracle\n", n_trainings);
+        printf("all as the oracle, %d trainings\n", n_trainings);
     return 0;
 }
 
@@ -351,8 +359,9 @@ static double distance(const struct ls_parameter *tensor, const float *a, const 
 {
     double most = 0, size = 0;
     for (ptrdiff_t i = tensor->offset; i < tensor->offset + tensor->count; i++) {
-        most = fmax(most, isfinite(a[i]) ? fabs((double)a[i] - (double)b[i]) : INFINITY);
-        size = fmax(size, fabs((double)b[i]));
+        const double off = isfinite(a[i]) ? fabs((double)a[i] - (double)b[i]) : (double)INFINITY;
+        most = off > most ? off : most;
+        size = fabs((double)b[i]) > size ? fabs((double)b[i]) : size;
     }
     return most / size;
 }
