@@ -74,13 +74,13 @@ void ls_reducer_release(struct ls_reducer *reducer)
 static void start_send(struct ls_reducer *reducer, int slot, const float *values, ptrdiff_t n, int to,
                        enum channel channel)
 {
-    reducer->wire.send(reducer->wire.self, slot, values, n, to, channel);
+    reducer->wire.send(reducer->wire.self, slot, values, n, to, (int)channel);
 }
 
 static void start_receive(struct ls_reducer *reducer, int slot, float *values, ptrdiff_t n, int from,
                           enum channel channel)
 {
-    reducer->wire.receive(reducer->wire.self, slot, values, n, from, channel);
+    reducer->wire.receive(reducer->wire.self, slot, values, n, from, (int)channel);
 }
 
 static void await(struct ls_reducer *reducer, int slot)
