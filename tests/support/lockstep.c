@@ -61,8 +61,7 @@ struct hash_text last_hash(const char *out)
     for (const char *line = out; line && *line; line = strchr(line, '\n')) {
         line += *line == '\n';
         const size_t length = strcspn(line, "\n");
-        if (length > 33 && line[length - 33] == ' ' &&
-            strspn(line + length - 32, "0123456789abcdef") == 32)
+        if (length > 33 && line[length - 33] == ' ' && strspn(line + length - 32, "0123456789abcdef") == 32)
             memcpy(hash.text, line + length - 32, 32);
     }
     return hash;
