@@ -33,6 +33,13 @@ static void has(const char *text, const char *part, const char *what)
     cr_assert(strstr(text, part), "%s: no '%s' in\n%s", what, part, text);
 }
 
+/* Criterion shows the reason only when it is verbose. */
+#define SKIP(why)                                                                                            \
+    do {                                                                                                     \
+        fprintf(stderr, "skipped: %s\n", why);                                                               \
+        cr_skip_test("%s", why);                                                                             \
+    } while (0)
+
 /* Runs it and expects success. */
 #define RUN(...) check_status(lockstep(1, __VA_ARGS__), 0, #__VA_ARGS__)
 
@@ -237,7 +244,7 @@ Test(cli, three_ranks_write_the_same_files_and_the_same_log, .timeout = LIMIT_S)
     cr_assert_str_eq(o->out, three);
     folder_destroy(&folder);
 #else
-    cr_skip_test("this build has no MPI");
+    SKIP("this build has no MPI");
 #endif
 }
 
@@ -523,7 +530,7 @@ Test(cli, numpy_recomputes_the_predictions, .timeout = LIMIT_S)
 {
     const char *python = python_with("numpy");
     if (!python)
-        cr_skip_test("numpy cannot be imported: apt-get install python3-numpy");
+        SKIP("numpy cannot be imported: apt-get install python3-numpy");
     check_with_python(python, "--own-parser");
 }
 
@@ -531,8 +538,7 @@ Test(cli, the_safetensors_package_reads_the_models, .timeout = LIMIT_S)
 {
     const char *python = python_with("safetensors.numpy");
     if (!python)
-        cr_skip_test(
-            "the Python packages safetensors and numpy cannot be imported: pip install safetensors numpy");
+        SKIP("the Python packages safetensors and numpy cannot be imported: pip install safetensors numpy");
     check_with_python(python, "");
 }
 
@@ -544,7 +550,7 @@ Test(cli, fashion_mnist_is_learnt, .timeout = 660)
     static struct ls_outcome o;
     if (access("/usr/share/datasets/fashion-mnist/train-images-idx3-ubyte.gz", R_OK) != 0 &&
         !getenv("LOCKSTEP_DATA"))
-        cr_skip_test("Fashion-MNIST is not installed: apt-get install dataset-fashion-mnist");
+        SKIP("Fashion-MNIST is not installed: apt-get install dataset-fashion-mnist");
     ls_launch(&o, 600, NULL,
               LS_ARGV(LOCKSTEP, "train", "--data", "fashion-mnist", "--net", "dense 128, relu, dense 10",
                       "--batch", "64", "--lr", "0.05", "--momentum", "0.9", "--epochs", "10", "--seed", "2",
@@ -605,7 +611,7 @@ Test(cli, a_run_of_three_ranks_that_diverges, .timeout = LIMIT_S)
 #if LS_WITH_MPI
     diverges(3);
 #else
-    cr_skip_test("this build has no MPI");
+    SKIP("this build has no MPI");
 #endif
 }
 
