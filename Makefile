@@ -76,7 +76,7 @@ library_objects := $(filter-out $(BUILD)/obj/main.o,$(objects))
 say = $(if $(filter 0,$(V)),@printf '  %-7s %s\n' '$(1)' '$(patsubst $(BUILD)/%,%,$@)';)
 quiet := $(if $(filter 0,$(V)),@)
 
-.PHONY: all help deps demo test bench lint format clean install check-deps FORCE
+.PHONY: all help deps demo test test-unit sanitize valgrind test-aarch64 tsan bench lint format clean install check-deps FORCE
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -87,15 +87,15 @@ check-deps:
 	$(quiet)scripts/deps.sh build $(if $(filter 0,$(MPI)),nompi) $(CROSS)
 
 help: ## This list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@sed -n '2,3s/^# */  /p' $(MAKEFILE_LIST)
 
 $(BUILD)/lockstep: $(objects)
 	$(call say,LINK)$(CC) $(all_cflags) $(LDFLAGS) -o $@ $(objects) $(mpi_libs) $(LDLIBS)
 
-# A changed flag rebuilds everything: the stamp's content is the flags.
+# A changed flag rebuilds everything: the stamp's content is the flags.  -Werror alone changes no object.
 stamp := $(BUILD)/flags
-stamp_text := $(CC) $(CPPFLAGS) $(all_cflags) $(mpi_cflags) $(foreach isa,$(isas),$(isa_flags_$(isa)))
+stamp_text := $(CC) $(CPPFLAGS) $(filter-out -Werror,$(all_cflags)) $(mpi_cflags) $(foreach isa,$(isas),$(isa_flags_$(isa)))
 $(stamp): FORCE
 	@mkdir -p $(@D); printf '%s\n' $(call shell_quote,$(stamp_text)) | cmp -s - $@ || printf '%s\n' $(call shell_quote,$(stamp_text)) > $@
 shell_quote = '$(subst ','\'',$(1))'
@@ -135,6 +135,22 @@ demo: ## Train on Fashion-MNIST with mpirun on all cores, then show the oracle's
 test: ## Every test
 	$(quiet)scripts/deps.sh test aarch64 sanitize valgrind
 	$(quiet)scripts/test.sh
+
+test-unit: ## The tests of the plain build, with the matrix of ranks, threads and ISAs
+	$(quiet)scripts/deps.sh test
+	$(quiet)scripts/test.sh unit
+sanitize: ## The tests under AddressSanitizer and UBSan
+	$(quiet)scripts/deps.sh test sanitize
+	$(quiet)scripts/test.sh sanitize
+valgrind: ## Short runs under valgrind
+	$(quiet)scripts/deps.sh test valgrind
+	$(quiet)scripts/test.sh valgrind
+test-aarch64: ## The same bits from other processors, emulated
+	$(quiet)scripts/deps.sh test aarch64
+	$(quiet)scripts/test.sh aarch64
+tsan: ## Data races, with clang and its OpenMP; not part of make test
+	$(quiet)scripts/deps.sh test tsan
+	$(quiet)scripts/test.sh tsan
 
 lint: ## The contract's bans, formatting, layering: what a machine can check
 	$(quiet)scripts/deps.sh build lint

@@ -18,6 +18,7 @@ for goal in "$@"; do
     demo) packages="$packages $build dataset-fashion-mnist" ;;
     test) packages="$packages $build libcriterion-dev dataset-fashion-mnist python3 python3-numpy" ;;
     valgrind) packages="$packages valgrind" ;;
+    tsan) packages="$packages clang-14 libomp-14-dev libclang-rt-14-dev" ;;
     sanitize) packages="$packages libasan8 libubsan1" ;;
     lint) packages="$packages clang-format-14 clang-14 shellcheck git" ;;
     bench) packages="$packages $build python3 python3-numpy python3-torch python3-sklearn libopenblas0-pthread dataset-fashion-mnist" ;;

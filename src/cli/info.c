@@ -88,7 +88,7 @@ static enum ls_code info_machine(struct ls_comm *comm, struct ls_error *err)
     printf("threads      %d by default\n", session.threads);
     printf("ISA          %s (possible here: %s)\n", session.ops->name,
            ls_text_join(ls_ops_isas(), isas, sizeof isas));
-    printf("MPI          %s\n", ls_comm_library(comm));
+    printf("MPI          %s\n", ls_comm_library_built());
     fflush(stdout);
     struct ls_machine machine;
     ls_machine_measure(&machine, session.ops);

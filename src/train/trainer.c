@@ -26,6 +26,9 @@ struct run {
     struct ls_tree epoch_loss;
     int64_t step, epoch, samples_in_epoch;
     double epoch_began_s;
+    struct ls_train_result *result;
+    struct ls_error *err;
+    enum ls_code code; /* agreed: LS_OK while the run goes on */
 };
 
 static void remember_good(struct run *run)
@@ -267,6 +270,20 @@ static enum ls_code tell_observers(struct run *run, const struct ls_epoch_report
     return ls_comm_agree(run->comm, err);
 }
 
+static void train_epochs(void *context)
+{
+    struct run *run = context;
+    struct ls_epoch_report *last = &run->result->last;
+    while (run->code == LS_OK && run->epoch < run->config->epochs && !finished(run)) {
+        run->epoch++;
+        run->code = train_epoch(run, run->err);
+        if (run->code == LS_OK)
+            run->code = finish_epoch(run, last, run->err);
+        if (run->code == LS_OK)
+            run->code = tell_observers(run, last, run->err);
+    }
+}
+
 enum ls_code ls_train(const struct ls_train_config *config, const struct ls_net *net,
                       const struct ls_ops *ops, struct ls_comm *comm, const struct ls_data *data,
                       float *parameters, const struct ls_observer *observer, struct ls_train_result *result,
@@ -278,21 +295,16 @@ enum ls_code ls_train(const struct ls_train_config *config, const struct ls_net 
                       .comm = comm,
                       .data = data,
                       .observer = observer,
-                      .parameters = parameters};
+                      .parameters = parameters,
+                      .result = result,
+                      .err = err};
     *result = (struct ls_train_result){0};
     err->code = set_up(&run, err);
-    enum ls_code code = ls_comm_agree(comm, err);
-    while (code == LS_OK && run.epoch < config->epochs && !finished(&run)) {
-        run.epoch++;
-        code = train_epoch(&run, err);
-        if (code == LS_OK)
-            code = finish_epoch(&run, &result->last, err);
-        if (code == LS_OK)
-            code = tell_observers(&run, &result->last, err);
-    }
+    run.code = ls_comm_agree(comm, err);
+    ops->with_team(train_epochs, &run);
     result->steps = run.step;
     result->epochs = run.epoch;
     result->good_step = run.good_step;
     tear_down(&run);
-    return code;
+    return run.code;
 }

@@ -1,0 +1,181 @@
+#!/bin/sh
+# What `make test` runs: builds each variant it needs, then tests it.
+#   scripts/test.sh [PART ...]     parts: unit sanitize valgrind aarch64; all of them without arguments
+#   unit       the Criterion program: units, command line, multi-rank cases, the matrix, and the builds that must fail
+#   sanitize   the same without the matrix and its kin under AddressSanitizer and UBSan; some of those on 3 ranks
+#   valgrind   short runs of the plain build
+#   aarch64    other processors under emulation, and the build without MPI
+#   tsan       ThreadSanitizer with clang and libomp; only when asked for (gcc's libgomp gives false reports)
+# The last line is "N passed, M failed", over everything; each test of a Criterion program counts, and each check made here.
+# Exit status 1 when anything failed or nothing was tested.
+set -u
+cd "$(dirname "$0")/.." || exit 2
+# The builds below say what they are; what make was called with must not seep in.
+unset MAKEFLAGS MFLAGS MAKELEVEL MAKEOVERRIDES
+# A run of make test in one terminal must not be slowed down by active waiting: ranks and threads outnumber cores here.
+export OMP_WAIT_POLICY=passive
+export LSAN_OPTIONS="suppressions=$PWD/tests/support/lsan.supp:print_suppressions=0" ASAN_OPTIONS=fast_unwind_on_malloc=0
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+passed=0
+failed=0
+start=$(date +%s)
+
+# Compilations with sanitizers or mutations: the bits do not depend on -O, and -O1 compiles faster.
+fast='CFLAGS=-O1 -g'
+
+# check WHAT COMMAND ...: one check; its output is shown when it fails.
+check() {
+    what=$1
+    shift
+    began=$(date +%s)
+    if "$@" >"$log" 2>&1; then
+        passed=$((passed + 1))
+        echo "ok      $what ($(($(date +%s) - began)) s)"
+    else
+        status=$?
+        failed=$((failed + 1))
+        tail -n 60 "$log"
+        echo "FAILED  $what: status $status: $*"
+        return 1
+    fi
+}
+
+# build WHAT MAKE-ARGUMENT ...: counts only when it fails.
+build() {
+    what=$1
+    shift
+    began=$(date +%s)
+    if make -j2 --no-print-directory "$@" >"$log" 2>&1; then
+        echo "built   $what ($(($(date +%s) - began)) s)"
+    else
+        failed=$((failed + 1))
+        grep -v '^  CC ' "$log" | tail -n 60
+        echo "FAILED  the build of $what: make $*"
+        return 1
+    fi
+}
+
+# criterion WHAT PROGRAM ARGUMENT ...: adds what the program's synthesis counts.
+criterion() {
+    what=$1
+    shift
+    began=$(date +%s)
+    "$@" -j1 --ascii --color=never >"$log" 2>&1
+    status=$?
+    counts=$(sed -n 's/.*Synthesis: Tested: \([0-9]*\) | Passing: \([0-9]*\) | Failing: \([0-9]*\) | Crashing: \([0-9]*\).*/\1 \2 \3 \4/p' "$log" | tail -n 1)
+    # shellcheck disable=SC2086
+    set -- ${counts:-0 0 0 0}
+    passed=$((passed + $2))
+    # A program that died, or a filter that matches nothing, is a failure too.
+    bad=$(($1 - $2))
+    if [ $bad = 0 ] && { [ "$1" = 0 ] || [ $status != 0 ]; }; then
+        bad=1
+    fi
+    failed=$((failed + bad))
+    if [ $bad != 0 ]; then
+        cat "$log"
+        echo "FAILED  $what: $bad of $1 tests, status $status"
+        return 1
+    fi
+    echo "ok      $what: $1 tests ($(($(date +%s) - began)) s)"
+}
+
+# on RANKS COMMAND ...
+on() {
+    ranks=$1
+    shift
+    OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_mpi_yield_when_idle=1 \
+        mpirun --oversubscribe --bind-to none --timeout 300 -n "$ranks" "$@"
+}
+
+build_default() {
+    build "the program" WERROR=1 build/lockstep build/unit-tests build/mpi-cases
+}
+
+part_unit() {
+    build_default || return
+    build "mutant float-reduction" MUTANT=float-reduction "$fast" build/mutant-float-reduction/mpi-cases
+    build "mutant broken-tanh" MUTANT=broken-tanh "$fast" build/mutant-broken-tanh/lockstep
+    build "mutant stale-replica" MUTANT=stale-replica "$fast" build/mutant-stale-replica/lockstep
+    criterion "all unit and multi-rank tests" build/unit-tests
+}
+
+part_sanitize() {
+    for san in address undefined; do
+        at=build/$san
+        build "$san" SAN=$san "$fast" $at/lockstep $at/unit-tests $at/mpi-cases || continue
+        criterion "$san: unit tests" $at/unit-tests --filter '!(matrix|mutants|mpi)/*'
+        for case in allreduce allreduce-in-pieces agree hashes counts gather gather-too-much; do
+            check "$san: $case on 3 ranks" on 3 $at/mpi-cases $case 3
+        done
+        check "$san: matrix on 3 ranks" on 3 $at/mpi-cases matrix 3 tree 2
+        check "$san: train on 3 ranks" on 3 $at/lockstep train --steps 30 --threads 2 --hash-every 10 --momentum 0.9 \
+            --net "dense 32, tanh, dense 16, sigmoid, dense 10" --save $at/model.safetensors --log $at/log.jsonl
+        check "$san: eval on 3 ranks" on 3 $at/lockstep eval $at/model.safetensors
+        check "$san: gradcheck" $at/lockstep gradcheck
+    done
+}
+
+part_valgrind() {
+    build_default || return
+    # valgrind 3.19 knows no AVX-512.  Without an mpirun around it the program never starts MPI.
+    under="valgrind --quiet --error-exitcode=9 --leak-check=full --errors-for-leak-kinds=definite,indirect --track-fds=no"
+    # shellcheck disable=SC2086
+    check "valgrind: serial" $under build/lockstep train --serial --steps 3 --data digits --net "dense 16, tanh, dense 10" \
+        --momentum 0.9 --save build/valgrind.safetensors --log build/valgrind.jsonl
+    # shellcheck disable=SC2086
+    check "valgrind: two threads of AVX2" env LOCKSTEP_ISA=avx2 $under build/lockstep train --threads 2 --steps 3 \
+        --data digits --save build/valgrind.safetensors
+    # shellcheck disable=SC2086
+    check "valgrind: predict" env LOCKSTEP_ISA=avx2 $under build/lockstep predict build/valgrind.safetensors
+}
+
+part_aarch64() {
+    build_default || return
+    build "without MPI" MPI=0 "$fast" build/nompi/lockstep build/nompi/mpi-cases
+    build "AArch64" CROSS=aarch64 MPI=0 build/aarch64-nompi/lockstep build/aarch64-nompi/mpi-cases
+    began=$(date +%s)
+    tests/cli/aarch64.sh >"$log" 2>&1
+    status=$?
+    ok=$(grep -c '^ok ' "$log")
+    bad=$(grep -c '^FAILED ' "$log")
+    if [ "$bad" = 0 ] && { [ $status != 0 ] || [ "$ok" = 0 ]; }; then
+        bad=1
+    fi
+    passed=$((passed + ok))
+    failed=$((failed + bad))
+    if [ "$bad" = 0 ]; then
+        sed -n 's/^ok /ok      /p' "$log"
+        echo "        ($(($(date +%s) - began)) s)"
+    else
+        cat "$log"
+    fi
+}
+
+part_tsan() {
+    at=build/thread-clang
+    export TSAN_OPTIONS=ignore_noninstrumented_modules=1
+    build "ThreadSanitizer" CC=clang-14 SAN=thread "$fast" $at/lockstep $at/mpi-cases || return
+    check "tsan: matrix" $at/mpi-cases matrix 1
+    check "tsan: train" $at/lockstep train --threads 3 --batch 256 --steps 20
+}
+
+for part in "${@:-all}"; do
+    case $part in
+    all)
+        part_unit
+        part_sanitize
+        part_valgrind
+        part_aarch64
+        ;;
+    unit | sanitize | valgrind | aarch64 | tsan) "part_$part" ;;
+    *)
+        echo "test.sh: unknown part '$part': unit, sanitize, valgrind, aarch64, tsan" >&2
+        exit 2
+        ;;
+    esac
+done
+echo "$(($(date +%s) - start)) s"
+echo "$passed passed, $failed failed"
+[ $failed = 0 ] && [ $passed -gt 0 ]
