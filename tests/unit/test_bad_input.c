@@ -241,6 +241,14 @@ static void end(void)
     folder_destroy(&folder);
 }
 
+/* Criterion shows the reason only when it is verbose, and runs no .fini. */
+static void skip(const char *why)
+{
+    fprintf(stderr, "skipped: %s\n", why);
+    end();
+    cr_skip_test("%s", why);
+}
+
 /* --- one case --- */
 
 static void fill_in(char *to, size_t size, const char *text)
@@ -504,8 +512,7 @@ BAD_TEST(a_file_that_may_not_be_read)
     make("secret", "x", 1);
     cr_assert_eq(chmod(in_folder(&folder, "secret").path, 0), 0);
     if (access(in_folder(&folder, "secret").path, R_OK) == 0) {
-        fprintf(stderr, "skipped: this user reads every file\n");
-        cr_skip_test("this user reads every file");
+        skip("this user reads every file");
     }
     CHECK_ALL(cases);
 }
@@ -546,8 +553,7 @@ BAD_TEST(a_disk_that_is_full)
     cr_assert_eq(mkdir(disk.path, 0755), 0);
     if (mount("none", disk.path, "tmpfs", 0, "size=12k") != 0) {
         rmdir(disk.path);
-        fprintf(stderr, "skipped: a small tmpfs cannot be mounted here\n");
-        cr_skip_test("a small tmpfs cannot be mounted here (it takes root)");
+        skip("a small tmpfs cannot be mounted here: it takes root");
     }
     on_a_small_disk(1);
     if (LS_WITH_MPI)
