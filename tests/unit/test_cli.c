@@ -663,10 +663,8 @@ Test(cli, neither_home_nor_locale_matters, .timeout = LIMIT_S)
     const struct ls_outcome *o = lockstep(1, "train --epochs 1 --quiet");
     const struct hash_text hash = last_hash(o->out);
     static const char *const before[] = {"LC_ALL=de_DE.UTF-8; export LC_ALL;", "LANG=tr_TR; export LANG;",
-                                         "unset HOME PATH USER TMPDIR;", "cd / || exit; HOME=/nonexistent;"};
-    char folder[1024];
-    cr_assert_not_null(getcwd(folder, sizeof folder));
-    for (int i = 0; i < 3; i++) {
+                                         "unset HOME PATH USER TMPDIR;"};
+    for (size_t i = 0; i < sizeof before / sizeof before[0]; i++) {
         o = lockstep_after(1, before[i], "train --epochs 1 --quiet --lr 0.1");
         check_status(o, 0, before[i]);
         cr_assert_str_eq(last_hash(o->out).text, hash.text, "%s", before[i]);
