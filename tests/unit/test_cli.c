@@ -488,16 +488,15 @@ static void write_digits(const char *path)
     ls_data_release(&data);
 }
 
-/* A Python that can import the module, or NULL.  Debian's comes first: python3 may be another without
- * packages.
- */
+/* A Python that can import the module, or NULL: the one that scripts/test.sh makes with packages of PyPI,
+ * Debian's, or the one in the PATH. */
 static const char *python_with(const char *module)
 {
-    static const char *const programs[] = {"/usr/bin/python3", "python3"};
+    static const char *const programs[] = {"build/venv/bin/python3", "/usr/bin/python3", "python3"};
     static struct ls_outcome outcome;
     char import[100];
     snprintf(import, sizeof import, "import %s", module);
-    for (int i = 0; i < 2; i++)
+    for (int i = 0; i < 3; i++)
         if (ls_launch(&outcome, 60, NULL, LS_ARGV(programs[i], "-c", import)) == 0)
             return programs[i];
     return NULL;
@@ -538,7 +537,8 @@ Test(cli, the_safetensors_package_reads_the_models, .timeout = LIMIT_S)
 {
     const char *python = python_with("safetensors.numpy");
     if (!python)
-        SKIP("the Python packages safetensors and numpy cannot be imported: pip install safetensors numpy");
+        SKIP("the Python packages safetensors and numpy cannot be imported: make test installs them into "
+             "build/venv");
     check_with_python(python, "");
 }
 
