@@ -53,10 +53,4 @@ static inline int whole_vectors(int columns)
     return (columns + VEC - 1) / VEC * VEC;
 }
 
-/* Rows this many floats apart fall into so few cache sets that a tile's rows evict each other. */
-static inline int stride_is_bad(ptrdiff_t stride)
-{
-    return stride % 512 == 0;
-}
-
 #endif

@@ -5,7 +5,10 @@
  * onto the tile's own stack, a binary counter: digit l, when set, holds the finished subtree of 2^l leaves.
  * So the tree costs a few additions a leaf in L1, no copy of the gradient and no second pass.  dz is packed,
  * whole leaves at a time; when more than one packing is needed the tiles take turns, each keeping its stack.
- */
+ *
+ * x is read where it lies.  Copies of it for strides that fall into one cache set, made before or during the
+ * tiles, with and without prefetch, were no faster: the misses of a tile hide behind its arithmetic, those of
+ * a copy do not. */
 #include <stdbool.h>
 
 #include "base/contract.h"
@@ -100,23 +103,6 @@ LS_ALWAYS_INLINE void gradient_tile(const int rows, const int vectors, const str
 LS_EACH_TILE(DEFINE)
 static void (*const gradient_tiles[])(const struct gradient_tile *) = {LS_EACH_TILE(ENTRY)};
 
-/* Rows [b.begin, b.end) of x, columns k .. k + height - 1, as a tile reads them; copied when several panels
- * read rows of a bad stride. */
-static struct tile_left gradient_left(const struct gradient *g, ptrdiff_t k, ptrdiff_t height, struct range b,
-                                      int n_panels)
-{
-    enum { WIDTH = (TILE_ROWS + VEC - 1) / VEC * VEC };
-    const ptrdiff_t K = g->shape.K, samples = b.end - b.begin;
-    const float *x = g->x + b.begin * K + k;
-    if (n_panels == 1 || !stride_is_bad(K) || samples * WIDTH > LS_SCRATCH_LEFT)
-        return (struct tile_left){x, 1, K};
-    for (ptrdiff_t i = 0; i < samples; i++)
-        for (int v = 0; v < WIDTH && v < height; v += VEC)
-            vec_store(ls_scratch.left + i * WIDTH + v,
-                      vec_load_first(x + i * K + v, height - v < VEC ? (int)(height - v) : VEC));
-    return (struct tile_left){ls_scratch.left, 1, WIDTH};
-}
-
 /* How a group of columns is walked.  `chunk` leaves are packed at once: all, or a power of two, or 0 for
  * none.  Within an aligned chunk of 2^low leaves the lowest `low` levels of the stack begin and end empty, so
  * tiles share them; the `high` levels above are each tile's own while `turn` tiles of rows take turns. */
@@ -139,7 +125,7 @@ static struct walk walk_of(const struct gradient *g, ptrdiff_t tiles, int column
     for (walk.low = 0; room >> (walk.low + 1); walk.low++)
         ;
     walk.chunk = (ptrdiff_t)1 << walk.low;
-    while (g->leaves >> (walk.low + walk.high))
+    while ((g->leaves - 1) >> (walk.low + walk.high))
         walk.high++;
     walk.turn = (STACK_TILES - walk.low) / (walk.high * n_panels);
     if (walk.turn == 0)
@@ -147,47 +133,69 @@ static struct walk walk_of(const struct gradient *g, ptrdiff_t tiles, int column
     return walk;
 }
 
-/* Tiles [tiles.begin, tiles.end) of n_tiles, for all leaves, of the columns at .. at + columns - 1. */
-static void gradient_turn(const struct gradient *g, const struct walk *walk, struct range rows,
-                          struct range tiles, ptrdiff_t n_tiles, ptrdiff_t at, int columns)
+/* Part of the work of a thread: a rectangle of dw, cut into n_tiles of rows, and how to walk it. */
+struct part {
+    struct range rows;
+    ptrdiff_t n_tiles, at; /* first column */
+    int columns;
+    struct walk walk;
+};
+
+/* Tile i of rows, all panels, samples b, whose leaves t holds; `place` is its place in the turn. */
+static void gradient_row(const struct gradient *g, const struct part *p, struct gradient_tile *t, ptrdiff_t i,
+                         struct range b, ptrdiff_t place)
 {
-    const ptrdiff_t N = g->shape.N;
-    const int n_panels = (columns + PANEL - 1) / PANEL;
-    struct gradient_tile t = {
-        .leaves = g->leaves, .m = g->m, .B = g->shape.B, .dw_row = N, .low_levels = walk->low};
-    t.low = ls_scratch.stack;
-    for (t.begin = 0; t.begin < g->leaves; t.begin = t.end) {
-        t.end = walk->chunk && t.begin + walk->chunk < g->leaves ? t.begin + walk->chunk : g->leaves;
-        const struct range b = {t.begin * g->m, t.end < g->leaves ? t.end * g->m : g->shape.B};
-        for (int from = 0; walk->chunk && from < columns; from += PANEL)
-            panel_pack(ls_scratch.panels + from * (b.end - b.begin), b.end - b.begin,
-                       g->dz + b.begin * N + at + from, N, next_columns(from, columns, PANEL));
-        for (ptrdiff_t i = tiles.begin; i < tiles.end; i++) {
-            const struct range part = range_part(rows.end - rows.begin, 1, i, n_tiles);
-            const ptrdiff_t k = rows.begin + part.begin, height = part.end - part.begin;
-            t.x = gradient_left(g, k, height, b, n_panels);
-            for (int n = 0; n < n_panels; n++) {
-                const int from = n * PANEL, some = next_columns(from, columns, PANEL),
-                          width = whole_vectors(some);
-                t.last = some - width + VEC;
-                t.dz = walk->chunk
-                           ? (struct tile_right){ls_scratch.panels + from * (b.end - b.begin), width, VEC}
-                           : (struct tile_right){g->dz + b.begin * N + at + from, N, t.last};
-                t.dw = g->dw + k * N + at + from;
-                t.high = t.low + (walk->low + ((i - tiles.begin) * n_panels + n) * walk->high) * TILE_FLOATS;
-                gradient_tiles[tile_index(height, width / VEC)](&t);
-            }
-        }
+    const ptrdiff_t K = g->shape.K, N = g->shape.N;
+    const struct range k = range_part(p->rows.end - p->rows.begin, 1, i, p->n_tiles);
+    const int n_panels = (p->columns + PANEL - 1) / PANEL;
+    t->x = (struct tile_left){g->x + b.begin * K + p->rows.begin + k.begin, 1, K};
+    t->high = t->low + (p->walk.low + place * p->walk.high * n_panels) * TILE_FLOATS;
+    for (int from = 0; from < p->columns; from += PANEL, t->high += p->walk.high * TILE_FLOATS) {
+        const int some = next_columns(from, p->columns, PANEL), width = whole_vectors(some);
+        t->last = some - width + VEC;
+        t->dz = p->walk.chunk ? (struct tile_right){ls_scratch.panels + from * (b.end - b.begin), width, VEC}
+                              : (struct tile_right){g->dz + b.begin * N + p->at + from, N, t->last};
+        t->dw = g->dw + (p->rows.begin + k.begin) * N + p->at + from;
+        gradient_tiles[tile_index(k.end - k.begin, width / VEC)](t);
     }
 }
 
-static void gradient_group(const struct gradient *g, struct range rows, ptrdiff_t at, int columns)
+/* Tiles of rows [tiles.begin, tiles.end) over all leaves. */
+static void gradient_turn(const struct gradient *g, const struct part *p, struct range tiles)
 {
-    const ptrdiff_t tiles = tiles_of(rows.end - rows.begin);
-    const struct walk walk = walk_of(g, tiles, columns);
-    for (ptrdiff_t i = 0; i < tiles; i += walk.turn)
-        gradient_turn(g, &walk, rows, (struct range){i, i + walk.turn < tiles ? i + walk.turn : tiles}, tiles,
-                      at, columns);
+    const ptrdiff_t N = g->shape.N;
+    struct gradient_tile t = {.leaves = g->leaves,
+                              .m = g->m,
+                              .B = g->shape.B,
+                              .dw_row = N,
+                              .low = ls_scratch.stack,
+                              .low_levels = p->walk.low};
+    for (t.begin = 0; t.begin < g->leaves; t.begin = t.end) {
+        t.end = p->walk.chunk && t.begin + p->walk.chunk < g->leaves ? t.begin + p->walk.chunk : g->leaves;
+        const struct range b = {t.begin * g->m, t.end < g->leaves ? t.end * g->m : g->shape.B};
+        for (int from = 0; p->walk.chunk && from < p->columns; from += PANEL)
+            panel_pack(ls_scratch.panels + from * (b.end - b.begin), b.end - b.begin,
+                       g->dz + b.begin * N + p->at + from, N, next_columns(from, p->columns, PANEL));
+        for (ptrdiff_t i = tiles.begin; i < tiles.end; i++)
+            gradient_row(g, p, &t, i, b, i - tiles.begin);
+    }
+}
+
+/* A rectangle of dw.  Turns are the outer loop, so that their columns of x stay in a cache for all groups of
+ * columns. */
+static void gradient_rectangle(const struct gradient *g, struct rectangle mine)
+{
+    const ptrdiff_t tiles = tiles_of(mine.rows.end - mine.rows.begin);
+    const int widest = next_columns(mine.columns.begin, mine.columns.end, GROUP);
+    if (tiles == 0 || widest == 0)
+        return;
+    struct part part = {mine.rows, tiles, 0, 0, walk_of(g, tiles, widest)};
+    const ptrdiff_t turns = (tiles + part.walk.turn - 1) / part.walk.turn;
+    for (ptrdiff_t turn = 0; turn < turns; turn++)
+        for (part.at = mine.columns.begin; part.at < mine.columns.end; part.at += GROUP) {
+            part.columns = next_columns(part.at, mine.columns.end, GROUP);
+            gradient_turn(g, &part, range_part(tiles, 1, turn, turns));
+        }
 }
 
 /* db of columns [at, at + columns), columns <= BIAS_VECTORS vectors: enough independent sums to hide the
@@ -202,14 +210,14 @@ static void bias_columns(const struct gradient *g, ptrdiff_t at, int columns)
     for (ptrdiff_t leaf = 0; leaf < g->leaves; leaf++) {
         vec acc[BIAS_VECTORS] = {vec_zero()};
         const ptrdiff_t left = g->shape.B - leaf * g->m, samples = left < g->m ? left : g->m;
-        if (columns == BIAS_VECTORS * VEC)
-            for (ptrdiff_t b = 0; b < samples; b++, dz += g->shape.N)
-                LS_UNROLL
-        for (int v = 0; v < BIAS_VECTORS; v++)
-            acc[v] = acc[v] + vec_load(dz + v * VEC);
-        else for (ptrdiff_t b = 0; b < samples; b++, dz += g->shape.N)
-            LS_UNROLL for (int v = 0; v < BIAS_VECTORS; v++) if (v < vectors) acc[v] =
-                acc[v] + vec_load_first(dz + v * VEC, v < vectors - 1 ? VEC : last);
+        for (ptrdiff_t b = 0; b < samples; b++, dz += g->shape.N) {
+            LS_UNROLL
+            for (int v = 0; v < BIAS_VECTORS; v++)
+                if (v < vectors - 1)
+                    acc[v] = acc[v] + vec_load(dz + v * VEC);
+                else if (v == vectors - 1)
+                    acc[v] = acc[v] + vec_load_first(dz + v * VEC, last);
+        }
         const bool final = leaf + 1 == g->leaves;
         int level = 0;
         for (ptrdiff_t digits = leaf; digits && (final || digits & 1); digits >>= 1, level++)
@@ -229,8 +237,7 @@ static int64_t gradient_part(const void *job, int thread, int threads)
 {
     const struct gradient *g = job;
     const struct rectangle mine = rectangle_of(thread, threads, g->shape.K, g->shape.N);
-    for (ptrdiff_t at = mine.columns.begin; at < mine.columns.end; at += GROUP)
-        gradient_group(g, mine.rows, at, next_columns(at, mine.columns.end, GROUP));
+    gradient_rectangle(g, mine);
     if (g->db) {
         /* The columns of db are dealt to all threads on their own. */
         const struct range mine_db = range_part(g->shape.N, VEC, threads - 1 - thread, threads);
