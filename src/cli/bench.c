@@ -144,7 +144,8 @@ static enum ls_code make_variant(struct bench *bench, struct variant *variant, c
     const struct ls_init init = {.kind = LS_INIT_HE};
     enum ls_code code = ls_engine_create(&variant->engine, &bench->net, ops, comm, &plan, err);
     if (code == LS_OK)
-        code = ls_sgd_create(&variant->sgd, &rule, bench->net.n_floats, err);
+        code = ls_sgd_create(&variant->sgd, &rule, bench->net.tensors, bench->net.n_tensors,
+                             bench->net.n_floats, err);
     if (code != LS_OK)
         return code;
     variant->parameters = ls_alloc((size_t)bench->net.n_floats, sizeof(float), "parameters", err);

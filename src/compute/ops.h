@@ -94,11 +94,14 @@ struct ls_ops {
     /* One node of the tree, elementwise: left[i] = left[i] + right[i]. */
     void (*tree_add)(ptrdiff_t n, float *left, const float *right);
 
-    /* One update of n parameters w from summed gradients:  g = sum[i] * gradient_scale;
+    /* One update of the parameters w (rows, columns) from summed gradients:  g = sum[i] * gradient_scale;
      * weight_decay != 0:  g = fma(wd, w, g);   momentum != 0:  v = fma(mu, v, g), then
      * plain w = fma(-lr, v, w), Nesterov w = fma(-lr, fma(mu, v, g), w);   without momentum w = fma(-lr, g,
-     * w). Returns how many of the new parameters are not finite: nonzero or 0 is all a caller may rely on. */
-    int64_t (*sgd)(const struct ls_sgd *rule, ptrdiff_t n, float *w, float *velocity, const float *sum);
+     * w). Elementwise: the shape matters only to speed, as threads update what they computed the gradient of;
+     * a vector has one row.  Returns how many of the new parameters are not finite: nonzero or 0 is all a
+     * caller may rely on. */
+    int64_t (*sgd)(const struct ls_sgd *rule, ptrdiff_t rows, ptrdiff_t columns, float *w, float *velocity,
+                   const float *sum);
 
     /* x[b][k] = (float)pixels[index[b]*K + k] / divisor, one IEEE division (however computed).  divisor is a
      * whole number in 1..255. */

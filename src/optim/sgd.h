@@ -5,16 +5,19 @@
 #define LS_OPTIM_SGD_H
 
 #include "base/status.h"
-#include "compute/ops.h"
+#include "layers/layer.h"
 
 struct ls_sgd_state {
     struct ls_sgd rule; /* gradient_scale is set for each step */
-    ptrdiff_t n;
-    float *velocity; /* (n), zero at the start; NULL without momentum */
+    const struct ls_parameter *tensors;
+    int n_tensors;
+    float *velocity; /* in the tensors' flat layout, zero at the start; NULL without momentum */
 };
 
-/* For n parameters; velocity is allocated only when the rule has momentum.  Release with ls_sgd_release. */
-enum ls_code ls_sgd_create(struct ls_sgd_state *state, const struct ls_sgd *rule, ptrdiff_t n,
+/* For tensors in a flat buffer of n_floats; keeps the pointer to them.  Velocity is allocated only when the
+ * rule has momentum.  Release with ls_sgd_release. */
+enum ls_code ls_sgd_create(struct ls_sgd_state *state, const struct ls_sgd *rule,
+                           const struct ls_parameter *tensors, int n_tensors, ptrdiff_t n_floats,
                            struct ls_error *err);
 void ls_sgd_release(struct ls_sgd_state *state);
 

@@ -51,7 +51,8 @@ static enum ls_code set_up(struct run *run, struct ls_error *err)
     };
     enum ls_code code = ls_engine_create(&run->engine, run->net, run->ops, run->comm, &plan, err);
     if (code == LS_OK)
-        code = ls_sgd_create(&run->sgd, &config->sgd, run->net->n_floats, err);
+        code = ls_sgd_create(&run->sgd, &config->sgd, run->net->tensors, run->net->n_tensors,
+                             run->net->n_floats, err);
     if (code == LS_OK) {
         run->good = ls_alloc((size_t)run->net->n_floats, sizeof *run->good, "copy of the parameters", err);
         code = run->good ? LS_OK : LS_FAILED;

@@ -301,18 +301,19 @@ Test(ops, tree_add)
     }
 }
 
-static void check_sgd(const struct ls_sgd *rule, ptrdiff_t n, int special)
+static void check_sgd(const struct ls_sgd *rule, ptrdiff_t rows, ptrdiff_t columns, int special)
 {
+    const ptrdiff_t n = rows * columns;
     float *w = values(n, special), *v = values(n, 0), *sum = values(n, special);
     float *new_w = copy(n, w), *new_v = copy(n, v);
-    const int64_t not_finite = ls_ops_serial.sgd(rule, n, new_w, new_v, sum);
+    const int64_t not_finite = ls_ops_serial.sgd(rule, rows, columns, new_w, new_v, sum);
     char shape[100];
-    snprintf(shape, sizeof shape, "sgd n %td momentum %g decay %g nesterov %d", n, (double)rule->momentum,
-             (double)rule->weight_decay, rule->nesterov);
+    snprintf(shape, sizeof shape, "sgd %td x %td momentum %g decay %g nesterov %d", rows, columns,
+             (double)rule->momentum, (double)rule->weight_decay, rule->nesterov);
     FOR_EACH_IMPLEMENTATION(ops, threads)
     {
         float *found_w = copy(n, w), *found_v = rule->momentum != 0.0f ? copy(n, v) : NULL;
-        const int64_t found = ops->sgd(rule, n, found_w, found_v, sum);
+        const int64_t found = ops->sgd(rule, rows, columns, found_w, found_v, sum);
         cr_assert_eq(found != 0, not_finite != 0, "%s, %d threads, %s: %td not finite, expected %td",
                      ops->name, threads, shape, (ptrdiff_t)found, (ptrdiff_t)not_finite);
         expect_same("w", ops, threads, shape, n, found_w, new_w);
@@ -331,6 +332,7 @@ static void check_sgd(const struct ls_sgd *rule, ptrdiff_t n, int special)
 Test(ops, sgd, .timeout = 60)
 {
     static const ptrdiff_t counts[] = {0, 1, 7, 16, 17, 100, 60001};
+    static const ptrdiff_t shapes[][2] = {{7, 100}, {784, 128}, {601, 33}, {1000, 10}, {3, 16384}};
     for (int flags = 0; flags < 8; flags++) {
         const struct ls_sgd rule = {.gradient_scale = 1.0f / 60.0f,
                                     .learning_rate = 0.1f,
@@ -339,7 +341,9 @@ Test(ops, sgd, .timeout = 60)
                                     .nesterov = flags >> 2};
         for (size_t i = 0; i < COUNT(counts); i++)
             for (int special = 0; special < 3; special++)
-                check_sgd(&rule, counts[i], special);
+                check_sgd(&rule, 1, counts[i], special);
+        for (size_t i = 0; i < COUNT(shapes); i++)
+            check_sgd(&rule, shapes[i][0], shapes[i][1], (int)i % 3);
     }
 }
 
@@ -353,11 +357,11 @@ Test(ops, sgd_finds_each_non_finite)
         for (int at = 0; at < N; at++) {
             float w[N] = {0}, sum[N] = {0};
             w[at] = at % 3 == 0 ? NAN : at % 3 == 1 ? INFINITY : -INFINITY;
-            cr_assert(ops->sgd(&rule, N, w, NULL, sum) != 0, "%s: w[%d]", ops->name, at);
+            cr_assert(ops->sgd(&rule, 1, N, w, NULL, sum) != 0, "%s: w[%d]", ops->name, at);
         }
         float w[N] = {0}, sum[N] = {0};
         w[3] = 0x1.fffffep127f;
-        cr_assert(ops->sgd(&rule, N, w, NULL, sum) == 0, "%s", ops->name);
+        cr_assert(ops->sgd(&rule, 1, N, w, NULL, sum) == 0, "%s", ops->name);
     }
 }
 

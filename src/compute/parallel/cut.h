@@ -9,9 +9,16 @@ struct rectangle {
     struct range rows, columns;
 };
 
+/* Which of two equally good grids: a product's has most cuts between columns, as such rectangles share no
+ * panel; a gradient's and its update's has most cuts between rows, as such rectangles lie in one piece.  (Cut
+ * between columns, the update's short pieces had prefetchers fetch the other core's lines: 230 us a step of
+ * 784-128-10 instead of 185.) */
+enum preferred_cut { CUT_BETWEEN_COLUMNS, CUT_BETWEEN_ROWS };
+
 /* The rectangle of `thread`: a grid of all threads whose largest rectangle, in rows times vectors, is
- * smallest; among equals the one with most cuts between columns, which share no panel. */
-static inline struct rectangle rectangle_of(int thread, int threads, ptrdiff_t rows, ptrdiff_t columns)
+ * smallest. */
+static inline struct rectangle rectangle_of(int thread, int threads, ptrdiff_t rows, ptrdiff_t columns,
+                                            enum preferred_cut preferred)
 {
     const ptrdiff_t vectors = (columns + VEC - 1) / VEC;
     int best = 1;
@@ -21,7 +28,7 @@ static inline struct rectangle rectangle_of(int thread, int threads, ptrdiff_t r
         if (down * across != threads)
             continue;
         const ptrdiff_t cost = ((rows + down - 1) / down) * ((vectors + across - 1) / across);
-        if (cost < best_cost) {
+        if (cost < best_cost || (cost == best_cost && preferred == CUT_BETWEEN_ROWS)) {
             best_cost = cost;
             best = down;
         }

@@ -6,6 +6,7 @@
 #include "compute/parallel/elementwise.h"
 
 #include "base/contract.h"
+#include "compute/parallel/cut.h"
 #include "compute/parallel/team.h"
 
 struct activation {
@@ -119,7 +120,7 @@ float LS_PER_ISA(ls_leaf_sum)(ptrdiff_t B, ptrdiff_t m, const float *v)
 
 struct update {
     const struct ls_sgd *rule;
-    ptrdiff_t n;
+    ptrdiff_t rows, columns;
     float *w, *velocity;
     const float *sum;
 };
@@ -153,26 +154,42 @@ LS_ALWAYS_INLINE int64_t update_range(const struct update *u, struct range r, co
     return not_finite;
 }
 
+LS_ALWAYS_INLINE int64_t update_rectangle(const struct update *u, struct rectangle mine, const int decay,
+                                          const int momentum, const int nesterov)
+{
+    const struct range rows = mine.rows, columns = mine.columns;
+    if (columns.end - columns.begin == u->columns)
+        return update_range(u, (struct range){rows.begin * u->columns, rows.end * u->columns}, decay,
+                            momentum, nesterov);
+    int64_t not_finite = 0;
+    for (ptrdiff_t row = rows.begin; row < rows.end; row++)
+        not_finite +=
+            update_range(u, (struct range){row * u->columns + columns.begin, row * u->columns + columns.end},
+                         decay, momentum, nesterov);
+    return not_finite;
+}
+
+/* Cut as the weight gradient is: each core finds the sums, the weights and the velocity in its own cache. */
 static int64_t update_part(const void *job, int thread, int threads)
 {
     const struct update *u = job;
-    const struct range r = range_part(u->n, LINE, thread, threads);
+    const struct rectangle mine = rectangle_of(thread, threads, u->rows, u->columns, CUT_BETWEEN_ROWS);
     const int momentum = u->rule->momentum != 0.0f, nesterov = u->rule->nesterov;
     if (u->rule->weight_decay != 0.0f) {
         if (!momentum)
-            return update_range(u, r, 1, 0, 0);
-        return nesterov ? update_range(u, r, 1, 1, 1) : update_range(u, r, 1, 1, 0);
+            return update_rectangle(u, mine, 1, 0, 0);
+        return nesterov ? update_rectangle(u, mine, 1, 1, 1) : update_rectangle(u, mine, 1, 1, 0);
     }
     if (!momentum)
-        return update_range(u, r, 0, 0, 0);
-    return nesterov ? update_range(u, r, 0, 1, 1) : update_range(u, r, 0, 1, 0);
+        return update_rectangle(u, mine, 0, 0, 0);
+    return nesterov ? update_rectangle(u, mine, 0, 1, 1) : update_rectangle(u, mine, 0, 1, 0);
 }
 
-int64_t LS_PER_ISA(ls_sgd)(const struct ls_sgd *rule, ptrdiff_t n, float *w, float *velocity,
-                           const float *sum)
+int64_t LS_PER_ISA(ls_sgd)(const struct ls_sgd *rule, ptrdiff_t rows, ptrdiff_t columns, float *w,
+                           float *velocity, const float *sum)
 {
-    const struct update u = {rule, n, w, velocity, sum};
-    return team_run((double)n * 0.3, update_part, &u);
+    const struct update u = {rule, rows, columns, w, velocity, sum};
+    return team_run((double)(rows * columns) * 0.3, update_part, &u);
 }
 
 struct gather {

@@ -169,7 +169,7 @@ static void product_panel(const struct product *p, struct range rows, ptrdiff_t 
 static int64_t product_part(const void *job, int thread, int threads)
 {
     const struct product *p = job;
-    const struct rectangle mine = rectangle_of(thread, threads, p->rows, p->columns);
+    const struct rectangle mine = rectangle_of(thread, threads, p->rows, p->columns, CUT_BETWEEN_COLUMNS);
     if (mine.rows.begin == mine.rows.end)
         return 0;
     for (ptrdiff_t at = mine.columns.begin; at < mine.columns.end; at += PANEL) {

@@ -24,10 +24,11 @@ static void tree_add(ptrdiff_t n, float *left, const float *right)
         left[i] = left[i] + right[i];
 }
 
-static int64_t sgd(const struct ls_sgd *rule, ptrdiff_t n, float *w, float *velocity, const float *sum)
+static int64_t sgd(const struct ls_sgd *rule, ptrdiff_t rows, ptrdiff_t columns, float *w, float *velocity,
+                   const float *sum)
 {
     int64_t not_finite = 0;
-    for (ptrdiff_t i = 0; i < n; i++) {
+    for (ptrdiff_t i = 0; i < rows * columns; i++) {
         float g = sum[i] * rule->gradient_scale;
         if (rule->weight_decay != 0.0f)
             g = ls_fma(rule->weight_decay, w[i], g);
