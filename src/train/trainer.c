@@ -45,7 +45,7 @@ static enum ls_code set_up(struct run *run, struct ls_error *err)
         .loss = config->loss,
         .allreduce = config->allreduce,
         .microbatch = config->microbatch,
-        .most_samples = config->batch > tested ? config->batch : tested,
+        .n_samples = {config->batch, run->data->train.n_samples % config->batch, tested},
         .n_values = run->data->train.n_values,
         .with_gradients = 1,
     };

@@ -248,6 +248,24 @@ Test(cli, three_ranks_write_the_same_files_and_the_same_log, .timeout = LIMIT_S)
 #endif
 }
 
+/* The last batch is shorter, and its leaves make more subtrees on ranks 1 and 2 than those of the full ones.
+ */
+Test(cli, a_short_batch_of_more_subtrees_than_a_full_one, .timeout = LIMIT_S)
+{
+#if LS_WITH_MPI
+    const char *const run = "train --data synthetic:n=1983043,shape=1,classes=2 --net 'dense 2' --quiet "
+                            "--batch 1000000 --microbatch 1 --steps 2 --threads 1";
+    const struct ls_outcome *o = lockstep(1, "%s", run);
+    check_status(o, 0, run);
+    const struct hash_text hash = last_hash(o->out);
+    o = lockstep(3, "%s", run);
+    cr_assert(o->status == 0, "%d\n%s", o->status, o->err);
+    cr_assert_str_eq(last_hash(o->out).text, hash.text);
+#else
+    SKIP("this build has no MPI");
+#endif
+}
+
 /* --- the log --- */
 
 static json_t *line_of(char **text, const char *path)
