@@ -1,6 +1,7 @@
 /* The program as its users see it: what they type, what they read, what is in their files, and the exit
  * status. */
 #include <criterion/criterion.h>
+#include <fenv.h>
 #include <jansson.h>
 #include <math.h>
 #include <stdio.h>
@@ -8,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "cli/session.h"
 #include "data/dataset.h"
 #include "files.h"
 #include "lockstep.h"
@@ -689,4 +691,33 @@ Test(cli, neither_home_nor_locale_matters, .timeout = LIMIT_S)
         check_status(o, 0, before[i]);
         cr_assert_str_eq(last_hash(o->out).text, hash.text, "%s", before[i]);
     }
+}
+
+/* As a library linked with -ffast-math leaves the thread that loads it. */
+static void spoil_arithmetic(void)
+{
+    fesetround(FE_UPWARD);
+#ifdef __x86_64__
+    __builtin_ia32_ldmxcsr(__builtin_ia32_stmxcsr() | 0x8040); /* flush subnormals, read them as 0 */
+#endif
+}
+
+Test(cli, a_session_has_ieee_arithmetic_on_every_thread)
+{
+    struct ls_comm *comm = NULL;
+    struct ls_session session;
+    const struct ls_session_options options = {.threads = 2};
+    cr_assert(ls_comm_create_solo(&comm, &err) == LS_OK, "%s", err.text);
+    spoil_arithmetic();
+    cr_assert(ls_session_start(&session, &options, comm, &err) == LS_OK, "%s", err.text);
+    int n_wrong = 0;
+#pragma omp parallel default(none) num_threads(2) reduction(+ : n_wrong)
+    {
+        const volatile float smallest = 0x1p-126f, minus_one = -1.0f;
+        n_wrong += smallest * 0.5f == 0.0f;
+        n_wrong += minus_one / 3.0f != -0x1.555556p-2f; /* upward: ...4 */
+        n_wrong += fegetround() != FE_TONEAREST;
+    }
+    cr_assert(n_wrong == 0, "%d", n_wrong);
+    ls_comm_destroy(&comm);
 }
