@@ -41,7 +41,8 @@ warnings := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes -
 # instructions and let loops with comparisons become vector code.
 numerics := -ffp-contract=off -fno-math-errno -fno-trapping-math
 CFLAGS ?= $(if $(filter 1,$(DEBUG)),-O1,-O3) -g
-all_cflags := -std=c17 $(warnings) $(if $(filter 1,$(WERROR)),-Werror) $(numerics) $(CFLAGS) -MMD -MP
+# Behind CFLAGS, so that no CFLAGS can switch contraction on.
+all_cflags := -std=c17 $(warnings) $(if $(filter 1,$(WERROR)),-Werror) $(CFLAGS) $(numerics) -MMD -MP
 ifneq ($(SAN),)
 all_cflags += -fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=all
 endif

@@ -96,6 +96,8 @@ int ls_text_to_float(const char *word, float *value)
 
 const char *ls_text_of_float(float value, char text[LS_FLOAT_TEXT])
 {
+    if (value != value) /* its sign differs between processors, and printf shows it */
+        return strcpy(text, "nan");
     for (int digits = 1; digits <= 9; digits++) {
         snprintf(text, LS_FLOAT_TEXT, "%.*g", digits, (double)value);
         if (strtof(text, NULL) == value)

@@ -138,7 +138,7 @@ static enum ls_code make_variant(struct bench *bench, struct variant *variant, c
     const struct ls_engine_plan plan = {.loss = LS_LOSS_SOFTMAX,
                                         .allreduce = variant->allreduce,
                                         .microbatch = o->microbatch,
-                                        .most_samples = o->batch,
+                                        .n_samples = {o->batch},
                                         .with_gradients = 1};
     const struct ls_sgd rule = {.learning_rate = 0.01f, .momentum = o->momentum};
     const struct ls_init init = {.kind = LS_INIT_HE};

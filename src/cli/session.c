@@ -1,6 +1,7 @@
 /* Owns the look at cores and threads.  See session.h. */
 #include "cli/session.h"
 
+#include <fenv.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
@@ -92,8 +93,15 @@ enum ls_code ls_session_start(struct ls_session *session, const struct ls_sessio
                               struct ls_comm *comm, struct ls_error *err)
 {
     *session = (struct ls_session){.comm = comm};
+    /* Contract rule 1: round to nearest, subnormals kept.  A library that was linked with -ffast-math (MPI
+     * and its plug-ins are loaded by now) switches them off for the thread that loads it; the threads of the
+     * team start later and inherit what is set here. */
+    err->code = fesetenv(FE_DFL_ENV) == 0
+                    ? LS_OK
+                    : ls_fail(err, LS_FAILED, "cannot set the processor to IEEE arithmetic");
     session->cores = read_affinity(session->affinity, sizeof session->affinity);
-    err->code = choose_ops(session, options, err);
+    if (err->code == LS_OK)
+        err->code = choose_ops(session, options, err);
     return ls_comm_agree(comm, err);
 }
 

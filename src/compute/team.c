@@ -68,7 +68,8 @@ static void bell_await(struct bell *bell, unsigned target)
         }
     pthread_mutex_lock(&bell->mutex);
     atomic_fetch_add(&bell->sleepers, 1);
-    while (!reached(bell, target))
+    /* Sequentially consistent, not only acquire: see struct bell. */
+    while ((int)(atomic_load(&bell->count) - target) < 0)
         pthread_cond_wait(&bell->cond, &bell->mutex);
     atomic_fetch_sub(&bell->sleepers, 1);
     pthread_mutex_unlock(&bell->mutex);

@@ -12,19 +12,26 @@ static int64_t pass_leaves_for(int64_t microbatch)
     return leaves;
 }
 
-/* The most slots that any batch of up to most_samples needs: the number depends on the leaf count, so try the
- * full batch and every shorter one that a last batch could be. */
-static int slots_for(const struct ls_engine *engine, int64_t most_leaves)
+/* The most slots that any of the plan's counts of samples needs.  A smaller count may need more than a larger
+ * one: the number depends on where the ranks' ranges begin and end in the tree. */
+static int slots_for(const struct ls_engine *engine, const struct ls_engine_plan *plan)
 {
     const int rank = ls_comm_rank(engine->comm), size = ls_comm_size(engine->comm);
     int most = 1;
-    const int64_t tried = most_leaves < 4096 ? most_leaves : 4096;
-    for (int64_t i = 0; i < tried; i++) {
-        const int64_t leaves = most_leaves - i;
+    for (int i = 0; i < LS_ENGINE_SIZES; i++) {
+        const int64_t leaves = ls_count_leaves(plan->n_samples[i], engine->microbatch);
         const int needed =
             ls_roots_needed(leaves, ls_leaves_of_rank(leaves, size, rank), engine->pass_leaves);
         most = needed > most ? needed : most;
     }
+    return most;
+}
+
+static int64_t largest(const int64_t n_samples[LS_ENGINE_SIZES])
+{
+    int64_t most = 0;
+    for (int i = 0; i < LS_ENGINE_SIZES; i++)
+        most = n_samples[i] > most ? n_samples[i] : most;
     return most;
 }
 
@@ -38,13 +45,14 @@ enum ls_code ls_engine_create(struct ls_engine *engine, const struct ls_net *net
                                  .allreduce = plan->allreduce,
                                  .microbatch = plan->microbatch,
                                  .pass_leaves = pass_leaves_for(plan->microbatch)};
-    const int64_t most_leaves = ls_count_leaves(plan->most_samples, plan->microbatch);
+    const int64_t most_samples = largest(plan->n_samples);
+    const int64_t most_leaves = ls_count_leaves(most_samples, plan->microbatch);
     const struct ls_range mine = ls_leaves_of_rank(most_leaves, ls_comm_size(comm), 0);
     const int64_t pass = mine.end < engine->pass_leaves ? mine.end : engine->pass_leaves;
     const int64_t pass_rows = pass * plan->microbatch;
-    const int64_t rows = pass_rows < plan->most_samples ? pass_rows : plan->most_samples;
+    const int64_t rows = pass_rows < most_samples ? pass_rows : most_samples;
     enum ls_code code = ls_activations_create(&engine->act, net, (ptrdiff_t)rows, plan->with_gradients, err);
-    const int n_slots = slots_for(engine, most_leaves);
+    const int n_slots = slots_for(engine, plan);
     if (code == LS_OK && plan->with_gradients)
         code = ls_roots_create(&engine->gradients, n_slots, net->n_floats + LS_SLOT_EXTRA, err);
     if (code == LS_OK)

@@ -38,16 +38,17 @@ struct ls_engine {
     struct ls_step_times times;
 };
 
-enum { LS_SLOT_EXTRA = 16, LS_PASS_ROWS = 4096 };
+enum { LS_SLOT_EXTRA = 16, LS_PASS_ROWS = 4096, LS_ENGINE_SIZES = 3 };
 
 /* What an engine is made for. */
 struct ls_engine_plan {
     enum ls_loss loss;
     enum ls_allreduce allreduce;
     int64_t microbatch;
-    int64_t most_samples; /* of one batch or evaluation: the largest */
-    ptrdiff_t n_values;   /* target numbers a sample */
-    int with_gradients;   /* 0: only forward and ls_engine_evaluate */
+    /* Every number of samples that a batch or an evaluation will have; 0: unused. */
+    int64_t n_samples[LS_ENGINE_SIZES];
+    ptrdiff_t n_values; /* target numbers a sample */
+    int with_gradients; /* 0: only forward and ls_engine_evaluate */
 };
 
 /* Local.  The engine keeps pointers to net, ops and comm. */

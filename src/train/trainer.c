@@ -7,6 +7,7 @@
 
 #include "base/contract.h"
 #include "base/memory.h"
+#include "base/text.h"
 #include "base/timer.h"
 
 /* Everything that changes while training, besides the parameters. */
@@ -45,7 +46,7 @@ static enum ls_code set_up(struct run *run, struct ls_error *err)
         .loss = config->loss,
         .allreduce = config->allreduce,
         .microbatch = config->microbatch,
-        .most_samples = config->batch > tested ? config->batch : tested,
+        .n_samples = {config->batch, run->data->train.n_samples % config->batch, tested},
         .n_values = run->data->train.n_values,
         .with_gradients = 1,
     };
@@ -122,7 +123,7 @@ static void describe_overflow(const struct run *run, const float *sum, char *tex
 /* The run went to infinity: says where, what to do, and brings the last good parameters back. */
 static enum ls_code diverged(struct run *run, float loss, const float *sum, struct ls_error *err)
 {
-    char where[256], advice[160];
+    char where[256], advice[160], loss_text[LS_FLOAT_TEXT];
     const double rate = (double)run->config->sgd.learning_rate;
     describe_overflow(run, sum, where, sizeof where);
     if (run->step == 1 && !isfinite(loss))
@@ -135,10 +136,10 @@ static enum ls_code diverged(struct run *run, float loss, const float *sum, stru
             rate, rate / 10);
     memcpy(run->parameters, run->good, (size_t)run->net->n_floats * sizeof *run->good);
     return ls_fail(err, LS_NONFINITE,
-                   "training went non-finite at step %lld (epoch %lld): the loss is %g, %s; %s. The model of "
+                   "training went non-finite at step %lld (epoch %lld): the loss is %s, %s; %s. The model of "
                    "step %lld is kept",
-                   (long long)run->step, (long long)run->epoch, (double)loss, where, advice,
-                   (long long)run->good_step);
+                   (long long)run->step, (long long)run->epoch, ls_text_of_float(loss, loss_text), where,
+                   advice, (long long)run->good_step);
 }
 
 /* Replicas must hold the same bits; the same hash on all ranks is the proof. */

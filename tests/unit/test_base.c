@@ -1,12 +1,15 @@
-/* base/memory.c, base/status.c and base/hash.c: what the rest of the program takes for granted. */
+/* base/memory.c, base/status.c, base/text.c and base/hash.c: what the rest of the program takes for granted.
+ */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <stdint.h>
 #include <string.h>
 
+#include "base/elementary.h"
 #include "base/hash.h"
 #include "base/memory.h"
 #include "base/status.h"
+#include "base/text.h"
 
 Test(memory, blocks_are_zeroed_aligned_and_counted)
 {
@@ -172,4 +175,27 @@ Test(hash, other_text_is_refused)
     struct ls_hash hash;
     for (size_t c = 0; c < sizeof cases / sizeof cases[0]; c++)
         cr_expect(!ls_hash_parse(cases[c], &hash), "'%s' was read", cases[c]);
+}
+
+Test(text, a_float_has_the_fewest_digits_that_read_back)
+{
+    static const struct {
+        uint32_t bits;
+        const char *text;
+    } cases[] = {{0x3dcccccd, "0.1"},
+                 {0x3dccccce, "0.10000001"},
+                 {0x80000000, "-0"},
+                 {0x00000001, "1e-45"},
+                 {0x7f800000, "inf"},
+                 {0xff800000, "-inf"},
+                 {0x7f7fffff, "3.4028235e+38"},
+                 /* Which NaN it is depends on the processor, its text must not. */
+                 {0x7fc00000, "nan"},
+                 {0xffc00000, "nan"},
+                 {0xffc12345, "nan"}};
+    for (size_t c = 0; c < sizeof cases / sizeof cases[0]; c++) {
+        char text[LS_FLOAT_TEXT];
+        cr_expect_str_eq(ls_text_of_float(ls_float(cases[c].bits), text), cases[c].text, "%08x gave '%s'",
+                         cases[c].bits, text);
+    }
 }

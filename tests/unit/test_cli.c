@@ -1,6 +1,7 @@
 /* The program as its users see it: what they type, what they read, what is in their files, and the exit
  * status. */
 #include <criterion/criterion.h>
+#include <fenv.h>
 #include <jansson.h>
 #include <math.h>
 #include <stdio.h>
@@ -8,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "cli/session.h"
 #include "data/dataset.h"
 #include "files.h"
 #include "lockstep.h"
@@ -243,6 +245,24 @@ Test(cli, three_ranks_write_the_same_files_and_the_same_log, .timeout = LIMIT_S)
     check_status(o = lockstep(1, "eval %s --serial", a.path), 0, "eval");
     cr_assert_str_eq(o->out, three);
     folder_destroy(&folder);
+#else
+    SKIP("this build has no MPI");
+#endif
+}
+
+/* The last batch is shorter, and its leaves make more subtrees on ranks 1 and 2 than those of the full ones.
+ */
+Test(cli, a_short_batch_of_more_subtrees_than_a_full_one, .timeout = LIMIT_S)
+{
+#if LS_WITH_MPI
+    const char *const run = "train --data synthetic:n=1983043,shape=1,classes=2 --net 'dense 2' --quiet "
+                            "--batch 1000000 --microbatch 1 --steps 2 --threads 1";
+    const struct ls_outcome *o = lockstep(1, "%s", run);
+    check_status(o, 0, run);
+    const struct hash_text hash = last_hash(o->out);
+    o = lockstep(3, "%s", run);
+    cr_assert(o->status == 0, "%d\n%s", o->status, o->err);
+    cr_assert_str_eq(last_hash(o->out).text, hash.text);
 #else
     SKIP("this build has no MPI");
 #endif
@@ -669,4 +689,33 @@ Test(cli, neither_home_nor_locale_matters, .timeout = LIMIT_S)
         check_status(o, 0, before[i]);
         cr_assert_str_eq(last_hash(o->out).text, hash.text, "%s", before[i]);
     }
+}
+
+/* As a library linked with -ffast-math leaves the thread that loads it. */
+static void spoil_arithmetic(void)
+{
+    fesetround(FE_UPWARD);
+#ifdef __x86_64__
+    __builtin_ia32_ldmxcsr(__builtin_ia32_stmxcsr() | 0x8040); /* flush subnormals, read them as 0 */
+#endif
+}
+
+Test(cli, a_session_has_ieee_arithmetic_on_every_thread)
+{
+    struct ls_comm *comm = NULL;
+    struct ls_session session;
+    const struct ls_session_options options = {.threads = 2};
+    cr_assert(ls_comm_create_solo(&comm, &err) == LS_OK, "%s", err.text);
+    spoil_arithmetic();
+    cr_assert(ls_session_start(&session, &options, comm, &err) == LS_OK, "%s", err.text);
+    int n_wrong = 0;
+#pragma omp parallel default(none) num_threads(2) reduction(+ : n_wrong)
+    {
+        const volatile float smallest = 0x1p-126f, minus_one = -1.0f;
+        n_wrong += smallest * 0.5f == 0.0f;
+        n_wrong += minus_one / 3.0f != -0x1.555556p-2f; /* upward: ...4 */
+        n_wrong += fegetround() != FE_TONEAREST;
+    }
+    cr_assert(n_wrong == 0, "%d", n_wrong);
+    ls_comm_destroy(&comm);
 }
