@@ -17,9 +17,10 @@ enum { LS_WORTH_A_TEAM_NS = 3000 };
 /* Scratch of each thread, one for all ISAs: inside an operation nothing is allocated.  Sizes in floats. */
 enum { LS_SCRATCH_PANELS = 64 * 1024, LS_SCRATCH_STACK = 60 * 1024 };
 struct ls_scratch {
-    _Alignas(
-        64) float panels[LS_SCRATCH_PANELS]; /* packed columns of the right-hand matrix: a quarter of an L2 */
-    _Alignas(64) float stack[LS_SCRATCH_STACK]; /* partial tiles of the tree over leaves */
+    /* Packed columns of the right-hand matrix: a quarter of an L2. */
+    _Alignas(64) float panels[LS_SCRATCH_PANELS];
+    /* Partial tiles of the tree over leaves. */
+    _Alignas(64) float stack[LS_SCRATCH_STACK];
 };
 extern _Thread_local struct ls_scratch ls_scratch;
 
