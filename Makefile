@@ -80,7 +80,7 @@ quiet := $(if $(filter 0,$(V)),@)
 .DELETE_ON_ERROR:
 .SECONDARY:
 
-all: check-deps ## Build $(BUILD)/lockstep (the default)
+all: check-deps ## Build build/lockstep (the default)
 	$(quiet)$(MAKE) --no-print-directory $(BUILD)/lockstep
 
 check-deps:
@@ -123,10 +123,6 @@ $(BUILD)/unit-tests: $(unit_objects) $(library_objects)
 $(BUILD)/mpi-cases: $(patsubst tests/%.c,$(BUILD)/tests/%.o,$(wildcard tests/mpi/*.c tests/support/*.c)) $(library_objects)
 	$(call say,LINK)$(CC) $(all_cflags) $(LDFLAGS) -o $@ $^ $(mpi_libs) $(LDLIBS)
 
-# One rank a core, bound to it; as many ranks as this machine has cores.  Progress is asked for when make has a terminal.
-cores := $(shell nproc)
-mpirun := OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 mpirun --bind-to core
-demo_options := --data fashion-mnist --net "dense 128, relu, dense 10" --batch 64 --lr 0.05 --momentum 0.9 --seed 1
 demo: ## Train on Fashion-MNIST with mpirun on all cores, then show the oracle's hash
 	$(quiet)scripts/deps.sh demo
 	$(quiet)$(MAKE) --no-print-directory build/lockstep
@@ -170,7 +166,6 @@ clean: ## Remove everything built
 format: ## Format all C sources in place
 	clang-format -i $(shell git ls-files '*.[ch]')
 
--include $(shell [ -d $(BUILD) ] && find $(BUILD) -name '*.d')
 
 # Every binary32 through every elementary function: about five minutes on two cores.
 .PHONY: exhaustive
@@ -178,3 +173,5 @@ $(BUILD)/exhaustive-elementary: $(BUILD)/tests/exhaustive/elementary.o $(BUILD)/
 	$(call say,LINK)$(CC) $(all_cflags) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 exhaustive: $(BUILD)/exhaustive-elementary ## Check the elementary functions on all 2^32 arguments
 	$(quiet)$(BUILD)/exhaustive-elementary
+
+-include $(shell [ -d $(BUILD) ] && find $(BUILD) -name '*.d')

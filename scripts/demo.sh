@@ -5,7 +5,7 @@ cd "$(dirname "$0")/.."
 lockstep=${LOCKSTEP:-build/lockstep}
 cores=$(nproc)
 model=build/fashion.safetensors
-run="--data fashion-mnist --batch 64 --lr 0.05 --momentum 0.9 --weight-decay 1e-4 --seed 1"
+run="--data fashion-mnist --batch 128 --lr 0.02 --momentum 0.9 --seed 2"
 net="dense 256, relu, dense 128, relu, dense 10"
 if [ "$(id -u)" = 0 ]; then
     export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1

@@ -94,8 +94,16 @@ build_default() {
     build "the program" WERROR=1 build/lockstep build/unit-tests build/mpi-cases
 }
 
+# The safetensors package is no Debian package: it comes from PyPI, into a folder of the build.
+python_packages() {
+    build/venv/bin/python3 -c 'import safetensors.numpy' 2>/dev/null && return
+    check "PyPI's safetensors for the check by another reader" sh -c \
+        '/usr/bin/python3 -m venv build/venv && build/venv/bin/pip install --quiet safetensors numpy'
+}
+
 part_unit() {
     build_default || return
+    python_packages
     build "mutant float-reduction" MUTANT=float-reduction "$fast" build/mutant-float-reduction/mpi-cases
     build "mutant broken-tanh" MUTANT=broken-tanh "$fast" build/mutant-broken-tanh/lockstep
     build "mutant stale-replica" MUTANT=stale-replica "$fast" build/mutant-stale-replica/lockstep

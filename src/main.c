@@ -1,7 +1,11 @@
 /* Picks the command, prints the one message that says what went wrong, and picks the exit status.  Nothing
  * else exits. */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/text.h"
 #include "cli/cli.h"
@@ -73,8 +77,20 @@ static int exit_status(enum ls_code code)
     return (int)code; /* the codes are the documented statuses */
 }
 
+/* A standard stream that the caller closed would be the number of the next file that is opened, and what is
+ * printed would land in it.  Open the wrong way round, the stream still says that it cannot be written. */
+static void hold_standard_streams(void)
+{
+    static const int wrong_way[] = {O_WRONLY, O_RDONLY, O_RDONLY};
+    for (int fd = 0; fd < 3; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && errno == EBADF && open("/dev/null", wrong_way[fd]) != fd)
+            return; /* no /dev/null: as it was */
+}
+
 int main(int argc, char **argv)
 {
+    hold_standard_streams();
+    signal(SIGXFSZ, SIG_IGN); /* `ulimit -f` is then a write that fails, with a message and no half file */
     struct ls_error err = {.code = LS_OK};
     struct ls_comm *comm = NULL;
     if (ls_comm_create(&comm, &err) != LS_OK) {

@@ -25,6 +25,8 @@ struct bench_options {
     int json, compare, no_verify;
 };
 
+enum { MOST_ROUNDS = 4096 };
+
 /* One way of running the step, timed in turn with the others. */
 struct variant {
     enum ls_allreduce allreduce;
@@ -32,8 +34,9 @@ struct variant {
     struct ls_sgd_state sgd;
     float *parameters;
     int64_t step;
+    int64_t steps_a_round;
     int n_rounds;
-    double step_s[4096]; /* seconds a step, of each round */
+    double step_s[MOST_ROUNDS]; /* seconds a step, of each round */
 };
 
 struct bench {
@@ -45,7 +48,9 @@ struct bench {
     int n_variants;
     struct variant variants[2];
     int n_peaks;
-    double peak_gflops[4096];
+    double peak_gflops[MOST_ROUNDS];
+    struct ls_error *err; /* of time_round, and its outcome */
+    enum ls_code code;
 };
 
 static enum ls_code parse(struct bench_options *o, int argc, char **argv, const char **what, int *help,
@@ -223,29 +228,36 @@ static enum ls_code steps_for(struct bench *bench, struct variant *variant, doub
     return code;
 }
 
+/* Times each variant once, in turn; with the team standing by, as in training. */
+static void time_round(void *context)
+{
+    struct bench *bench = context;
+    for (int v = 0; bench->code == LS_OK && v < bench->n_variants; v++) {
+        struct variant *variant = &bench->variants[v];
+        bench->code = ls_comm_barrier(bench->session.comm, bench->err);
+        const double began = ls_now_s();
+        for (int64_t i = 0; bench->code == LS_OK && i < variant->steps_a_round; i++)
+            bench->code = step(bench, variant, bench->err);
+        variant->step_s[variant->n_rounds++] = (ls_now_s() - began) / (double)variant->steps_a_round;
+    }
+}
+
 static enum ls_code time_variants(struct bench *bench, struct ls_error *err)
 {
     const double round_s = 0.05;
-    int64_t n_steps[2] = {1, 1};
-    enum ls_code code = LS_OK;
-    for (int v = 0; code == LS_OK && v < bench->n_variants; v++)
-        code = steps_for(bench, &bench->variants[v], round_s, &n_steps[v], err);
+    bench->err = err;
+    bench->code = LS_OK;
+    for (int v = 0; bench->code == LS_OK && v < bench->n_variants; v++)
+        bench->code = steps_for(bench, &bench->variants[v], round_s, &bench->variants[v].steps_a_round, err);
     const int rounds =
-        (int)fmin(4096, fmax(3, (double)bench->options.seconds / (round_s * bench->n_variants)));
-    for (int r = 0; code == LS_OK && r < rounds; r++) {
-        for (int v = 0; code == LS_OK && v < bench->n_variants; v++) {
-            struct variant *variant = &bench->variants[v];
-            code = ls_comm_barrier(bench->session.comm, err);
-            const double began = ls_now_s();
-            for (int64_t i = 0; code == LS_OK && i < n_steps[v]; i++)
-                code = step(bench, variant, err);
-            variant->step_s[variant->n_rounds++] = (ls_now_s() - began) / (double)n_steps[v];
-        }
+        (int)fmin(MOST_ROUNDS, fmax(3, (double)bench->options.seconds / (round_s * bench->n_variants)));
+    for (int r = 0; bench->code == LS_OK && r < rounds; r++) {
+        bench->session.ops->with_team(time_round, bench);
         if (r % 4 == 0)
             bench->peak_gflops[bench->n_peaks++] =
                 ls_machine_fma_gflops(bench->session.ops, bench->session.threads, 0.005);
     }
-    return code;
+    return bench->code;
 }
 
 static int ascending(const void *a, const void *b)
@@ -321,7 +333,7 @@ static void print_result(const struct bench *bench)
                100 * step_gflop(bench) / median / peak);
     }
     if (bench->n_variants == 2) {
-        double ratios[4096];
+        double ratios[MOST_ROUNDS];
         for (int r = 0; r < bench->variants[0].n_rounds; r++)
             ratios[r] = bench->variants[0].step_s[r] / bench->variants[1].step_s[r];
         const int n = bench->variants[0].n_rounds;
@@ -369,6 +381,8 @@ enum ls_code ls_command_bench(struct ls_comm *comm, int argc, char **argv, struc
     const char *what = NULL;
     int help = 0;
     enum ls_code code = parse(&bench.options, argc, argv, &what, &help, ls_comm_rank(comm) == 0, err);
+    err->code = code;
+    code = ls_comm_agree(comm, err); /* a script may give each rank its own options */
     if (code != LS_OK || help)
         return code;
     code = ls_session_start(&bench.session, &bench.options.session, comm, err);

@@ -57,6 +57,8 @@ enum ls_code ls_command_eval(struct ls_comm *comm, int argc, char **argv, struct
     const char *path = NULL;
     int help = 0;
     enum ls_code code = parse(&options, argc, argv, &path, &help, ls_comm_rank(comm) == 0, err);
+    err->code = code;
+    code = ls_comm_agree(comm, err); /* a script may give each rank its own options */
     if (code != LS_OK || help)
         return code;
     code = ls_model_use_open(&use, &options, path, comm, err);

@@ -27,9 +27,15 @@ enum ls_code ls_model_use_open(struct ls_model_use *use, const struct ls_model_u
         return code;
     err->code = open_local(use, options, path, err);
     code = ls_comm_agree(comm, err);
-    if (code == LS_OK && ls_comm_size(comm) > 1)
-        code = ls_comm_compare_hashes(comm, ls_data_hash(&use->data), "the data read by each rank", err);
-    return code;
+    if (code != LS_OK || ls_comm_size(comm) == 1)
+        return code;
+    code = ls_comm_compare_hashes(comm, ls_data_hash(&use->data), "the data read by each rank", err);
+    struct ls_hash hash;
+    if (code == LS_OK) {
+        err->code = ls_net_hash(&use->model.net, use->model.parameters, &hash, err);
+        code = ls_comm_agree(comm, err);
+    }
+    return code == LS_OK ? ls_comm_compare_hashes(comm, hash, "the model read by each rank", err) : code;
 }
 
 void ls_model_use_release(struct ls_model_use *use)

@@ -50,6 +50,12 @@ static int within(const struct ls_option *option, double value)
     return (option->least == 0 && option->most == 0) || (value >= option->least && value <= option->most);
 }
 
+static int within_floats(const struct ls_option *option, float value)
+{
+    return (option->least == 0 && option->most == 0) ||
+           (value >= (float)option->least && value <= (float)option->most);
+}
+
 static enum ls_code set_choice(const struct ls_option *option, const char *value, struct ls_error *err)
 {
     for (int i = 0; option->choices[i]; i++)
@@ -93,7 +99,8 @@ static enum ls_code set_value(const struct ls_option *option, const char *value,
         *(int64_t *)option->target = whole;
         return LS_OK;
     case LS_OPTION_FLOAT:
-        if (!ls_text_to_float(value, &number) || !within(option, (double)number)) {
+        /* The limits as binary32 too, or 1e30 would be above 1e30. */
+        if (!ls_text_to_float(value, &number) || !within_floats(option, number)) {
             describe_range(option, "a finite number", allowed, sizeof allowed);
             return wrong_value(option, value, allowed, err);
         }

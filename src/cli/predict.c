@@ -5,6 +5,7 @@
 #include "base/contract.h"
 #include "base/elementary.h"
 #include "base/memory.h"
+#include "base/text.h"
 
 enum { ROWS = 512 };
 
@@ -67,8 +68,9 @@ static void print_rows(const struct ls_model *model, int classes, int64_t first,
         if (classes)
             printf(",%d", ls_predicted_class(model->loss, N, z + b * N));
         to_probabilities(model->loss, N, z + b * N, p);
+        char number[LS_FLOAT_TEXT];
         for (ptrdiff_t j = 0; j < N; j++)
-            printf(",%.9g", (double)p[j]);
+            printf(",%s", ls_text_of_float(p[j], number));
         printf("\n");
     }
 }

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/text.h"
+#include "compute/team.h"
 
 /* Writes "cores 0-3,8" and returns how many there are. */
 static int read_affinity(char *text, size_t size)
@@ -80,6 +81,10 @@ static enum ls_code choose_ops(struct ls_session *session, const struct ls_sessi
     if (code == LS_OK)
         ls_ops_set_threads(session->threads);
     session->threads = ls_ops_threads(); /* 1 in a build without OpenMP */
+    /* With more threads than cores, one that spins keeps another from running. */
+    if ((long)session->threads * ls_comm_ranks_on_host(session->comm) > sysconf(_SC_NPROCESSORS_ONLN) ||
+        session->threads > session->cores)
+        ls_team_set_patience_us(0);
     return code;
 }
 

@@ -2,6 +2,7 @@
 #include "cli/cli.h"
 
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/contract.h"
@@ -110,7 +111,7 @@ static enum ls_code parse(struct train_options *o, int argc, char **argv, int *h
          "write one JSON object a line there: the run, each epoch, the end", "none", 0, 0, NULL, NULL},
         {"quiet", NULL, LS_OPTION_FLAG, &o->quiet, "print only the last epoch's line", NULL, 0, 0, NULL,
          NULL},
-        {"progress", "on|off", LS_OPTION_CHOICE, &o->progress,
+        {"progress", "on|off|auto", LS_OPTION_CHOICE, &o->progress,
          "a live line on stderr; auto: when that is a terminal and no mpirun is in between", "auto", 0, 0,
          progress_choices, NULL},
     };
@@ -262,12 +263,25 @@ static void collect_results(struct job *job, const struct ls_train_result *resul
     }
 }
 
-/* Rank 0 makes sure that what it will write can be written. */
+/* Two names of one file, as far as it exists. */
+static int same_file(const char *a, const char *b)
+{
+    struct stat first, second;
+    return strcmp(a, b) == 0 || (stat(a, &first) == 0 && stat(b, &second) == 0 &&
+                                 first.st_dev == second.st_dev && first.st_ino == second.st_ino);
+}
+
+/* Rank 0 makes sure that what it will write can be written, and goes where nothing else goes. */
 static enum ls_code open_outputs(struct job *job, struct ls_error *err)
 {
     enum ls_code code = LS_OK;
     if (ls_comm_rank(job->session.comm) != 0)
         return code;
+    const struct train_options *o = &job->options;
+    if (o->log && o->save && same_file(o->log, o->save))
+        return ls_fail(err, LS_USAGE, "--log and --save both name '%s': give two files", o->log);
+    if (o->log && o->load && same_file(o->log, o->load))
+        return ls_fail(err, LS_USAGE, "--log would overwrite the model of --load, '%s'", o->load);
     if (job->options.save)
         code = ls_model_can_save(job->options.save, err);
     if (code == LS_OK && job->options.log)
@@ -282,6 +296,22 @@ static int show_progress(const struct job *job)
            (o->progress == 1 || (o->progress == 2 && isatty(2) && ls_comm_size(job->session.comm) == 1));
 }
 
+/* Everything that the ranks must have alike besides data and parameters: with different batches they would
+ * wait for different messages. */
+static struct ls_hash hash_of_options(const struct job *job)
+{
+    const struct ls_train_config *c = &job->config;
+    char text[500], net[LS_HASH_TEXT];
+    ls_hash_text(ls_hash_bytes(job->net.text, strlen(job->net.text)), net);
+    const int n = snprintf(
+        text, sizeof text, "%s %d %d %lld %lld %lld %lld %a %a %a %d %llu %d %d %lld %lld %d", net,
+        (int)c->loss, (int)c->allreduce, (long long)c->batch, (long long)c->microbatch, (long long)c->epochs,
+        (long long)c->steps, (double)c->sgd.learning_rate, (double)c->sgd.momentum,
+        (double)c->sgd.weight_decay, c->sgd.nesterov, (unsigned long long)c->seed, c->shuffle, c->drop_last,
+        (long long)c->eval_every, (long long)c->hash_every, job->options.load != NULL);
+    return ls_hash_bytes(text, (size_t)n);
+}
+
 static enum ls_code prepare(struct job *job, struct ls_comm *comm, struct ls_error *err)
 {
     enum ls_code code = ls_session_start(&job->session, &job->options.session, comm, err);
@@ -294,15 +324,19 @@ static enum ls_code prepare(struct job *job, struct ls_comm *comm, struct ls_err
         err->code = make_config(job, err);
     if (err->code == LS_OK)
         err->code = make_parameters(job, err);
-    if (err->code == LS_OK)
-        err->code = open_outputs(job, err);
     if ((code = ls_comm_agree(comm, err)) != LS_OK)
+        return code;
+    code = ls_comm_compare_hashes(comm, hash_of_options(job), "the options (as hashes)", err);
+    if (code != LS_OK)
         return code;
     struct ls_hash hash;
     err->code = ls_net_hash(&job->net, job->parameters, &hash, err);
     if ((code = ls_comm_agree(comm, err)) == LS_OK)
         code = ls_comm_compare_hashes(comm, hash, "the first parameters", err);
-    return code;
+    if (code != LS_OK)
+        return code;
+    err->code = open_outputs(job, err); /* last: a run that cannot start leaves no empty log */
+    return ls_comm_agree(comm, err);
 }
 
 /* Trains, then writes the model: also after divergence, when the parameters are those of the last good epoch.
@@ -357,6 +391,8 @@ enum ls_code ls_command_train(struct ls_comm *comm, int argc, char **argv, struc
     struct job job = {0};
     int help = 0;
     enum ls_code code = parse(&job.options, argc, argv, &help, err, ls_comm_rank(comm) == 0);
+    err->code = code;
+    code = ls_comm_agree(comm, err); /* a script may give each rank its own options */
     if (code != LS_OK || help)
         return code;
     code = prepare(&job, comm, err);

@@ -33,10 +33,10 @@ static void print_data(const struct ls_train_report *report)
     char n_train[32], n_test[32], dims[100];
     printf("data    %s: %s training + %s test samples of %s", train->name, grouped(train->n_samples, n_train),
            grouped(report->data->test.n_samples, n_test), ls_shape_format(&shape, dims, sizeof dims));
-    if (train->n_classes > 0)
+    if (report->config->loss == LS_LOSS_SOFTMAX || !train->values)
         printf(", %d classes\n", train->n_classes);
     else
-        printf(", %td target values\n", train->n_values);
+        printf(", %td target value%s\n", train->n_values, train->n_values == 1 ? "" : "s");
 }
 
 static void print_net(const struct ls_net *net)

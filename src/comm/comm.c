@@ -326,3 +326,14 @@ enum ls_code ls_comm_tune(struct ls_comm *comm, const struct ls_reduce_tuning *t
         *err = outcome;
     return code;
 }
+
+const char *ls_comm_library_built(void)
+{
+#if LS_WITH_MPI
+    static char name[80];
+    ls_comm_mpi_library(name, sizeof name);
+    return name;
+#else
+    return "none";
+#endif
+}

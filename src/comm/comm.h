@@ -39,7 +39,11 @@ int ls_comm_rank(const struct ls_comm *comm);
 int ls_comm_size(const struct ls_comm *comm);
 const char *ls_comm_host(const struct ls_comm *comm);    /* this rank's host name */
 int ls_comm_ranks_on_host(const struct ls_comm *comm);   /* how many ranks share this host */
-const char *ls_comm_library(const struct ls_comm *comm); /* "Open MPI v4.1.4", or "none" */
+const char *ls_comm_library(const struct ls_comm *comm); /* in use: "Open MPI v4.1.4", or "none" */
+
+/* The MPI library that this build has, in use or not: "Open MPI v4.1.4", or "none" for `make MPI=0`.  Local.
+ */
+const char *ls_comm_library_built(void);
 
 /* Collective.  The worst code of all ranks, with its message, on every rank: the message of the lowest rank
  * that has the worst code, followed by " (rank R of P, on HOST)" unless every rank failed alike with the same

@@ -63,6 +63,9 @@ enum ls_code ls_comm_create_mpi(struct ls_comm **comm, int n_expected, const cha
 /* Whether this process has called MPI_Init, and may still communicate. */
 int ls_comm_mpi_is_running(void);
 
+/* The name of the MPI library, started or not. */
+void ls_comm_mpi_library(char *name, size_t size);
+
 /* Collective.  Other tuning and message length; the bits stay the same. */
 enum ls_code ls_comm_tune(struct ls_comm *comm, const struct ls_reduce_tuning *tuning, size_t most_bytes,
                           struct ls_error *err);

@@ -235,7 +235,7 @@ int ls_comm_mpi_is_running(void)
 
 /* "Open MPI v4.1.4" of "Open MPI v4.1.4, package: …", "MPICH Version: 4.0.2" of "MPICH Version:\t4.0.2\nMPICH
  * …". */
-static void name_library(char *name, size_t size)
+void ls_comm_mpi_library(char *name, size_t size)
 {
     char text[MPI_MAX_LIBRARY_VERSION_STRING] = "";
     int length = 0;
@@ -262,7 +262,7 @@ static enum ls_code start_mpi(int *owns_mpi, int n_expected, const char *claim, 
     else
         MPI_Query_thread(&granted);
     char library[80];
-    name_library(library, sizeof library);
+    ls_comm_mpi_library(library, sizeof library);
     if (granted < MPI_THREAD_FUNNELED)
         return ls_fail(
             err, LS_FAILED,
@@ -319,7 +319,7 @@ enum ls_code ls_comm_create_mpi(struct ls_comm **comm, int n_expected, const cha
     MPI_Comm_set_errhandler(mpi->world, MPI_ERRORS_RETURN);
     MPI_Comm_rank(mpi->world, &mpi->base.rank);
     MPI_Comm_size(mpi->world, &mpi->base.size);
-    name_library(mpi->base.library, sizeof mpi->base.library);
+    ls_comm_mpi_library(mpi->base.library, sizeof mpi->base.library);
     if (take_memory(mpi, err) != LS_OK) {
         destroy(&mpi->base);
         return LS_FAILED;

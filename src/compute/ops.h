@@ -49,6 +49,10 @@ struct ls_sgd {
 struct ls_ops {
     const char *name; /* "serial", "portable", "avx2", "avx512" */
 
+    /* Calls work(context) on this thread while the implementation's other threads stand by for operations,
+     * which are cheaper then; operations also work outside of it.  Not to be nested. */
+    void (*with_team)(void (*work)(void *context), void *context);
+
     /* y[b][j] = act(fold(bias[j] or +0; k: x[b][k], w[k][j])).   x (B,K), w (K,N), bias (N) or NULL, y (B,N).
      */
     void (*dense_forward)(struct ls_dense_shape shape, float *y, const float *x, const float *w,

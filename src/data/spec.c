@@ -119,11 +119,12 @@ static enum ls_code match_targets(struct ls_dataset *train, struct ls_dataset *t
     const int labels = ls_dataset_has_labels(train) && ls_dataset_has_labels(test);
     const int values = train->values && test->values && train->n_values == test->n_values;
     if (!labels && train->values && test->values && !values)
-        return ls_fail(err, LS_FAILED, "training data has %td target numbers a sample, test data %td",
-                       train->n_values, test->n_values);
+        return ls_fail(err, LS_FAILED,
+                       "training data \"%s\" has %td target numbers a sample, test data \"%s\" has %td",
+                       train->name, train->n_values, test->name, test->n_values);
     if (!labels && !values)
-        return ls_fail(err, LS_FAILED, "training data has %s, test data has %s", kind_of_targets(train),
-                       kind_of_targets(test));
+        return ls_fail(err, LS_FAILED, "training data \"%s\" has %s, test data \"%s\" has %s", train->name,
+                       kind_of_targets(train), test->name, kind_of_targets(test));
     struct ls_dataset *const both[] = {train, test};
     const int32_t n_classes = train->n_classes > test->n_classes ? train->n_classes : test->n_classes;
     for (int i = 0; i < 2; i++) {
@@ -141,8 +142,9 @@ static enum ls_code match(struct ls_data *data, struct ls_error *err)
     if (data->test.n_samples == 0)
         return LS_OK;
     if (data->train.n_features != data->test.n_features)
-        return ls_fail(err, LS_FAILED, "a training sample has %td features, a test sample %td",
-                       data->train.n_features, data->test.n_features);
+        return ls_fail(err, LS_FAILED,
+                       "a training sample of \"%s\" has %td features, a test sample of \"%s\" has %td",
+                       data->train.name, data->train.n_features, data->test.name, data->test.n_features);
     return match_targets(&data->train, &data->test, err);
 }
 
@@ -159,14 +161,12 @@ enum ls_code ls_data_open(struct ls_data *data, const char *spec, const char *te
     enum ls_code code = read_train(data, spec, err);
     if (code == LS_OK && test_spec)
         code = read_test(data, test_spec, spec, err);
-    if (code == LS_OK)
-        code = match(data, err);
-    if (code != LS_OK) {
-        ls_data_release(data);
-        return code;
-    }
     set_name(&data->train, spec);
     if (data->test.n_samples > 0)
         set_name(&data->test, test_spec ? test_spec : spec);
-    return LS_OK;
+    if (code == LS_OK)
+        code = match(data, err);
+    if (code != LS_OK)
+        ls_data_release(data);
+    return code;
 }

@@ -61,8 +61,9 @@ static enum ls_code check_event(struct side *side, struct ls_error *err)
         return refuse(side, "tensors", tensors, "an object of hashes", err);
     const char *name;
     json_t *hash;
-    json_object_foreach(tensors, name, hash) if (!json_is_string(hash)) return refuse(
-        side, "a hash in tensors", hash, "a string", err);
+    json_object_foreach (tensors, name, hash)
+        if (!json_is_string(hash))
+            return refuse(side, "a hash in tensors", hash, "a string", err);
     return LS_OK;
 }
 
@@ -99,8 +100,12 @@ static const char *find_tensor(const struct logs *logs)
     json_t *b = json_object_get(logs->side[1].line.fields, "tensors");
     const char *name;
     json_t *hash;
-    json_object_foreach(a, name, hash) if (!same_value(hash, json_object_get(b, name))) return name;
-    json_object_foreach(b, name, hash) if (!json_object_get(a, name)) return name;
+    json_object_foreach (a, name, hash)
+        if (!same_value(hash, json_object_get(b, name)))
+            return name;
+    json_object_foreach (b, name, hash)
+        if (!json_object_get(a, name))
+            return name;
     return NULL;
 }
 

@@ -4,13 +4,12 @@
 #include <assert.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/contract.h"
 #include "base/memory.h"
 #include "base/text.h"
+#include "formats/savefile.h"
 
 const char *const ls_loss_names[] = {"softmax", "squared", "half-squared", "bce", NULL};
 
@@ -73,14 +72,31 @@ enum ls_code ls_model_save(const char *path, const struct ls_net *net, enum ls_l
 
 enum ls_code ls_model_can_save(const char *path, struct ls_error *err)
 {
-    char temporary[4096];
-    if (snprintf(temporary, sizeof temporary, "%s.XXXXXX", path) >= (int)sizeof temporary)
-        return ls_fail(err, LS_USAGE, "--save: the path '%.100s...' is too long", path);
-    const int fd = mkstemp(temporary);
-    if (fd < 0)
-        return ls_fail_errno(err, LS_FAILED, "cannot save to '%s'", path);
-    close(fd);
-    unlink(temporary);
+    struct ls_savefile file = {0};
+    const enum ls_code code = ls_savefile_open(&file, path, err);
+    ls_savefile_release(&file);
+    return code;
+}
+
+/* The parameters are those that were saved.  A file of another program may have no hash: nothing to hold it
+ * to.
+ */
+static enum ls_code check_hash(const struct ls_safetensors *file, const char *path, const struct ls_net *net,
+                               const float *parameters, struct ls_error *err)
+{
+    const char *format = ls_safetensors_metadata(file, "format");
+    const char *stored = ls_safetensors_metadata(file, "hash");
+    struct ls_hash hash;
+    char text[LS_HASH_TEXT];
+    if (!format || strcmp(format, "lockstep") != 0 || !stored)
+        return LS_OK;
+    const enum ls_code code = ls_net_hash(net, parameters, &hash, err);
+    if (code != LS_OK)
+        return code;
+    ls_hash_text(hash, text);
+    if (strcmp(stored, text) != 0)
+        return ls_fail(err, LS_FAILED, "'%s' is corrupt: its parameters hash to %s, its header says %.40s",
+                       path, text, stored);
     return LS_OK;
 }
 
@@ -102,7 +118,7 @@ static enum ls_code read_parameters(const struct ls_safetensors *file, const cha
         if (code != LS_OK)
             return code;
     }
-    return LS_OK;
+    return check_hash(file, path, net, parameters, err);
 }
 
 enum ls_code ls_model_load_parameters(const char *path, const struct ls_net *net, float *parameters,

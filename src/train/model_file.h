@@ -39,12 +39,12 @@ struct ls_model {
 };
 
 /* Opens a file of ls_model_save and reads everything.  Local.  On failure *model is all zero.  Nothing in the
- * file is trusted. */
+ * file is trusted, and the parameters must have the hash that its metadata states. */
 enum ls_code ls_model_load(struct ls_model *model, const char *path, struct ls_error *err);
 void ls_model_release(struct ls_model *model);
 
-/* Reads only the parameters, for a net that is already there; tensors must have exactly its names and shapes.
- */
+/* Reads only the parameters, for a net that is already there; tensors must have exactly its names and shapes,
+ * and the hash that a file of ls_model_save states. */
 enum ls_code ls_model_load_parameters(const char *path, const struct ls_net *net, float *parameters,
                                       struct ls_error *err);
 

@@ -26,6 +26,9 @@ struct run {
     struct ls_tree epoch_loss;
     int64_t step, epoch, samples_in_epoch;
     double epoch_began_s;
+    struct ls_train_result *result;
+    struct ls_error *err;
+    enum ls_code code; /* agreed: LS_OK while the run goes on */
 };
 
 static void remember_good(struct run *run)
@@ -77,29 +80,64 @@ static void describe_element(const struct ls_parameter *tensor, ptrdiff_t elemen
         snprintf(text, size, "'%s' [%td]", tensor->name, element);
 }
 
-/* The run went to infinity: says where, what to do, and brings the last good parameters back. */
-static enum ls_code diverged(struct run *run, float loss, const float *sum, struct ls_error *err)
+/* The element of the flat gradient that is largest: where it blows up when only the loss has overflowed. */
+static const struct ls_parameter *find_largest(const struct ls_net *net, const float *flat,
+                                               ptrdiff_t *element)
+{
+    const struct ls_parameter *largest = NULL;
+    float most = -1.0f;
+    for (int t = 0; t < net->n_tensors; t++)
+        for (ptrdiff_t i = 0; i < net->tensors[t].count; i++) {
+            const float size = __builtin_fabsf(flat[net->tensors[t].offset + i]);
+            if (size > most) {
+                most = size;
+                largest = &net->tensors[t];
+                *element = i;
+            }
+        }
+    return largest;
+}
+
+/* "first in parameter '0.weight' [3,7]" */
+static void describe_overflow(const struct run *run, const float *sum, char *text, size_t size)
 {
     ptrdiff_t element = 0;
-    char where[128] = "no tensor yet: the loss itself overflowed";
+    char where[128] = "";
+    const char *what = "first in parameter ";
     const struct ls_parameter *tensor = ls_net_find_nonfinite(run->net, run->parameters, &element);
-    const char *what = "parameter ";
     if (!tensor) {
+        what = "first in the gradient of ";
         tensor = ls_net_find_nonfinite(run->net, sum, &element);
-        what = "gradient of ";
+    }
+    if (!tensor) {
+        what = "the gradients are still finite, the largest is that of ";
+        tensor = find_largest(run->net, sum, &element);
     }
     if (tensor)
         describe_element(tensor, element, where, sizeof where);
+    snprintf(text, size, "%s%s", tensor ? what : "the net has no parameters", where);
+}
+
+/* The run went to infinity: says where, what to do, and brings the last good parameters back. */
+static enum ls_code diverged(struct run *run, float loss, const float *sum, struct ls_error *err)
+{
+    char where[256], advice[160];
+    const double rate = (double)run->config->sgd.learning_rate;
+    describe_overflow(run, sum, where, sizeof where);
+    if (run->step == 1 && !isfinite(loss))
+        snprintf(advice, sizeof advice,
+                 "no update was made yet: the first weights or the inputs are too large, or not numbers");
+    else
+        snprintf(
+            advice, sizeof advice,
+            "the learning rate %g is probably too high: try --lr %.3g, or check that the inputs are scaled",
+            rate, rate / 10);
     memcpy(run->parameters, run->good, (size_t)run->net->n_floats * sizeof *run->good);
-    return ls_fail(
-        err, LS_NONFINITE,
-        "training went non-finite at step %lld (epoch %lld): the loss is %g, first in %s%s; the learning "
-        "rate %g is "
-        "probably too high: try --lr %.3g, or check that the inputs are scaled. The model of step %lld is "
-        "kept",
-        (long long)run->step, (long long)run->epoch, (double)loss, tensor ? what : "", where,
-        (double)run->config->sgd.learning_rate, (double)run->config->sgd.learning_rate / 10,
-        (long long)run->good_step);
+    return ls_fail(err, LS_NONFINITE,
+                   "training went non-finite at step %lld (epoch %lld): the loss is %g, %s; %s. The model of "
+                   "step %lld is kept",
+                   (long long)run->step, (long long)run->epoch, (double)loss, where, advice,
+                   (long long)run->good_step);
 }
 
 /* Replicas must hold the same bits; the same hash on all ranks is the proof. */
@@ -232,6 +270,20 @@ static enum ls_code tell_observers(struct run *run, const struct ls_epoch_report
     return ls_comm_agree(run->comm, err);
 }
 
+static void train_epochs(void *context)
+{
+    struct run *run = context;
+    struct ls_epoch_report *last = &run->result->last;
+    while (run->code == LS_OK && run->epoch < run->config->epochs && !finished(run)) {
+        run->epoch++;
+        run->code = train_epoch(run, run->err);
+        if (run->code == LS_OK)
+            run->code = finish_epoch(run, last, run->err);
+        if (run->code == LS_OK)
+            run->code = tell_observers(run, last, run->err);
+    }
+}
+
 enum ls_code ls_train(const struct ls_train_config *config, const struct ls_net *net,
                       const struct ls_ops *ops, struct ls_comm *comm, const struct ls_data *data,
                       float *parameters, const struct ls_observer *observer, struct ls_train_result *result,
@@ -243,21 +295,16 @@ enum ls_code ls_train(const struct ls_train_config *config, const struct ls_net 
                       .comm = comm,
                       .data = data,
                       .observer = observer,
-                      .parameters = parameters};
+                      .parameters = parameters,
+                      .result = result,
+                      .err = err};
     *result = (struct ls_train_result){0};
     err->code = set_up(&run, err);
-    enum ls_code code = ls_comm_agree(comm, err);
-    while (code == LS_OK && run.epoch < config->epochs && !finished(&run)) {
-        run.epoch++;
-        code = train_epoch(&run, err);
-        if (code == LS_OK)
-            code = finish_epoch(&run, &result->last, err);
-        if (code == LS_OK)
-            code = tell_observers(&run, &result->last, err);
-    }
+    run.code = ls_comm_agree(comm, err);
+    ops->with_team(train_epochs, &run);
     result->steps = run.step;
     result->epochs = run.epoch;
     result->good_step = run.good_step;
     tear_down(&run);
-    return code;
+    return run.code;
 }

@@ -10,9 +10,8 @@ PREDICTIONS  what `lockstep predict` printed for them: a line "index,class,p0,p1
 Everything is computed in binary64.  Each probability must agree to 1e-5, and the class must be one of the largest
 probability, to the same tolerance.
 
-The file is read by the Python package safetensors, and computed with numpy.  --own-parser is for machines without them:
-then the parser is the few lines below and the arithmetic is Python's own, slower, and a weaker proof that other programs can
-read the file; it is never chosen silently.
+The file is read by the Python package safetensors, and computed with numpy.  --own-parser reads it with the few lines below
+instead, a weaker proof that other programs can; --own-arithmetic computes without numpy, slower.  Neither is chosen silently.
 
 Exit status: 0 agree, 1 do not, 2 cannot be checked."""
 import argparse
@@ -34,7 +33,7 @@ def load_with_package(path):
         from safetensors import safe_open
         import numpy
     except ImportError as missing:
-        raise CannotCheck(f"{missing}; install it, or ask for --own-parser")
+        raise CannotCheck(f"{missing}; install it, or ask for --own-parser and --own-arithmetic")
     with safe_open(path, framework="numpy") as file:
         metadata = file.metadata() or {}
         tensors = {name: file.get_tensor(name) for name in file.keys()}
@@ -122,7 +121,10 @@ def forward_plain(layers, rows):
 
 
 def forward_numpy(layers, rows):
-    import numpy
+    try:
+        import numpy
+    except ImportError as missing:
+        raise CannotCheck(f"{missing}; install it, or ask for --own-arithmetic")
     x = numpy.array(rows, dtype=numpy.float64)
     for layer in layers:
         if layer[0] == "act":
@@ -167,6 +169,7 @@ def compare(expected, predictions, path):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--own-parser", action="store_true")
+    parser.add_argument("--own-arithmetic", action="store_true")
     parser.add_argument("--divide", type=float, default=1.0)
     for name in ("model", "images", "predictions"):
         parser.add_argument(name)
@@ -183,7 +186,7 @@ def main():
         columns = header[0].split(",")
         if columns != ["index", "class"] + [f"p{j}" for j in range(len(columns) - 2)]:
             raise CannotCheck(f"'{args.predictions}' begins with '{header[0]}', not index,class,p0,p1,...")
-        expected = list((forward_plain if args.own_parser else forward_numpy)(layers, images))
+        expected = list((forward_plain if args.own_arithmetic else forward_numpy)(layers, images))
     except (CannotCheck, OSError, ValueError, KeyError, struct.error) as wrong:
         print(f"cannot check: {wrong}", file=sys.stderr)
         return 2

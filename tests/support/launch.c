@@ -155,7 +155,7 @@ static int reap(pid_t child, int *status, double deadline)
 static void end_group(pid_t child, struct ls_outcome *outcome, int out, int err, int *status)
 {
     kill(-child, SIGTERM);
-    capture(outcome, out, err, now_s() + 3);
+    capture(outcome, out, err, now_s() + 2);
     kill(-child, SIGCONT);
     if (!reap(child, status, now_s() + 1)) {
         kill(-child, SIGKILL);

@@ -18,10 +18,13 @@ float leaf_value(int64_t leaf, ptrdiff_t i)
 {
     if (i % 97 == 5)
         return -0.0f;
-    const uint64_t bits = mix((uint64_t)leaf * UINT64_C(1000003) + (uint64_t)i);
-    const float mantissa = 1.0f + (float)(bits & 0x7fffff) * 0x1p-23f;
-    const float value = ldexpf(mantissa, (int)(bits >> 32) % 24 - 12);
-    return bits >> 63 ? -value : value;
+    /* Sign and fraction as they come, and an exponent in [-12, 12). */
+    const uint64_t random = mix((uint64_t)leaf * UINT64_C(1000003) + (uint64_t)i);
+    const uint32_t exponent = (uint32_t)(127 - 12 + ((random >> 32) * 24 >> 32));
+    const uint32_t bits = ((uint32_t)random & UINT32_C(0x807fffff)) | exponent << 23;
+    float value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
 }
 
 float leaf_node_sum(int64_t n_leaves, struct ls_node node, ptrdiff_t i)

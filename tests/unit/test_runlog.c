@@ -8,7 +8,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 
-#include "base/memory.h"
+#include "clean.h"
 #include "files.h"
 #include "formats/runlog.h"
 
@@ -22,7 +22,6 @@ static void set_up(void)
 static void tear_down(void)
 {
     folder_destroy(&folder);
-    cr_assert_eq(ls_memory_balance(), 0, "%ld blocks were not released", ls_memory_balance());
 }
 
 TestSuite(runlog, .init = set_up, .fini = tear_down, .timeout = 60);
@@ -67,7 +66,7 @@ static struct ls_runlog_reader *must_open_reader(const char *path)
 static const char *const names[] = {"0.weight", "0.bias"};
 static const struct ls_hash hashes[] = {{1, 2}, {UINT64_MAX, 0x0123456789abcdefu}};
 
-Test(runlog, lines_to_the_byte)
+CLEAN_TEST(runlog, lines_to_the_byte)
 {
     const struct place place = in_folder(&folder, "log");
     struct ls_runlog *log = must_open(place.path);
@@ -99,7 +98,7 @@ Test(runlog, lines_to_the_byte)
 }
 
 /* Every exponent with awkward mantissas, both signs; and the special values. */
-Test(runlog, floats_come_back)
+CLEAN_TEST(runlog, floats_come_back)
 {
     const struct place place = in_folder(&folder, "log");
     const uint32_t mantissas[] = {0, 1, 2, 0x400000, 0x2aaaaa, 0x555555, 0x7fffff, 0x19999a};
@@ -131,7 +130,7 @@ Test(runlog, floats_come_back)
     ls_runlog_reader_close(&reader);
 }
 
-Test(runlog, what_json_has_no_number_for)
+CLEAN_TEST(runlog, what_json_has_no_number_for)
 {
     const struct place place = in_folder(&folder, "log");
     struct ls_runlog *log = must_open(place.path);
@@ -148,7 +147,7 @@ Test(runlog, what_json_has_no_number_for)
     free(text);
 }
 
-Test(runlog, each_line_is_there_when_it_ends)
+CLEAN_TEST(runlog, each_line_is_there_when_it_ends)
 {
     const struct place place = in_folder(&folder, "log");
     struct ls_runlog *log = must_open(place.path);
@@ -164,7 +163,7 @@ Test(runlog, each_line_is_there_when_it_ends)
     must_close(&log);
 }
 
-Test(runlog, old_content_goes_with_the_first_line)
+CLEAN_TEST(runlog, old_content_goes_with_the_first_line)
 {
     const struct place place = in_folder(&folder, "log");
     write_file(place.path, "{\"event\":\"of an old and longer run\"}\n", 37);
@@ -183,7 +182,7 @@ Test(runlog, old_content_goes_with_the_first_line)
     free(text);
 }
 
-Test(runlog, no_log)
+CLEAN_TEST(runlog, no_log)
 {
     struct ls_runlog *log = NULL;
     struct ls_error err = {0};
@@ -209,7 +208,7 @@ static void expect_line_fails(struct ls_runlog *log, const char *words)
 }
 
 /* A line that cannot be written is not in the file, and nothing is after it. */
-Test(runlog, text_that_is_not_utf8)
+CLEAN_TEST(runlog, text_that_is_not_utf8)
 {
     const struct place place = in_folder(&folder, "log");
     const char *const bad[] = {"good", "\xff"};
@@ -235,7 +234,7 @@ Test(runlog, text_that_is_not_utf8)
     }
 }
 
-Test(runlog, line_too_long)
+CLEAN_TEST(runlog, line_too_long)
 {
     char *text = calloc(LS_RUNLOG_LINE_BYTES + 1, 1);
     memset(text, 'x', LS_RUNLOG_LINE_BYTES);
@@ -256,7 +255,7 @@ static void expect_cannot_open(const char *path, const char *words)
     cr_assert(strstr(err.text, path) && strstr(err.text, words), "%s", err.text);
 }
 
-Test(runlog, unwritable_paths)
+CLEAN_TEST(runlog, unwritable_paths)
 {
     expect_cannot_open(in_folder(&folder, "missing/log").path, "No such file or directory");
     expect_cannot_open(folder.path, "Is a directory");
@@ -264,7 +263,7 @@ Test(runlog, unwritable_paths)
     expect_cannot_open(in_folder(&folder, "plain/log").path, "Not a directory");
 }
 
-Test(runlog, full_device)
+CLEAN_TEST(runlog, full_device)
 {
     struct ls_runlog *log = must_open("/dev/full");
     ls_runlog_begin(log, "x");
@@ -274,7 +273,7 @@ Test(runlog, full_device)
     must_close(&log);
 }
 
-Test(runlog, full_disk)
+CLEAN_TEST(runlog, full_disk)
 {
     signal(SIGXFSZ, SIG_IGN);
     for (rlim_t room = 14; room < 28; room++) {
@@ -314,7 +313,7 @@ static void refuses(const char *text, size_t n_text, const char *line_number, co
 
 #define GOOD "{\"event\":\"x\"}\n"
 
-Test(runlog, damaged_logs)
+CLEAN_TEST(runlog, damaged_logs)
 {
     refuses(GOOD "\n", 15, "2", "not valid JSON");
     refuses(GOOD GOOD "{\"event\":\"x\",\n" GOOD, 56, "3", "not valid JSON at byte 13");
@@ -333,7 +332,7 @@ Test(runlog, damaged_logs)
     free(text);
 }
 
-Test(runlog, files_that_are_no_logs)
+CLEAN_TEST(runlog, files_that_are_no_logs)
 {
     struct ls_runlog_reader *reader;
     struct ls_error err = {0};
@@ -348,7 +347,7 @@ Test(runlog, files_that_are_no_logs)
     cr_assert_not_null(strstr(err.text, "not a regular file"), "%s", err.text);
 }
 
-Test(runlog, reading)
+CLEAN_TEST(runlog, reading)
 {
     const struct place place = in_folder(&folder, "log");
     write_file(place.path, "{\"event\":\"a\"}\n{\"x\":1,\"event\":\"b\"}\r\n{\"event\":\"c\"}", 48);

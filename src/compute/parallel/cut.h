@@ -38,10 +38,19 @@ static inline ptrdiff_t tiles_of(ptrdiff_t rows)
     return (rows + TILE_ROWS - 1) / TILE_ROWS;
 }
 
-/* Columns of the panel that starts at `at`: all that are left or PANEL. */
-static inline int panel_columns(ptrdiff_t at, ptrdiff_t end)
+/* Columns whose panels are packed together, so that each tile of the left matrix is fetched once for all of
+ * them. */
+enum { GROUP = 128 };
+
+/* The next `most` columns from `at`, or all that are left. */
+static inline int next_columns(ptrdiff_t at, ptrdiff_t end, int most)
 {
-    return end - at < PANEL ? (int)(end - at) : PANEL;
+    return end - at < most ? (int)(end - at) : most;
+}
+
+static inline int whole_vectors(int columns)
+{
+    return (columns + VEC - 1) / VEC * VEC;
 }
 
 #endif

@@ -8,8 +8,6 @@
 #include "base/contract.h"
 #include "compute/parallel/team.h"
 
-enum { LINE = 16 }; /* floats of a cache line: no two threads write one */
-
 struct activation {
     enum ls_activation act;
     ptrdiff_t n;

@@ -3,7 +3,8 @@
  *
  * Forward reads B = w as it lies; the input gradient reads it transposed, while packing.  A panel is packed
  * when at least two tiles of rows use it, or when its width is not whole vectors; depth is cut where the
- * scratch is full, and a partial fold waits in C, which does not change its bits. */
+ * scratch is full, and a partial fold waits in C, which does not change its bits.  Rows of A are read where
+ * they are: copying them when their stride is bad for the caches cost more than it brought. */
 #include "compute/parallel/cut.h"
 #include "compute/parallel/dense.h"
 #include "compute/parallel/elementwise.h"
@@ -122,29 +123,36 @@ LS_ALWAYS_INLINE void product_tile(const int rows, const int vectors, const stru
 LS_EACH_TILE(DEFINE)
 static void (*const product_tiles[])(const struct product_tile *) = {LS_EACH_TILE(ENTRY)};
 
-/* Columns [at, at + columns) of the thread's rows, depth [k.begin, k.end). */
+/* The panel of B at column `at`, depths k: packed, or B itself when only one tile would use that. */
+static struct tile_right product_right(const struct product *p, ptrdiff_t at, int columns, struct range k,
+                                       ptrdiff_t tiles)
+{
+    float *panel = ls_scratch.panels;
+    const int width = whole_vectors(columns);
+    const ptrdiff_t depth = k.end - k.begin;
+    if (p->b_transposed)
+        panel_pack_transposed(panel, depth, p->b + at * p->depth + k.begin, p->depth, columns);
+    else if (tiles > 1 || columns != width)
+        panel_pack(panel, depth, p->b + k.begin * p->columns + at, p->columns, columns);
+    else
+        return (struct tile_right){p->b + k.begin * p->columns + at, p->columns, VEC};
+    return (struct tile_right){panel, width, VEC};
+}
+
+/* Columns [at, at + columns), one panel, of these rows, depths k. */
 static void product_panel(const struct product *p, struct range rows, ptrdiff_t at, int columns,
                           struct range k)
 {
-    const int vectors = (columns + VEC - 1) / VEC;
-    const ptrdiff_t depth = k.end - k.begin, tiles = tiles_of(rows.end - rows.begin);
-    const int whole = columns == vectors * VEC, last_block = k.end == p->depth;
-    struct product_tile t = {.depth = depth,
+    const ptrdiff_t tiles = tiles_of(rows.end - rows.begin);
+    const int vectors = whole_vectors(columns) / VEC, last_block = k.end == p->depth;
+    struct product_tile t = {.depth = k.end - k.begin,
                              .c_row = p->columns,
-                             .a = {.row = p->depth},
-                             .b = {.p = ls_scratch.panel, .step = vectors * VEC},
+                             .a = {.row = p->depth, .step = 1},
+                             .b = product_right(p, at, columns, k, tiles),
                              .last = columns - (vectors - 1) * VEC,
                              .resume = k.begin > 0,
                              .bias = p->bias ? p->bias + at : NULL,
                              .finish = last_block ? p->finish : FINISH_NONE};
-    if (p->b_transposed)
-        panel_pack_transposed(ls_scratch.panel, depth, p->b + at * p->depth + k.begin, p->depth, columns);
-    else if (tiles > 1 || !whole)
-        panel_pack(ls_scratch.panel, depth, p->b + k.begin * p->columns + at, p->columns, columns);
-    else {
-        t.b.p = p->b + k.begin * p->columns + at;
-        t.b.step = p->columns;
-    }
     for (ptrdiff_t i = 0; i < tiles; i++) {
         const struct range part = range_part(rows.end - rows.begin, 1, i, tiles);
         const ptrdiff_t row = rows.begin + part.begin, height = part.end - part.begin;
@@ -162,11 +170,14 @@ static int64_t product_part(const void *job, int thread, int threads)
 {
     const struct product *p = job;
     const struct rectangle mine = rectangle_of(thread, threads, p->rows, p->columns);
-    const ptrdiff_t blocks = (p->depth + LS_SCRATCH_PANEL / PANEL - 1) / (LS_SCRATCH_PANEL / PANEL);
-    for (ptrdiff_t at = mine.columns.begin; at < mine.columns.end; at += PANEL)
+    if (mine.rows.begin == mine.rows.end)
+        return 0;
+    for (ptrdiff_t at = mine.columns.begin; at < mine.columns.end; at += PANEL) {
+        const int columns = next_columns(at, mine.columns.end, PANEL);
+        const ptrdiff_t capacity = LS_SCRATCH_PANELS / PANEL, blocks = (p->depth + capacity - 1) / capacity;
         for (ptrdiff_t block = 0; block < blocks; block++)
-            product_panel(p, mine.rows, at, panel_columns(at, mine.columns.end),
-                          range_part(p->depth, VEC, block, blocks));
+            product_panel(p, mine.rows, at, columns, range_part(p->depth, VEC, block, blocks));
+    }
     return 0;
 }
 

@@ -1,29 +1,29 @@
-/* Threads: one OpenMP region per operation, and how its work is cut.
+/* Threads: one job of the team (compute/team.h) per operation, and how its work is cut.
  *
  * Work is always cut by *outputs*: every element has one writer and its formula fixes the order of its sum,
  * so neither the number of threads nor the cut can be seen in a result. */
 #ifndef LS_COMPUTE_PARALLEL_TEAM_H
 #define LS_COMPUTE_PARALLEL_TEAM_H
 
+#include "compute/ops.h"
+#include "compute/team.h"
 #include <stddef.h>
 #include <stdint.h>
-#ifdef _OPENMP
-#    include <omp.h>
-#endif
-
-#include "compute/ops.h"
 
 /* Below this many nanoseconds of estimated work on one core a second thread costs more than it brings: waking
  * and joining it takes 1-2 us. */
 enum { LS_WORTH_A_TEAM_NS = 3000 };
 
-/* Scratch of each thread, one for all ISAs: inside an operation nothing is allocated. */
-enum { LS_SCRATCH_PANEL = 32 * 1024, LS_SCRATCH_STACK = 48 * 1024 };
+/* Scratch of each thread, one for all ISAs: inside an operation nothing is allocated.  Sizes in floats. */
+enum { LS_SCRATCH_PANELS = 64 * 1024, LS_SCRATCH_STACK = 60 * 1024 };
 struct ls_scratch {
-    _Alignas(64) float panel[LS_SCRATCH_PANEL]; /* packed columns of the right-hand matrix */
+    _Alignas(
+        64) float panels[LS_SCRATCH_PANELS]; /* packed columns of the right-hand matrix: a quarter of an L2 */
     _Alignas(64) float stack[LS_SCRATCH_STACK]; /* partial tiles of the tree over leaves */
 };
 extern _Thread_local struct ls_scratch ls_scratch;
+
+enum { LINE = 16 }; /* floats of a cache line */
 
 struct range {
     ptrdiff_t begin, end;
@@ -38,7 +38,7 @@ static inline struct range range_part(ptrdiff_t n, ptrdiff_t grain, ptrdiff_t pa
     return (struct range){begin < n ? begin : n, end < n ? end : n};
 }
 
-typedef int64_t team_body(const void *job, int thread, int threads);
+typedef ls_team_body team_body;
 
 /* Runs body(job, t, T) for every t of a team; returns the sum of what they return.  `work_ns` is about what
  * it takes on one core. */
@@ -47,12 +47,7 @@ static inline int64_t team_run(double work_ns, team_body *body, const void *job)
     const int threads = ls_ops_threads();
     if (threads == 1 || work_ns < LS_WORTH_A_TEAM_NS)
         return body(job, 0, 1);
-    int64_t n_total = 0;
-#ifdef _OPENMP
-#    pragma omp parallel default(none) firstprivate(body, job) num_threads(threads) reduction(+ : n_total)
-    n_total += body(job, omp_get_thread_num(), omp_get_num_threads());
-#endif
-    return n_total;
+    return ls_team_run(body, job);
 }
 
 #endif

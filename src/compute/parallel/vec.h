@@ -127,9 +127,8 @@ LS_ALWAYS_INLINE vec vec_fma(vec a, vec b, vec c)
 #    ifdef __aarch64__
     return vfmaq_f32(c, a, b);
 #    else
-    for (int i = 0; i < VEC; i++)
-        c[i] = __builtin_fmaf(a[i], b[i], c[i]);
-    return c;
+    return (vec){__builtin_fmaf(a[0], b[0], c[0]), __builtin_fmaf(a[1], b[1], c[1]),
+                 __builtin_fmaf(a[2], b[2], c[2]), __builtin_fmaf(a[3], b[3], c[3])};
 #    endif
 }
 

@@ -5,7 +5,10 @@
  * onto the tile's own stack, a binary counter: digit l, when set, holds the finished subtree of 2^l leaves.
  * So the tree costs a few additions a leaf in L1, no copy of the gradient and no second pass.  dz is packed,
  * whole leaves at a time; when more than one packing is needed the tiles take turns, each keeping its stack.
- */
+ *
+ * x is read where it lies.  Copies of it for strides that fall into one cache set, made before or during the
+ * tiles, with and without prefetch, were no faster: the misses of a tile hide behind its arithmetic, those of
+ * a copy do not. */
 #include <stdbool.h>
 
 #include "base/contract.h"
@@ -21,16 +24,26 @@ struct gradient {
     const float *x, *dz;
 };
 
+enum { TILE_FLOATS = TILE_ROWS * PANEL, STACK_TILES = LS_SCRATCH_STACK / TILE_FLOATS };
+_Static_assert((int)STACK_TILES >= (int)LS_TREE_LEVELS, "one tile's whole stack fits");
+
 struct gradient_tile {
     ptrdiff_t begin, end;   /* leaves to walk now */
     ptrdiff_t leaves, m, B; /* of the whole batch */
     struct tile_left x;     /* at row `begin * m` of the batch */
     struct tile_right dz;   /* the same */
-    float *stack;           /* one tile a level */
+    float *low, *high;      /* stack, one tile a level: of levels < low_levels, of the others */
+    int low_levels;
     float *dw;
     ptrdiff_t dw_row;
     int last;
 };
+
+static inline float *stack_level(const struct gradient_tile *t, int level)
+{
+    return level < t->low_levels ? t->low + level * TILE_FLOATS
+                                 : t->high + (level - t->low_levels) * TILE_FLOATS;
+}
 
 /* acc = stack[level] + acc, where a level is a tile of TILE_ROWS x PANEL floats. */
 LS_ALWAYS_INLINE void stack_add(const int rows, const int vectors, tile acc, const float *level)
@@ -63,16 +76,16 @@ LS_ALWAYS_INLINE void gradient_tile(const int rows, const int vectors, const str
         dz.p += samples * dz.step;
         /* Digits of `leaf` that are set hold finished subtrees to the left of this leaf: the lowest ones are
          * carried into it; the last leaf takes all, whatever gaps lie between. */
-        float *level = t->stack;
         const bool final = leaf + 1 == t->leaves;
-        for (ptrdiff_t digits = leaf; digits && (final || digits & 1);
-             digits >>= 1, level += TILE_ROWS * PANEL)
+        int level = 0;
+        for (ptrdiff_t digits = leaf; digits && (final || digits & 1); digits >>= 1, level++)
             if (digits & 1)
-                stack_add(rows, vectors, acc, level);
+                stack_add(rows, vectors, acc, stack_level(t, level));
+        float *to = stack_level(t, level);
         if (!final) {
             LS_UNROLL
             for (int r = 0; r < rows; r++)
-                row_store(vectors, level + r * vectors * VEC, acc[r], VEC);
+                row_store(vectors, to + r * vectors * VEC, acc[r], VEC);
         } else {
             LS_UNROLL
             for (int r = 0; r < rows; r++)
@@ -90,57 +103,99 @@ LS_ALWAYS_INLINE void gradient_tile(const int rows, const int vectors, const str
 LS_EACH_TILE(DEFINE)
 static void (*const gradient_tiles[])(const struct gradient_tile *) = {LS_EACH_TILE(ENTRY)};
 
-enum { TILE_FLOATS = TILE_ROWS * PANEL, STACK_TILES = LS_SCRATCH_STACK / TILE_FLOATS };
-_Static_assert((int)STACK_TILES >= (int)LS_TREE_LEVELS, "one tile's stack fits");
+/* How a group of columns is walked.  `chunk` leaves are packed at once: all, or a power of two, or 0 for
+ * none.  Within an aligned chunk of 2^low leaves the lowest `low` levels of the stack begin and end empty, so
+ * tiles share them; the `high` levels above are each tile's own while `turn` tiles of rows take turns. */
+struct walk {
+    ptrdiff_t chunk, turn;
+    int low, high;
+};
 
-/* Tiles [first, end) of the panel at column `at`, over all leaves, `chunk` of them in the packed panel at
- * once. */
-static void gradient_group(const struct gradient *g, struct range rows, struct range tiles, ptrdiff_t n_tiles,
-                           ptrdiff_t at, int columns, ptrdiff_t chunk, ptrdiff_t levels)
+static struct walk walk_of(const struct gradient *g, ptrdiff_t tiles, int columns)
 {
-    const int vectors = (columns + VEC - 1) / VEC;
+    const int width = whole_vectors(columns), n_panels = (columns + PANEL - 1) / PANEL;
+    const ptrdiff_t m = g->m < g->shape.B ? g->m : g->shape.B, room = LS_SCRATCH_PANELS / width / m;
+    struct walk walk = {.chunk = g->leaves, .turn = tiles, .low = LS_TREE_LEVELS};
+    if (room >= g->leaves)
+        return walk;
+    if (room == 0) {
+        walk.chunk = 0;
+        return walk;
+    }
+    for (walk.low = 0; room >> (walk.low + 1); walk.low++)
+        ;
+    walk.chunk = (ptrdiff_t)1 << walk.low;
+    while ((g->leaves - 1) >> (walk.low + walk.high))
+        walk.high++;
+    walk.turn = (STACK_TILES - walk.low) / (walk.high * n_panels);
+    if (walk.turn == 0)
+        walk = (struct walk){.chunk = 0, .turn = tiles, .low = LS_TREE_LEVELS};
+    return walk;
+}
+
+/* Part of the work of a thread: a rectangle of dw, cut into n_tiles of rows, and how to walk it. */
+struct part {
+    struct range rows;
+    ptrdiff_t n_tiles, at; /* first column */
+    int columns;
+    struct walk walk;
+};
+
+/* Tile i of rows, all panels, samples b, whose leaves t holds; `place` is its place in the turn. */
+static void gradient_row(const struct gradient *g, const struct part *p, struct gradient_tile *t, ptrdiff_t i,
+                         struct range b, ptrdiff_t place)
+{
     const ptrdiff_t K = g->shape.K, N = g->shape.N;
-    struct gradient_tile t = {.leaves = g->leaves,
-                              .m = g->m,
-                              .B = g->shape.B,
-                              .x = {.row = 1, .step = K},
-                              .dz = {.p = ls_scratch.panel, .step = vectors * VEC, .last = VEC},
-                              .dw_row = N,
-                              .last = columns - (vectors - 1) * VEC};
-    const bool packed = chunk > 0;
-    for (ptrdiff_t leaf = 0; leaf < g->leaves; leaf = t.end) {
-        t.begin = leaf;
-        t.end = packed && leaf + chunk < g->leaves ? leaf + chunk : g->leaves;
-        const ptrdiff_t sample = t.begin * g->m, past = t.end < g->leaves ? t.end * g->m : g->shape.B;
-        if (packed)
-            panel_pack(ls_scratch.panel, past - sample, g->dz + sample * N + at, N, columns);
-        else
-            t.dz = (struct tile_right){g->dz + sample * N + at, N, t.last};
-        for (ptrdiff_t i = tiles.begin; i < tiles.end; i++) {
-            const struct range part = range_part(rows.end - rows.begin, 1, i, n_tiles);
-            const ptrdiff_t k = rows.begin + part.begin;
-            t.x.p = g->x + sample * K + k;
-            t.dw = g->dw + k * N + at;
-            t.stack = ls_scratch.stack + (i - tiles.begin) * levels * TILE_FLOATS;
-            gradient_tiles[tile_index(part.end - part.begin, vectors)](&t);
-        }
+    const struct range k = range_part(p->rows.end - p->rows.begin, 1, i, p->n_tiles);
+    const int n_panels = (p->columns + PANEL - 1) / PANEL;
+    t->x = (struct tile_left){g->x + b.begin * K + p->rows.begin + k.begin, 1, K};
+    t->high = t->low + (p->walk.low + place * p->walk.high * n_panels) * TILE_FLOATS;
+    for (int from = 0; from < p->columns; from += PANEL, t->high += p->walk.high * TILE_FLOATS) {
+        const int some = next_columns(from, p->columns, PANEL), width = whole_vectors(some);
+        t->last = some - width + VEC;
+        t->dz = p->walk.chunk ? (struct tile_right){ls_scratch.panels + from * (b.end - b.begin), width, VEC}
+                              : (struct tile_right){g->dz + b.begin * N + p->at + from, N, t->last};
+        t->dw = g->dw + (p->rows.begin + k.begin) * N + p->at + from;
+        gradient_tiles[tile_index(k.end - k.begin, width / VEC)](t);
     }
 }
 
-static void gradient_panel(const struct gradient *g, struct range rows, ptrdiff_t at, int columns)
+/* Tiles of rows [tiles.begin, tiles.end) over all leaves. */
+static void gradient_turn(const struct gradient *g, const struct part *p, struct range tiles)
 {
-    const int width = (columns + VEC - 1) / VEC * VEC;
-    const ptrdiff_t n_tiles = tiles_of(rows.end - rows.begin), capacity = LS_SCRATCH_PANEL / width;
-    const ptrdiff_t B = g->shape.B, m = g->m < B ? g->m : B;
-    ptrdiff_t chunk = n_tiles > 1 || columns < width ? capacity / m : 0, levels = 0, group = n_tiles;
-    if (chunk > 0 && chunk < g->leaves) {
-        for (levels = 1; g->leaves >> levels; levels++)
-            ;
-        group = STACK_TILES / levels;
+    const ptrdiff_t N = g->shape.N;
+    struct gradient_tile t = {.leaves = g->leaves,
+                              .m = g->m,
+                              .B = g->shape.B,
+                              .dw_row = N,
+                              .low = ls_scratch.stack,
+                              .low_levels = p->walk.low};
+    for (t.begin = 0; t.begin < g->leaves; t.begin = t.end) {
+        t.end = p->walk.chunk && t.begin + p->walk.chunk < g->leaves ? t.begin + p->walk.chunk : g->leaves;
+        const struct range b = {t.begin * g->m, t.end < g->leaves ? t.end * g->m : g->shape.B};
+        for (int from = 0; p->walk.chunk && from < p->columns; from += PANEL)
+            panel_pack(ls_scratch.panels + from * (b.end - b.begin), b.end - b.begin,
+                       g->dz + b.begin * N + p->at + from, N, next_columns(from, p->columns, PANEL));
+        for (ptrdiff_t i = tiles.begin; i < tiles.end; i++)
+            gradient_row(g, p, &t, i, b, i - tiles.begin);
     }
-    for (ptrdiff_t i = 0; i < n_tiles; i += group)
-        gradient_group(g, rows, (struct range){i, i + group < n_tiles ? i + group : n_tiles}, n_tiles, at,
-                       columns, chunk, levels);
+}
+
+/* A rectangle of dw.  Turns are the outer loop, so that their columns of x stay in a cache for all groups of
+ * columns. */
+static void gradient_rectangle(const struct gradient *g, struct rectangle mine)
+{
+    const ptrdiff_t tiles = tiles_of(mine.rows.end - mine.rows.begin);
+    const int widest = next_columns(mine.columns.begin, mine.columns.end, GROUP);
+    if (tiles == 0 || widest == 0)
+        return;
+    struct part part = {mine.rows, tiles, 0, 0, walk_of(g, tiles, widest)};
+    const ptrdiff_t turns = (tiles + part.walk.turn - 1) / part.walk.turn;
+    for (ptrdiff_t turn = 0; turn < turns; turn++)
+        for (part.at = mine.columns.begin; part.at < mine.columns.end; part.at += GROUP) {
+            part.columns = next_columns(part.at, mine.columns.end, GROUP);
+            gradient_turn(g, &part, range_part(tiles, 1, turn, turns));
+        }
 }
 
 /* db of columns [at, at + columns), columns <= BIAS_VECTORS vectors: enough independent sums to hide the
@@ -155,14 +210,14 @@ static void bias_columns(const struct gradient *g, ptrdiff_t at, int columns)
     for (ptrdiff_t leaf = 0; leaf < g->leaves; leaf++) {
         vec acc[BIAS_VECTORS] = {vec_zero()};
         const ptrdiff_t left = g->shape.B - leaf * g->m, samples = left < g->m ? left : g->m;
-        if (columns == BIAS_VECTORS * VEC)
-            for (ptrdiff_t b = 0; b < samples; b++, dz += g->shape.N)
-                LS_UNROLL
-        for (int v = 0; v < BIAS_VECTORS; v++)
-            acc[v] = acc[v] + vec_load(dz + v * VEC);
-        else for (ptrdiff_t b = 0; b < samples; b++, dz += g->shape.N)
-            LS_UNROLL for (int v = 0; v < BIAS_VECTORS; v++) if (v < vectors) acc[v] =
-                acc[v] + vec_load_first(dz + v * VEC, v < vectors - 1 ? VEC : last);
+        for (ptrdiff_t b = 0; b < samples; b++, dz += g->shape.N) {
+            LS_UNROLL
+            for (int v = 0; v < BIAS_VECTORS; v++)
+                if (v < vectors - 1)
+                    acc[v] = acc[v] + vec_load(dz + v * VEC);
+                else if (v == vectors - 1)
+                    acc[v] = acc[v] + vec_load_first(dz + v * VEC, last);
+        }
         const bool final = leaf + 1 == g->leaves;
         int level = 0;
         for (ptrdiff_t digits = leaf; digits && (final || digits & 1); digits >>= 1, level++)
@@ -182,8 +237,7 @@ static int64_t gradient_part(const void *job, int thread, int threads)
 {
     const struct gradient *g = job;
     const struct rectangle mine = rectangle_of(thread, threads, g->shape.K, g->shape.N);
-    for (ptrdiff_t at = mine.columns.begin; at < mine.columns.end; at += PANEL)
-        gradient_panel(g, mine.rows, at, panel_columns(at, mine.columns.end));
+    gradient_rectangle(g, mine);
     if (g->db) {
         /* The columns of db are dealt to all threads on their own. */
         const struct range mine_db = range_part(g->shape.N, VEC, threads - 1 - thread, threads);

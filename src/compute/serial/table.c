@@ -57,8 +57,14 @@ static void gather_rows(ptrdiff_t B, ptrdiff_t K, float *x, const int64_t *index
         row(context, index[b], x + b * K);
 }
 
+static void with_team(void (*work)(void *context), void *context)
+{
+    work(context);
+}
+
 const struct ls_ops ls_ops_serial = {
     .name = "serial",
+    .with_team = with_team,
     .dense_forward = ls_serial_dense_forward,
     .dense_input_gradient = ls_serial_dense_input_gradient,
     .dense_weight_gradient = ls_serial_dense_weight_gradient,

@@ -1,0 +1,26 @@
+#!/bin/sh
+# `make bench`: what this machine can do, what lockstep makes of it, and what others do beside it.  Everything is verified
+# against the oracle before it is timed; figures to compare are measured in turn, in one run.
+set -eu
+cd "$(dirname "$0")/.."
+lockstep=${LOCKSTEP:-build/lockstep}
+if [ "$(id -u)" = 0 ]; then
+    export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
+fi
+title() {
+    printf '\n== %s\n' "$1"
+}
+title "machine"
+"$lockstep" info machine
+title "matrix products, one core (ask: 85 % of peak; 80 % for 60x128x784)"
+OMP_PROC_BIND=close "$lockstep" bench kernels --threads 1
+title "matrix products, all cores"
+"$lockstep" bench kernels
+title "whole steps, all cores, one rank"
+"$lockstep" bench step --net "dense 128, relu, dense 10" --batch 64
+"$lockstep" bench step --net "dense 1024, relu, dense 1024, relu, dense 10" --batch 256
+title "the price of exactness: tree against MPI_Allreduce, 2 ranks (ask: at most 3 %)"
+mpirun -n 2 --bind-to core "$lockstep" bench step --net "dense 128, relu, dense 10" --batch 64 --compare-allreduce
+mpirun -n 2 --bind-to core "$lockstep" bench step --net "dense 1024, relu, dense 1024, relu, dense 10" --batch 256 --compare-allreduce
+title "beside PyTorch and scikit-learn"
+/usr/bin/python3 scripts/bench_peers.py --lockstep "$lockstep"

@@ -1,0 +1,361 @@
+/* lockstep against PyTorch: every file of tests/fixtures, on the oracle and on every ISA of this processor.
+ *
+ * The oracle and the kernels agree with one another by bits elsewhere; here both must be right.  The bounds
+ * are a few times what was measured (in the comments), so that a lost term cannot hide below them. */
+#include <criterion/criterion.h>
+#include <dirent.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/contract.h"
+#include "base/memory.h"
+#include "base/text.h"
+#include "compare.h"
+#include "model/execute.h"
+#include "train/model_file.h"
+#include "train/trainer.h"
+
+#define FOLDER "tests/fixtures"
+
+enum { MOST_FIXTURES = 100, MOST_OPS = 8, N_GRADIENTS = 20, N_TRAJECTORIES = 2, MOST_STEPS = 100 };
+
+/* Of the largest number in a tensor.  Measured at worst: 6.2e-7, on an input gradient behind four layers. */
+static const double gradient_bound = 2e-6;
+/* Of losses and of weights after 24 updates, absolute: measured 2.4e-7.  Forgetting the weight decay of 1e-4
+ * moves a weight by 5e-4, plain momentum instead of Nesterov's by 3e-2. */
+static const double trajectory_bound = 1e-6;
+
+static struct ls_error err;
+static char message[512];
+
+struct names {
+    int n;
+    char name[MOST_FIXTURES][96];
+};
+
+static int is_fixture(const struct dirent *entry)
+{
+    const char *dot = strrchr(entry->d_name, '.');
+    return dot && strcmp(dot, ".safetensors") == 0;
+}
+
+static struct names list(const char *prefix)
+{
+    struct names names = {0};
+    struct dirent **entries;
+    const int n = scandir(FOLDER, &entries, is_fixture, alphasort);
+    cr_assert(n > 0, "no fixture in " FOLDER " (tests run from the repository's root)");
+    for (int i = 0; i < n; i++) {
+        if (strncmp(entries[i]->d_name, prefix, strlen(prefix)) == 0 && names.n < MOST_FIXTURES)
+            snprintf(names.name[names.n++], sizeof names.name[0], FOLDER "/%.80s", entries[i]->d_name);
+        free(entries[i]);
+    }
+    free(entries);
+    return names;
+}
+
+/* The oracle, then every ISA. */
+static int list_ops(const struct ls_ops *ops[MOST_OPS])
+{
+    int n = 0;
+    ops[n++] = &ls_ops_serial;
+    for (const char *const *isa = ls_ops_isas(); *isa && n < MOST_OPS; isa++) {
+        ops[n] = ls_ops_parallel(*isa);
+        cr_assert_not_null(ops[n], "'%s' is listed and cannot be had", *isa);
+        n++;
+    }
+    cr_assert(n >= 2, "no parallel operations to test");
+    return n;
+}
+
+static const char *metadata(const struct ls_safetensors *file, const char *path, const char *key)
+{
+    const char *text = ls_safetensors_metadata(file, key);
+    cr_assert_not_null(text, "%s: no metadata '%s'", path, key);
+    return text;
+}
+
+static int64_t number(const struct ls_safetensors *file, const char *path, const char *key)
+{
+    int64_t value = 0;
+    cr_assert(ls_text_to_int64(metadata(file, path, key), &value), "%s: %s", path, key);
+    return value;
+}
+
+static enum ls_loss loss_named(const char *path, const char *name)
+{
+    for (int i = 0; ls_loss_names[i]; i++)
+        if (strcmp(ls_loss_names[i], name) == 0)
+            return (enum ls_loss)i;
+    cr_assert_fail("%s: unknown loss '%s'", path, name);
+    return LS_LOSS_SOFTMAX;
+}
+
+static float *floats(ptrdiff_t n)
+{
+    float *memory = calloc((size_t)(n > 0 ? n : 1), sizeof *memory);
+    cr_assert_not_null(memory);
+    return memory;
+}
+
+/* A matrix (rows, columns), a vector (rows) when columns is 0. */
+static float *read_array(const struct ls_safetensors *file, const char *path, const char *name,
+                         ptrdiff_t rows, ptrdiff_t columns)
+{
+    struct ls_tensor tensor = {.name = name, .n_dims = columns ? 2 : 1, .dims = {rows, columns}};
+    tensor.data = floats(rows * (columns ? columns : 1));
+    cr_assert(ls_safetensors_read(file, &tensor, &err) == LS_OK, "%s: %s", path, err.text);
+    return tensor.data;
+}
+
+/* The tensors "<prefix>0.weight", ... into the flat layout of the net. */
+static float *read_flat(const struct ls_safetensors *file, const char *path, const struct ls_net *net,
+                        const char *prefix)
+{
+    float *flat = floats(net->n_floats);
+    for (int t = 0; t < net->n_tensors; t++) {
+        const struct ls_parameter *p = &net->tensors[t];
+        char name[80];
+        snprintf(name, sizeof name, "%s%s", prefix, p->name);
+        const struct ls_tensor tensor = {.name = name,
+                                         .n_dims = p->n_dims,
+                                         .dims = {p->n_dims == 2 ? p->dims[1] : p->dims[0], p->dims[0]},
+                                         .transposed = p->transposed_in_files,
+                                         .data = flat + p->offset};
+        cr_assert(ls_safetensors_read(file, &tensor, &err) == LS_OK, "%s: %s", path, err.text);
+    }
+    return flat;
+}
+
+static void compare(const char *path, const struct ls_ops *ops, const char *name, ptrdiff_t n,
+                    const float *found, const float *expected)
+{
+    double largest = 0;
+    for (ptrdiff_t i = 0; i < n; i++)
+        largest = fmax(largest, fabs((double)expected[i]));
+    cr_assert(compare_floats(COMPARE_CLOSE(gradient_bound * largest, 0), name, (size_t)n, found, expected,
+                             message, sizeof message),
+              "%s with %s: %s; allowed is %g of %g", path, ops->name, message, gradient_bound, largest);
+}
+
+/* --- one mini-batch --- */
+
+struct gradient {
+    const char *path;
+    struct ls_net net;
+    enum ls_loss loss;
+    ptrdiff_t B, K;
+    float *x, *labels, *values, *parameters; /* labels or values */
+    int32_t *classes;
+    float *z, *mean_loss, *input_gradient, *gradients; /* PyTorch's answers */
+};
+
+static void check_count(const struct ls_safetensors *file, const struct gradient *g)
+{
+    const ptrdiff_t expected = 5 + 2 * (ptrdiff_t)g->net.n_tensors; /* x, targets, z, loss, grad.x */
+    cr_assert(ls_safetensors_count(file) == expected, "%s has %td tensors, %td are known", g->path,
+              ls_safetensors_count(file), expected);
+}
+
+static struct gradient read_gradient(const char *path)
+{
+    struct ls_safetensors *file;
+    cr_assert(ls_safetensors_open(&file, path, &err) == LS_OK, "%s", err.text);
+    struct gradient g = {.path = path,
+                         .B = (ptrdiff_t)number(file, path, "batch"),
+                         .K = (ptrdiff_t)number(file, path, "input_features"),
+                         .loss = loss_named(path, metadata(file, path, "loss"))};
+    cr_assert(ls_net_create(&g.net, metadata(file, path, "net"), ls_shape_of(1, &g.K), &err) == LS_OK,
+              "%s: %s", path, err.text);
+    const ptrdiff_t N = g.net.out.count;
+    check_count(file, &g);
+    g.x = read_array(file, path, "x", g.B, g.K);
+    if (ls_safetensors_find(file, "labels"))
+        g.labels = read_array(file, path, "labels", g.B, 0);
+    else
+        g.values = read_array(file, path, "values", g.B, N);
+    g.classes = calloc((size_t)g.B, sizeof *g.classes);
+    for (ptrdiff_t b = 0; g.labels && b < g.B; b++)
+        g.classes[b] = (int32_t)g.labels[b];
+    g.parameters = read_flat(file, path, &g.net, "");
+    g.z = read_array(file, path, "z", g.B, N);
+    g.mean_loss = read_array(file, path, "loss", 1, 0);
+    g.input_gradient = read_array(file, path, "grad.x", g.B, g.K);
+    g.gradients = read_flat(file, path, &g.net, "grad.");
+    ls_safetensors_close(&file);
+    return g;
+}
+
+static void release_gradient(struct gradient *g)
+{
+    float *all[] = {g->x, g->labels,    g->values,         g->parameters,
+                    g->z, g->mean_loss, g->input_gradient, g->gradients};
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
+        free(all[i]);
+    free(g->classes);
+    ls_net_release(&g->net);
+}
+
+static void check_gradient(const struct gradient *g, const struct ls_ops *ops, ptrdiff_t m)
+{
+    const ptrdiff_t N = g->net.out.count;
+    struct ls_activations act;
+    cr_assert(ls_activations_create(&act, &g->net, g->B, 1, &err) == LS_OK, "%s", err.text);
+    float *losses = floats(g->B), *flat = floats(g->net.n_floats), *dx = floats(g->B * g->K);
+    memcpy(act.x, g->x, (size_t)(g->B * g->K) * sizeof(float));
+    const float *z = ls_forward(&g->net, ops, g->parameters, &act, g->B);
+    compare(g->path, ops, "z", g->B * N, z, g->z);
+    const struct ls_targets targets = {.labels = g->labels ? g->classes : NULL, .values = g->values};
+    ops->loss(g->loss, g->B, N, losses, ls_output_gradient(&act), z, &targets);
+    const float mean = ops->leaf_sum(g->B, m, losses) / (float)g->B;
+    compare(g->path, ops, "loss", 1, &mean, g->mean_loss);
+    const struct ls_gradient_part all = {.begin = 0, .end = g->B, .flat = flat};
+    const float *sums = ls_backward(&g->net, ops, g->parameters, &act, g->B, m, &all, 1, 1);
+    for (ptrdiff_t i = 0; i < g->B * g->K; i++)
+        dx[i] = sums[i] / (float)g->B;
+    compare(g->path, ops, "grad.x", g->B * g->K, dx, g->input_gradient);
+    for (ptrdiff_t i = 0; i < g->net.n_floats; i++)
+        flat[i] = flat[i] / (float)g->B;
+    for (int t = 0; t < g->net.n_tensors; t++) {
+        const struct ls_parameter *p = &g->net.tensors[t];
+        compare(g->path, ops, p->name, p->count, flat + p->offset, g->gradients + p->offset);
+    }
+    free(losses);
+    free(flat);
+    free(dx);
+    ls_activations_release(&act, &g->net);
+}
+
+Test(fixtures, losses_and_gradients_are_those_of_pytorch, .timeout = 120)
+{
+    const struct ls_ops *ops[MOST_OPS];
+    const int n_ops = list_ops(ops);
+    const struct names names = list("gradient_");
+    cr_assert(names.n == N_GRADIENTS, "%d gradient fixtures, %d are known", names.n, N_GRADIENTS);
+    ls_ops_set_threads(2);
+    for (int i = 0; i < names.n; i++) {
+        struct gradient g = read_gradient(names.name[i]);
+        for (int o = 0; o < n_ops; o++) {
+            check_gradient(&g, ops[o], LS_DEFAULT_MICROBATCH);
+            check_gradient(&g, ops[o], 5);
+        }
+        release_gradient(&g);
+    }
+}
+
+/* --- one epoch --- */
+
+struct steps {
+    int64_t n;
+    float loss[MOST_STEPS];
+};
+
+static void remember_step(void *context, const struct ls_step_report *report, const float *parameters)
+{
+    struct steps *steps = context;
+    (void)parameters;
+    if (steps->n < MOST_STEPS)
+        steps->loss[steps->n] = report->loss;
+    steps->n++;
+}
+
+static float as_float(const struct ls_safetensors *file, const char *path, const char *key)
+{
+    float value = 0.0f;
+    cr_assert(ls_text_to_float(metadata(file, path, key), &value), "%s: %s", path, key);
+    return value;
+}
+
+/* The digits in the program are those that PyTorch saw. */
+static void check_data(const struct ls_safetensors *file, const char *path, const struct ls_dataset *train)
+{
+    const int64_t ends[] = {0, train->n_samples - 1};
+    const char *const names[] = {"data.first", "data.last"};
+    float *labels = read_array(file, path, "data.labels", 2, 0), found[64];
+    cr_assert(train->n_features == 64);
+    for (int i = 0; i < 2; i++) {
+        int32_t label = -1;
+        float *expected = read_array(file, path, names[i], 1, 64);
+        ls_dataset_gather(train, &ls_ops_serial, 1, &ends[i], found, &label, NULL);
+        cr_assert(compare_floats(COMPARE_BITS, names[i], 64, found, expected, message, sizeof message),
+                  "%s: %s", path, message);
+        cr_assert(label == (int32_t)labels[i], "%s: label %d of %s, expected %g", path, label, names[i],
+                  (double)labels[i]);
+        free(expected);
+    }
+    free(labels);
+}
+
+static void check_trajectory(const char *path, const struct ls_ops *ops)
+{
+    struct ls_safetensors *file;
+    struct ls_data data;
+    struct ls_comm *comm;
+    struct ls_net net;
+    struct ls_train_result result;
+    cr_assert(ls_safetensors_open(&file, path, &err) == LS_OK, "%s", err.text);
+    cr_assert(ls_data_open(&data, "digits", NULL, &err) == LS_OK, "%s", err.text);
+    cr_assert(ls_comm_create_solo(&comm, &err) == LS_OK, "%s", err.text);
+    check_data(file, path, &data.train);
+    const struct ls_shape in = ls_shape_of(data.train.n_dims, data.train.dims);
+    cr_assert(ls_net_create(&net, metadata(file, path, "net"), in, &err) == LS_OK, "%s", err.text);
+    cr_assert(strcmp(metadata(file, path, "shuffle"), "off") == 0);
+    const struct ls_train_config config = {
+        .loss = loss_named(path, metadata(file, path, "loss")),
+        .batch = number(file, path, "batch"),
+        .microbatch = LS_DEFAULT_MICROBATCH,
+        .epochs = number(file, path, "epochs"),
+        .steps = -1,
+        .sgd = {.learning_rate = as_float(file, path, "lr"),
+                .momentum = as_float(file, path, "momentum"),
+                .weight_decay = as_float(file, path, "weight_decay"),
+                .nesterov = (int)number(file, path, "nesterov")},
+    };
+    float *parameters = read_flat(file, path, &net, "initial.");
+    float *final = read_flat(file, path, &net, "final.");
+    const int64_t n_steps = (data.train.n_samples + config.batch - 1) / config.batch;
+    float *losses = read_array(file, path, "step_loss", (ptrdiff_t)n_steps, 0);
+    struct steps steps = {0};
+    const struct ls_observer observer = {.context = &steps, .on_step = remember_step};
+    cr_assert(ls_train(&config, &net, ops, comm, &data, parameters, &observer, &result, &err) == LS_OK,
+              "%s with %s: %s", path, ops->name, err.text);
+    cr_assert(steps.n == n_steps && result.steps == n_steps && result.epochs == 1, "%s with %s: %lld steps",
+              path, ops->name, (long long)steps.n);
+    const struct compare how = COMPARE_CLOSE(trajectory_bound, 0);
+    cr_assert(compare_floats(how, "step_loss", (size_t)n_steps, steps.loss, losses, message, sizeof message),
+              "%s with %s: %s", path, ops->name, message);
+    for (int t = 0; t < net.n_tensors; t++) {
+        const struct ls_parameter *p = &net.tensors[t];
+        cr_assert(compare_floats(how, p->name, (size_t)p->count, parameters + p->offset, final + p->offset,
+                                 message, sizeof message),
+                  "%s with %s: %s", path, ops->name, message);
+    }
+    free(parameters);
+    free(final);
+    free(losses);
+    ls_net_release(&net);
+    ls_comm_destroy(&comm);
+    ls_data_release(&data);
+    ls_safetensors_close(&file);
+}
+
+Test(fixtures, an_epoch_of_sgd_with_momentum_ends_at_the_weights_of_pytorch, .timeout = 120)
+{
+    const struct ls_ops *ops[MOST_OPS];
+    const int n_ops = list_ops(ops);
+    const struct names names = list("trajectory_");
+    cr_assert(names.n == N_TRAJECTORIES, "%d trajectory fixtures, %d are known", names.n, N_TRAJECTORIES);
+    ls_ops_set_threads(2);
+    for (int i = 0; i < names.n; i++)
+        for (int o = 0; o < n_ops; o++)
+            check_trajectory(names.name[i], ops[o]);
+}
+
+Test(fixtures, every_file_is_of_a_known_kind, .timeout = 20)
+{
+    const struct names all = list("");
+    cr_assert(all.n == N_GRADIENTS + N_TRAJECTORIES, "%d fixtures, %d are tested", all.n,
+              N_GRADIENTS + N_TRAJECTORIES);
+}
