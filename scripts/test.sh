@@ -14,7 +14,8 @@ cd "$(dirname "$0")/.." || exit 2
 unset MAKEFLAGS MFLAGS MAKELEVEL MAKEOVERRIDES
 # A run of make test in one terminal must not be slowed down by active waiting: ranks and threads outnumber cores here.
 export OMP_WAIT_POLICY=passive
-export LSAN_OPTIONS="suppressions=$PWD/tests/support/lsan.supp:print_suppressions=0" ASAN_OPTIONS=fast_unwind_on_malloc=0
+export LSAN_OPTIONS="suppressions=$PWD/tests/support/lsan.supp:print_suppressions=0" \
+    ASAN_OPTIONS=fast_unwind_on_malloc=0:allocator_may_return_null=1
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 passed=0

@@ -59,7 +59,7 @@ static void advise_sanitizers(void)
         return;
     snprintf(options, sizeof options, "suppressions=%s/tests/support/lsan.supp:print_suppressions=0", folder);
     setenv("LSAN_OPTIONS", options, 0);
-    setenv("ASAN_OPTIONS", "fast_unwind_on_malloc=0", 0);
+    setenv("ASAN_OPTIONS", "fast_unwind_on_malloc=0:allocator_may_return_null=1", 0);
 }
 
 static void advise_mpi(void)
