@@ -70,10 +70,9 @@ LS_ALWAYS_INLINE void row_store(const int vectors, float *p, const vec row[PANEL
 
 /* DO(rows, vectors) for every shape of tile, in the order of tile_index. */
 #define LS_EACH_HEIGHT_6(DO, V) DO(1, V) DO(2, V) DO(3, V) DO(4, V) DO(5, V) DO(6, V)
-#define LS_EACH_HEIGHT_12(DO, V)                                                                             \
-    LS_EACH_HEIGHT_6(DO, V) DO(7, V) DO(8, V) DO(9, V) DO(10, V) DO(11, V) DO(12, V)
+#define LS_EACH_HEIGHT_8(DO, V) LS_EACH_HEIGHT_6(DO, V) DO(7, V) DO(8, V)
 #if defined(__AVX512F__)
-#    define LS_EACH_TILE(DO) LS_EACH_HEIGHT_12(DO, 1) LS_EACH_HEIGHT_12(DO, 2)
+#    define LS_EACH_TILE(DO) LS_EACH_HEIGHT_8(DO, 1) LS_EACH_HEIGHT_8(DO, 2)
 #elif defined(__AVX2__)
 #    define LS_EACH_TILE(DO) LS_EACH_HEIGHT_6(DO, 1) LS_EACH_HEIGHT_6(DO, 2)
 #else

@@ -34,9 +34,10 @@
 #endif
 
 /* Register tile: TILE_ROWS x PANEL_VECTORS accumulators, leaving registers for one row of the panel and a
- * broadcast. */
+ * broadcast.  No more rows than an L1 cache has ways: rows of the left matrix that lie a multiple of 4 KiB
+ * apart share a set, and twelve of them evicted each other at every step. */
 #if defined(__AVX512F__)
-enum { VEC = 16, TILE_ROWS = 12, PANEL_VECTORS = 2 };
+enum { VEC = 16, TILE_ROWS = 8, PANEL_VECTORS = 2 };
 #elif defined(__AVX2__)
 enum { VEC = 8, TILE_ROWS = 6, PANEL_VECTORS = 2 };
 #else
