@@ -3,7 +3,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 lockstep=${LOCKSTEP:-build/lockstep}
-cores=$(nproc)
+cores=$(nproc) # hardware threads, which are the slots that Open MPI counts with --use-hwthread-cpus
 model=build/fashion.safetensors
 run="--data fashion-mnist --batch 128 --lr 0.02 --momentum 0.9 --seed 2"
 net="dense 256, relu, dense 128, relu, dense 10"
@@ -16,15 +16,15 @@ show() {
     printf '\n$ %s\n' "$*"
 }
 
-show mpirun -n "$cores" lockstep train "$run" --net "'$net'" --epochs 12 --save $model --log build/fashion.jsonl
+show mpirun --use-hwthread-cpus -n "$cores" lockstep train "$run" --net "'$net'" --epochs 12 --save $model --log build/fashion.jsonl
 # shellcheck disable=SC2086
-mpirun -n "$cores" "$lockstep" train $run --net "$net" --epochs 12 --save $model --log build/fashion.jsonl --progress $progress
+mpirun --use-hwthread-cpus -n "$cores" "$lockstep" train $run --net "$net" --epochs 12 --save $model --log build/fashion.jsonl --progress $progress
 show lockstep eval $model --data fashion-mnist
 "$lockstep" eval $model --data fashion-mnist
 
 printf '\nThe same run, its first 5 steps, by the parallel code on %s ranks and by the serial oracle:\n' "$cores"
 # shellcheck disable=SC2086
-mpirun -n "$cores" "$lockstep" train $run --net "$net" --steps 5 --eval-every 0 --quiet --save build/parallel.safetensors
+mpirun --use-hwthread-cpus -n "$cores" "$lockstep" train $run --net "$net" --steps 5 --eval-every 0 --quiet --save build/parallel.safetensors
 # shellcheck disable=SC2086
 "$lockstep" train $run --net "$net" --steps 5 --eval-every 0 --quiet --serial --save build/serial.safetensors
 show lockstep verify build/parallel.safetensors build/serial.safetensors
