@@ -81,7 +81,7 @@ quiet := $(if $(filter 0,$(V)),@)
 .DELETE_ON_ERROR:
 .SECONDARY:
 
-all: check-deps ## Build $(BUILD)/lockstep (the default)
+all: check-deps ## Build the program, build/lockstep (the default)
 	$(quiet)$(MAKE) --no-print-directory $(BUILD)/lockstep
 
 check-deps:
@@ -124,10 +124,6 @@ $(BUILD)/unit-tests: $(unit_objects) $(library_objects)
 $(BUILD)/mpi-cases: $(patsubst tests/%.c,$(BUILD)/tests/%.o,$(wildcard tests/mpi/*.c tests/support/*.c)) $(library_objects)
 	$(call say,LINK)$(CC) $(all_cflags) $(LDFLAGS) -o $@ $^ $(mpi_libs) $(LDLIBS)
 
-# One rank a core, bound to it; as many ranks as this machine has cores.  Progress is asked for when make has a terminal.
-cores := $(shell nproc)
-mpirun := OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 mpirun --bind-to core
-demo_options := --data fashion-mnist --net "dense 128, relu, dense 10" --batch 64 --lr 0.05 --momentum 0.9 --seed 1
 demo: ## Train on Fashion-MNIST with mpirun on all cores, then show the oracle's hash
 	$(quiet)scripts/deps.sh demo
 	$(quiet)$(MAKE) --no-print-directory build/lockstep
