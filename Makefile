@@ -81,7 +81,7 @@ quiet := $(if $(filter 0,$(V)),@)
 .DELETE_ON_ERROR:
 .SECONDARY:
 
-all: check-deps ## Build build/lockstep (the default)
+all: check-deps ## Build the program, build/lockstep (the default)
 	$(quiet)$(MAKE) --no-print-directory $(BUILD)/lockstep
 
 check-deps:

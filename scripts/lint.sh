@@ -33,21 +33,23 @@ ban() {
 
 code=$(sources 'src/*.c' 'src/*.h')
 numeric=$(sources 'src/compute/*.c' 'src/compute/*.h' 'src/layers/*' 'src/optim/*' 'src/base/*.h' 'src/base/*.c' 'src/comm/*.c' \
-    'src/train/*.c' 'src/data/*.c' 'src/model/*.c' | grep -v -e src/model/reference64.c -e src/train/gradcheck.c)
+    'src/train/*.c' 'src/data/*.c' 'src/model/*.c' 'src/cli/*.c' 'src/formats/*.c' | grep -v -e src/model/reference64.c -e src/train/gradcheck.c)
 # fmaf and sqrt are exact by IEEE 754; __builtin_fmaf is how they are spelt.
-libm='\b(exp|exp2|expm1|log|log2|log10|log1p|pow|tanh|sinh|cosh|sin|cos|tan|asin|acos|atan|atan2|erf|erfc|tgamma|lgamma|cbrt|hypot|fma)f?l? *\('
+libm='\b(?!__builtin_fmaf\b)(__builtin_)?(exp|exp2|expm1|log|log2|log10|log1p|pow|tanh|sinh|cosh|sin|cos|tan|asin|acos|atan|atan2|erf|erfc|tgamma|lgamma|cbrt|hypot|fma|fmod|remainder)f?l? *\('
 # shellcheck disable=SC2046,SC2086
 {
     ban "libm in code whose result counts (use base/elementary.h)" "$libm" $numeric
+    ban "an instruction or a pragma that is not IEEE arithmetic" \
+        '_mm\d*_(maskz?_)?(rcp|rsqrt)|\bv(recp|rsqrt)[es]q?_|optimize *\(|\bFP_CONTRACT\b' $code
     # Sums of integers are exact in any order: their names begin with n_, and no float's name may.
     ban "reduction of something that is no count n_... (threads would decide the order)" \
         'reduction *\((?! *\+ *: *n_\w+( *, *n_\w+)* *\))' $code
     ban "a float named like a count" '\b(float|double) +(const +)?([^;()]*, *)?\**n_\w' $code
     ban "pragma omp without default(none)" '^ *# *pragma +omp +(parallel|task|teams)(?!.*\bdefault\(none\))' $code
-    ban "mpi.h outside comm_mpi.c" 'include *<mpi\.h>' $(echo "$code" | grep -v src/comm/comm_mpi.c)
+    ban "mpi.h outside comm_mpi.c" 'include *[<"]mpi\.h[>"]' $(echo "$code" | grep -v src/comm/comm_mpi.c)
     ban "exit outside main.c" '(?<![>.])\b(exit|_exit|abort|quick_exit) *\(' $(echo "$code" | grep -v -e src/main.c -e src/comm/comm_)
 }
-grep -nE -e '-ffast-math|-Ofast|-funsafe-math|-fassociative-math|-freciprocal-math|-ffp-contract=(fast|on)' Makefile .ci/run >"$files.found"
+grep -nE -e '-ffast-math|-Ofast|-funsafe-math|-fassociative-math|-freciprocal-math|-ffinite-math|-fno-signed-zeros|-mdaz-ftz|-ffp-contract=(fast|on)' Makefile .ci/run >"$files.found"
 report "a flag that changes values"
 grep -q -e '-ffp-contract=off' Makefile || { echo "Makefile: -ffp-contract=off is gone"; breaches=$((breaches + 1)); }
 
