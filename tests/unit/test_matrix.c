@@ -19,10 +19,13 @@ static void launch_matrix(const char *program, const char *name, int ranks, cons
     char ranks_text[16];
     snprintf(ranks_text, sizeof ranks_text, "%d", ranks);
     const char *const argv[] = {program, name, ranks_text, argument, NULL};
+    /* For the float-reduction mutant: its region lies inside the region of the team that stands by, and would
+     * get one thread. */
+    const char *const env[] = {"OMP_MAX_ACTIVE_LEVELS=2", NULL};
     if (LS_WITH_MPI)
-        ls_launch_mpi(&outcome, ranks, LIMIT_S, NULL, argv);
+        ls_launch_mpi(&outcome, ranks, LIMIT_S, env, argv);
     else
-        ls_launch(&outcome, LIMIT_S, NULL, argv);
+        ls_launch(&outcome, LIMIT_S, env, argv);
 }
 
 static void expect_the_oracle(int ranks)
