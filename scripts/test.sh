@@ -79,6 +79,7 @@ criterion() {
         echo "FAILED  $what: $bad of $1 tests, status $status"
         return 1
     fi
+    sed -n 's/^skipped: */        skipped: /p' "$log"
     echo "ok      $what: $1 tests ($(($(date +%s) - began)) s)"
 }
 

@@ -8,11 +8,11 @@
 static enum ls_code parse(struct ls_model_use_options *o, int argc, char **argv, const char **model,
                           int *help, int print, struct ls_error *err)
 {
-    *o = (struct ls_model_use_options){.data = "digits", .part = -1, .microbatch = LS_DEFAULT_MICROBATCH};
+    *o = (struct ls_model_use_options){.data = "digits", .part = -1, .microbatch = 0};
     const struct ls_option options[] = {
         LS_MODEL_USE_OPTIONS(o),
         {"microbatch", "N", LS_OPTION_INT, &o->microbatch, "samples in a leaf of the loss's summation tree",
-         "32", 1, 1 << 20, NULL, NULL},
+         "the model's", 1, 1 << 20, NULL, NULL},
     };
     const struct ls_command_line line = {
         .command = "eval",
@@ -30,6 +30,16 @@ static enum ls_code parse(struct ls_model_use_options *o, int argc, char **argv,
     if (code == LS_OK && *help && print)
         ls_options_help(&line, stdout);
     return code;
+}
+
+/* That of the run that made the model, so that the loss has the bits which training reported. */
+static int64_t microbatch_of(const struct ls_model *model)
+{
+    const char *text = ls_safetensors_metadata(model->file, "microbatch");
+    int64_t microbatch = 0;
+    if (text && ls_text_to_int64(text, &microbatch) && microbatch >= 1 && microbatch <= 1 << 20)
+        return microbatch;
+    return LS_DEFAULT_MICROBATCH;
 }
 
 static enum ls_code evaluate(struct ls_model_use *use, int64_t microbatch, struct ls_evaluation *result,
@@ -63,7 +73,8 @@ enum ls_code ls_command_eval(struct ls_comm *comm, int argc, char **argv, struct
         return code;
     code = ls_model_use_open(&use, &options, path, comm, err);
     if (code == LS_OK)
-        code = evaluate(&use, options.microbatch, &result, err);
+        code = evaluate(&use, options.microbatch > 0 ? options.microbatch : microbatch_of(&use.model),
+                        &result, err);
     if (code == LS_OK && ls_comm_rank(comm) == 0) {
         char loss[LS_FLOAT_TEXT];
         printf("samples   %lld of %s\nloss      %s\n", (long long)result.n_samples, use.samples->name,

@@ -133,7 +133,7 @@ enum ls_code ls_session_warn(const struct ls_session *session, int64_t n_leaves,
                 here, session->threads, online);
     if (n_leaves > 0 && n_leaves < ranks)
         fprintf(stderr,
-                "warning: a batch has %lld leaves, fewer than the %d ranks: %lld ranks have nothing to do; "
+                "warning: a batch has %lld leaves, fewer than the %d ranks: %lld of them have nothing to do; "
                 "use a larger --batch "
                 "or a smaller --microbatch (which changes the result)\n",
                 (long long)n_leaves, ranks, (long long)(ranks - n_leaves));

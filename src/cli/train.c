@@ -41,7 +41,7 @@ static enum ls_code parse(struct train_options *o, int argc, char **argv, int *h
 {
     *o = (struct train_options){.data = "digits",
                                 .init = "he-uniform",
-                                .batch = 64,
+                                .batch = 0, /* not given: 64, or all of a smaller set */
                                 .microbatch = LS_DEFAULT_MICROBATCH,
                                 .epochs = -1,
                                 .steps = -1,
@@ -68,7 +68,8 @@ static enum ls_code parse(struct train_options *o, int argc, char **argv, int *h
          "binary cross-entropy on logits, summed over outputs. All are means over the batch",
          "softmax, or squared when the data has target values and no classes", 0, 0, ls_loss_names, NULL},
         {"batch", "N", LS_OPTION_INT, &o->batch,
-         "samples in one update, over all ranks; all: the whole training set", "64", 1, most, NULL, "all"},
+         "samples in one update, over all ranks; all: the whole training set", "64, or all of a smaller set",
+         1, most, NULL, "all"},
         {"microbatch", "N", LS_OPTION_INT, &o->microbatch,
          "samples in a leaf of the summation tree; part of the result, so not for tuning", "32", 1, 1 << 20,
          NULL, NULL},
@@ -181,6 +182,14 @@ static enum ls_code make_net(struct job *job, struct ls_error *err)
     return code == LS_OK ? ls_net_create(&job->net, text, in, err) : code;
 }
 
+static int64_t chosen_batch(int64_t given, int64_t n_samples)
+{
+    const int64_t usual = 64;
+    if (given > 0)
+        return given;
+    return given == 0 && usual < n_samples ? usual : n_samples;
+}
+
 static enum ls_code make_config(struct job *job, struct ls_error *err)
 {
     const struct train_options *o = &job->options;
@@ -198,7 +207,7 @@ static enum ls_code make_config(struct job *job, struct ls_error *err)
                 : train->n_classes > 0 ? LS_LOSS_SOFTMAX
                                        : LS_LOSS_SQUARED,
         .allreduce = (enum ls_allreduce)o->allreduce,
-        .batch = o->batch < 0 ? train->n_samples : o->batch,
+        .batch = chosen_batch(o->batch, train->n_samples),
         .microbatch = o->microbatch,
         .epochs = o->epochs >= 0 ? o->epochs : default_epochs,
         .steps = o->steps,

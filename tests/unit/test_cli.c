@@ -61,7 +61,7 @@ Test(cli, help_lists_every_option_with_its_default, .timeout = LIMIT_S)
           "--loss NAME",
           "softmax, squared, half-squared, bce",
           "--batch N",
-          "(default 64)",
+          "(default 64, or all of a",
           "--microbatch N",
           "(default 32)",
           "(default 20, or no limit with --steps)",
@@ -76,7 +76,7 @@ Test(cli, help_lists_every_option_with_its_default, .timeout = LIMIT_S)
           "--progress on|off|auto",
           "exit status: 0 done"}},
         {"eval",
-         {"usage: lockstep eval MODEL", "--part NAME", "(default test, or train when", "(default 32)"}},
+         {"usage: lockstep eval MODEL", "--part NAME", "(default test, or train when", "(default the model"}},
         {"predict", {"usage: lockstep predict MODEL", "index,class,p0,p1", "(default digits)"}},
         {"gradcheck",
          {"usage: lockstep gradcheck", "(default 1e-4)", "(default 1e-5)", "(default 200)",
@@ -560,6 +560,16 @@ Test(cli, the_safetensors_package_reads_the_models, .timeout = LIMIT_S)
         SKIP("the Python packages safetensors and numpy cannot be imported: make test installs them into "
              "build/venv");
     check_with_python(python, "");
+}
+
+/* The bits themselves, as README shows them: a change of the definition must raise the contract version. */
+Test(cli, the_first_run_has_the_bits_that_readme_shows, .timeout = LIMIT_S)
+{
+    const struct ls_outcome *o = lockstep(1, "train --epochs 3");
+    has(o->out, "1.7731106     1.3652622", "losses of epoch 1");
+    has(o->out, "8fdd77800aa33e96ecbc35ef238a13ec", "hash of epoch 1");
+    has(o->out, "3f6730c54d0002898ee32da57e92b537", "hash of epoch 3");
+    RUN("train --data inline:1=3 --net 'dense 1' --loss squared --steps 1 --quiet");
 }
 
 /* --- Fashion-MNIST --- */
