@@ -1,5 +1,5 @@
 # lockstep: `make help` lists the targets.  Options, each part of the build folder's name, so variants live side by side:
-#   MPI=0|1 OMP=0|1 DEBUG=0|1 WERROR=0|1 SAN=address|undefined|thread CC=... CROSS=aarch64 MUTANT=name V=1
+#   MPI=0|1 OMP=0|1 DEBUG=0|1 WERROR=0|1 SAN=address|undefined|address+undefined|thread CC=... CROSS=aarch64 MUTANT=name V=1
 MPI ?= 1
 OMP ?= 1
 DEBUG ?= 0
@@ -17,7 +17,7 @@ endif
 endef
 $(foreach flag,MPI OMP DEBUG WERROR V,$(eval $(call one_of,$(flag),0 1)))
 ifneq ($(SAN),)
-$(eval $(call one_of,SAN,address undefined thread))
+$(eval $(call one_of,SAN,address undefined address+undefined thread))
 endif
 ifneq ($(CROSS),)
 $(eval $(call one_of,CROSS,aarch64))
@@ -43,8 +43,9 @@ numerics := -ffp-contract=off -fno-math-errno -fno-trapping-math
 CFLAGS ?= $(if $(filter 1,$(DEBUG)),-O1,-O3) -g
 # Behind CFLAGS, so that no CFLAGS can switch contraction on.
 all_cflags := -std=c17 $(warnings) $(if $(filter 1,$(WERROR)),-Werror) $(CFLAGS) $(numerics) -MMD -MP
+comma := ,
 ifneq ($(SAN),)
-all_cflags += -fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=all
+all_cflags += -fsanitize=$(subst +,$(comma),$(SAN)) -fno-omit-frame-pointer -fno-sanitize-recover=all
 endif
 ifeq ($(OMP),1)
 all_cflags += -fopenmp
