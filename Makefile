@@ -166,7 +166,7 @@ clean: ## Remove everything built
 	rm -rf build
 
 format: ## Format all C sources in place
-	clang-format -i $(shell git ls-files '*.[ch]')
+	@clang-format -i $(shell git ls-files '*.[ch]')
 
 
 # Every binary32 through every elementary function: about five minutes on two cores.

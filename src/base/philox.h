@@ -13,6 +13,9 @@ enum ls_purpose {
     LS_PURPOSE_INIT = 1,      /* stream: tensor index; element: element index */
     LS_PURPOSE_SHUFFLE = 2,   /* stream: epoch; element: block of round keys */
     LS_PURPOSE_SYNTHETIC = 3, /* stream and element: see data/synthetic.c */
+    LS_PURPOSE_DROPOUT = 4,   /* stream: step and layer; element: position in the batch and unit, by fours */
+    LS_PURPOSE_AUGMENT = 5,   /* stream: epoch; element: sample index */
+    LS_PURPOSE_SEARCH = 6,    /* random search: stream: tensor and trial; element: element index */
 };
 
 struct ls_bits128 {

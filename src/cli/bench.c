@@ -135,7 +135,7 @@ static enum ls_code make_variant(struct bench *bench, struct variant *variant, c
                                  struct ls_comm *comm, struct ls_error *err)
 {
     const struct bench_options *o = &bench->options;
-    const struct ls_engine_plan plan = {.loss = LS_LOSS_SOFTMAX,
+    const struct ls_engine_plan plan = {.loss = {.kind = LS_LOSS_SOFTMAX},
                                         .allreduce = variant->allreduce,
                                         .microbatch = o->microbatch,
                                         .n_samples = {o->batch},

@@ -174,7 +174,7 @@ enum ls_code ls_command_gradcheck(struct ls_comm *comm, int argc, char **argv, s
         const struct ls_gradcheck_case check = {
             .net = &job.net,
             .ops = job.session.ops,
-            .loss = job.loss,
+            .loss = {.kind = job.loss},
             .parameters = job.parameters,
             .B = (ptrdiff_t)job.options.samples,
             .x = job.x,

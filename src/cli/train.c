@@ -203,9 +203,9 @@ static enum ls_code make_config(struct job *job, struct ls_error *err)
         return ls_fail(err, LS_USAGE, "--nesterov needs --momentum above 0");
     const int64_t default_epochs = o->steps >= 0 ? INT64_MAX : 20;
     job->config = (struct ls_train_config){
-        .loss = o->loss >= 0           ? (enum ls_loss)o->loss
-                : train->n_classes > 0 ? LS_LOSS_SOFTMAX
-                                       : LS_LOSS_SQUARED,
+        .loss = {.kind = o->loss >= 0           ? (enum ls_loss)o->loss
+                         : train->n_classes > 0 ? LS_LOSS_SOFTMAX
+                                                : LS_LOSS_SQUARED},
         .allreduce = (enum ls_allreduce)o->allreduce,
         .batch = chosen_batch(o->batch, train->n_samples),
         .microbatch = o->microbatch,
@@ -222,7 +222,7 @@ static enum ls_code make_config(struct job *job, struct ls_error *err)
         .hash_every = o->hash_every,
     };
     enum ls_code code = ls_init_parse(&job->init, o->init, err);
-    return code == LS_OK ? ls_check_fit(&job->net, job->config.loss, train, err) : code;
+    return code == LS_OK ? ls_check_fit(&job->net, job->config.loss.kind, train, err) : code;
 }
 
 static enum ls_code make_parameters(struct job *job, struct ls_error *err)
@@ -314,8 +314,8 @@ static struct ls_hash hash_of_options(const struct job *job)
     ls_hash_text(ls_hash_bytes(job->net.text, strlen(job->net.text)), net);
     const int n = snprintf(
         text, sizeof text, "%s %d %d %lld %lld %lld %lld %a %a %a %d %llu %d %d %lld %lld %d", net,
-        (int)c->loss, (int)c->allreduce, (long long)c->batch, (long long)c->microbatch, (long long)c->epochs,
-        (long long)c->steps, (double)c->sgd.learning_rate, (double)c->sgd.momentum,
+        (int)c->loss.kind, (int)c->allreduce, (long long)c->batch, (long long)c->microbatch,
+        (long long)c->epochs, (long long)c->steps, (double)c->sgd.learning_rate, (double)c->sgd.momentum,
         (double)c->sgd.weight_decay, c->sgd.nesterov, (unsigned long long)c->seed, c->shuffle, c->drop_last,
         (long long)c->eval_every, (long long)c->hash_every, job->options.load != NULL);
     return ls_hash_bytes(text, (size_t)n);
@@ -381,7 +381,7 @@ static enum ls_code run(struct job *job, struct ls_error *err)
     if (first) {
         collect_results(job, &result);
         if (job->options.save)
-            ending.code = ls_model_save(job->options.save, &job->net, job->config.loss, job->parameters,
+            ending.code = ls_model_save(job->options.save, &job->net, job->config.loss.kind, job->parameters,
                                         &job->facts, &ending);
         if (ending.code == LS_OK)
             ending.code = ls_train_report_end(report, code, err->text, &result, &ending);

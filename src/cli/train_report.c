@@ -33,7 +33,7 @@ static void print_data(const struct ls_train_report *report)
     char n_train[32], n_test[32], dims[100];
     printf("data    %s: %s training + %s test samples of %s", train->name, grouped(train->n_samples, n_train),
            grouped(report->data->test.n_samples, n_test), ls_shape_format(&shape, dims, sizeof dims));
-    if (report->config->loss == LS_LOSS_SOFTMAX || !train->values)
+    if (report->config->loss.kind == LS_LOSS_SOFTMAX || !train->values)
         printf(", %d classes\n", train->n_classes);
     else
         printf(", %td target value%s\n", train->n_values, train->n_values == 1 ? "" : "s");
@@ -59,7 +59,7 @@ static void print_net(const struct ls_net *net)
 static void print_update(const struct ls_train_report *report)
 {
     const struct ls_train_config *c = &report->config[0];
-    printf("loss    %s, mean over the batch\n", loss_titles[c->loss]);
+    printf("loss    %s, mean over the batch\n", loss_titles[c->loss.kind]);
     char number[LS_FLOAT_TEXT];
     printf("update  SGD, learning rate %s", ls_text_of_float(c->sgd.learning_rate, number));
     if (c->sgd.momentum != 0.0f)
@@ -111,7 +111,7 @@ static void log_start(struct ls_train_report *report)
     ls_runlog_text(log, "version", LS_VERSION);
     ls_runlog_integer(log, "contract_version", LS_CONTRACT_VERSION);
     ls_runlog_text(log, "net", report->net->text);
-    ls_runlog_text(log, "loss", ls_loss_names[report->config->loss]);
+    ls_runlog_text(log, "loss", ls_loss_names[report->config->loss.kind]);
     for (int i = 0; i < report->facts->n; i++)
         ls_runlog_text(log, report->facts->fact[i].key, report->facts->fact[i].text);
     ls_runlog_integer(log, "parameters", report->net->n_parameters);

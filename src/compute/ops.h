@@ -10,24 +10,65 @@
  *   K inputs of a layer             N outputs of a layer (of the last one: classes or targets)
  * Matrices are dense and row-major; pointers need no alignment; buffers of one call never overlap unless said
  * so.  All functions are local (no communication), allocate nothing, and accept B == 0.  K >= 1, N >= 1, m
- * >= 1. fold(init; k: a_k, b_k) means acc = init; for k ascending acc = fma(a_k, b_k, acc). */
+ * >= 1.  Images have their own letters, see struct ls_window.  fold(init; k: a_k, b_k) means acc = init; for
+ * k ascending acc = fma(a_k, b_k, acc). */
 #ifndef LS_COMPUTE_OPS_H
 #define LS_COMPUTE_OPS_H
 
 #include <stddef.h>
 #include <stdint.h>
 
-enum ls_activation { LS_ACT_NONE, LS_ACT_RELU, LS_ACT_TANH, LS_ACT_SIGMOID };
+/* The first four are known from their output y, so a layer in front can end in one of them ("fused"); of the
+ * others the derivative needs the input z. */
+enum ls_activation {
+    LS_ACT_NONE,
+    LS_ACT_RELU,
+    LS_ACT_TANH,
+    LS_ACT_SIGMOID,
+    LS_ACT_LEAKYRELU,
+    LS_ACT_GELU,
+    LS_ACT_SOFTPLUS,
+};
 
 enum ls_loss {
     LS_LOSS_SOFTMAX,      /* softmax cross-entropy on logits, integer labels */
     LS_LOSS_SQUARED,      /* sum over j of (z_j - t_j)^2 */
     LS_LOSS_HALF_SQUARED, /* half of that */
     LS_LOSS_BCE,          /* binary cross-entropy on logits, summed over j */
+    LS_LOSS_HUBER,        /* squared near the target, linear beyond delta, summed over j */
+    LS_LOSS_HINGE,        /* margins on integer labels */
+};
+
+/* A loss and what shapes it. */
+struct ls_loss_rule {
+    enum ls_loss kind;
+    float smoothing;            /* of LS_LOSS_SOFTMAX, 0 <= smoothing < 1; 0 leaves its terms out */
+    float delta;                /* of LS_LOSS_HUBER, > 0 */
+    const float *class_weights; /* (classes), finite and >= 0: a sample counts so much; NULL: all the same */
 };
 
 struct ls_dense_shape {
     ptrdiff_t B, K, N;
+};
+
+/* Images are channels-last in memory: x (B, H, W, C).  A window of KH x KW taps moves over them by SY, SX;
+ * PY rows of padding lie above and below, PX columns left and right.  Output (B, OH, OW, ...) with
+ * OH = (H + 2 PY - KH) / SY + 1, OW alike.  Tap (ky, kx) of output (oy, ox) is at y = oy SY + ky - PY,
+ * x = ox SX + kx - PX; outside the image it is "padding". */
+struct ls_window {
+    ptrdiff_t B, H, W, C, KH, KW, SY, SX, PY, PX, OH, OW;
+};
+
+/* A convolution of G groups: outputs j of group j / (N/G) see the C/G channels of that group.  Its weights
+ * are (C/G * KH * KW, N): row (c * KH + ky) * KW + kx, c counted within the group.  Depthwise: G == C. */
+struct ls_conv_shape {
+    struct ls_window at;
+    ptrdiff_t N, G;
+};
+
+/* Channels-last activations seen as B samples of P pixels of C channels; a dense layer's have P == 1. */
+struct ls_channels {
+    ptrdiff_t B, P, C;
 };
 
 /* What a batch is compared with: exactly one pointer is set.  labels (B): class of each sample, 0 <= label <
@@ -36,6 +77,14 @@ struct ls_dense_shape {
 struct ls_targets {
     const int32_t *labels;
     const float *values;
+};
+
+/* Which units a dropout layer drops in one step. */
+struct ls_dropout {
+    uint64_t seed, stream;
+    int64_t first_row;  /* position in the global batch of row 0 of this call */
+    uint32_t threshold; /* dropped when a random word is below: P * 2^32, rounded down */
+    float scale;        /* 1.0f / (1.0f - P) */
 };
 
 struct ls_sgd {
@@ -70,23 +119,134 @@ struct ls_ops {
     void (*dense_weight_gradient)(struct ls_dense_shape shape, ptrdiff_t m, float *dw, float *db,
                                   const float *x, const float *dz);
 
-    /* y[i] = act(z[i]); y == z is allowed.
-     * relu: z <= 0 ? +0 : z (a NaN stays one).  tanh, sigmoid: base/elementary.h. */
-    void (*activation_forward)(enum ls_activation act, ptrdiff_t n, float *y, const float *z);
+    /* y[b][oy][ox][j] = act(fold(bias[j] or +0; c, ky, kx: tap, w[(c,ky,kx)][j])), c over the channels of j's
+     * group, outermost; a tap in the padding counts as +0.  bias (N) or NULL, y (B,OH,OW,N); act is one of
+     * the first four. */
+    void (*conv_forward)(const struct ls_conv_shape *shape, float *y, const float *x, const float *w,
+                         const float *bias, enum ls_activation act);
 
-    /* dz[i] = act'(y[i]) applied to dy[i], in terms of the output y; dz == dy is allowed.
-     * relu: y <= 0 ? +0 : dy.   tanh: dy * fma(-y, y, 1).   sigmoid: dy * fma(-y, y, y). */
-    void (*activation_backward)(enum ls_activation act, ptrdiff_t n, float *dz, const float *dy,
+    /* dx[b][y][x][c] = act'(x) applied to fold(+0; j, ky, kx: dz[b][oy][ox][j], w[(c,ky,kx)][j]), j over the
+     * outputs of c's group, outermost, and those taps whose oy SY = y + PY - ky and ox SX = x + PX - kx have
+     * whole solutions oy, ox; where these lie outside the output, dz counts as +0.   act and x as for
+     * dense_input_gradient: with LS_ACT_NONE x may be NULL. */
+    void (*conv_input_gradient)(const struct ls_conv_shape *shape, float *dx, const float *dz, const float *w,
+                                enum ls_activation act, const float *x);
+
+    /* dw[(c,ky,kx)][j] = tree over leaves of fold(+0; b in leaf, oy, ox: tap, dz[b][oy][ox][j]);
+     * db[j]            = tree over leaves of fold(+0; b in leaf, oy, ox: dz[b][oy][ox][j], 1).
+     * A tap in the padding counts as +0.  db may be NULL; both are overwritten. */
+    void (*conv_weight_gradient)(const struct ls_conv_shape *shape, ptrdiff_t m, float *dw, float *db,
+                                 const float *x, const float *dz);
+
+    /* y = the largest tap of the window that is not padding; of equal ones the first in (ky, kx) order, and a
+     * NaN wins over what is before it:  top = first tap; for the others in order  v > top or v != v: top = v.
+     * Each window has a tap inside: PY < KH, PX < KW and the same at the far edge. */
+    void (*maxpool_forward)(const struct ls_window *window, float *y, const float *x);
+
+    /* dx[b][y][x][c] = fold(+0; windows (oy, ox) in order whose chosen tap this is: dy, 1). */
+    void (*maxpool_backward)(const struct ls_window *window, float *dx, const float *dy, const float *x);
+
+    /* y = fold(+0; ky, kx: tap, 1) * r with r = 1.0f / (float)(KH * KW); padding counts as +0. */
+    void (*avgpool_forward)(const struct ls_window *window, float *y, const float *x);
+
+    /* dx[b][y][x][c] = fold(+0; windows (oy, ox) in order that have this tap: dy, 1) * r. */
+    void (*avgpool_backward)(const struct ls_window *window, float *dx, const float *dy);
+
+    /* sum[c] = tree over leaves of fold(+0; b in leaf, p: x[b][p][c], 1). */
+    void (*channel_sum)(const struct ls_channels *shape, ptrdiff_t m, float *sum, const float *x);
+
+    /* sum[c] = tree over leaves of fold(+0; b in leaf, p: d, d), d = x[b][p][c] - mean[c]. */
+    void (*channel_square_sum)(const struct ls_channels *shape, ptrdiff_t m, float *sum, const float *x,
+                               const float *mean);
+
+    /* From sums of squares to what a normalisation needs:  variance[c] = sum[c] * r;
+     * inverse[c] = 1 / sqrt(variance[c] + epsilon).  variance == sum is allowed. */
+    void (*channel_deviation)(ptrdiff_t C, float *variance, float *inverse, const float *sum, float r,
+                              float epsilon);
+
+    /* y = act(fma(h, gamma[c], beta[c])), h = (x - mean[c]) * inverse[c]; act is one of the first four.
+     * y == x is allowed. */
+    void (*batchnorm_forward)(const struct ls_channels *shape, float *y, const float *x, const float *mean,
+                              const float *inverse, const float *gamma, const float *beta,
+                              enum ls_activation act);
+
+    /* dgamma[c] = tree over leaves of fold(+0; b in leaf, p: dz, h), dbeta[c] = ... fold(+0; ...: dz, 1),
+     * h as in batchnorm_forward. */
+    void (*batchnorm_sums)(const struct ls_channels *shape, ptrdiff_t m, float *dgamma, float *dbeta,
+                           const float *dz, const float *x, const float *mean, const float *inverse);
+
+    /* dx = (gamma[c] * inverse[c]) * fma(-h, sum_dzh[c] * r, dz - sum_dz[c] * r), from the sums of
+     * batchnorm_sums over the global batch and r = 1 over its number of pixels.  dx == dz is allowed. */
+    void (*batchnorm_input_gradient)(const struct ls_channels *shape, float *dx, const float *dz,
+                                     const float *x, const float *mean, const float *inverse,
+                                     const float *gamma, const float *sum_dzh, const float *sum_dz, float r);
+
+    /* Each row of K:  mean = lanesum(x) * r, variance = lanesum(d * d) * r, d = x - mean, r = 1.0f /
+     * (float)K; inverse = 1 / sqrt(variance + epsilon);  y[k] = fma(d * inverse, gamma[k], beta[k]).
+     * statistics (B,2) gets mean and inverse of each row. */
+    void (*layernorm_forward)(ptrdiff_t B, ptrdiff_t K, float *y, float *statistics, const float *x,
+                              const float *gamma, const float *beta, float epsilon);
+
+    /* h = (x - mean) * inverse, g = dz * gamma[k], s = lanesum(g) * r, t = lanesum(g * h) * r:
+     * dx[k] = inverse * fma(-h, t, g - s).   dx == dz is allowed. */
+    void (*layernorm_input_gradient)(ptrdiff_t B, ptrdiff_t K, float *dx, const float *dz, const float *x,
+                                     const float *statistics, const float *gamma);
+
+    /* dgamma[k] = tree over leaves of fold(+0; b in leaf: dz, h), dbeta[k] = ... fold(+0; b: dz, 1). */
+    void (*layernorm_weight_gradient)(ptrdiff_t B, ptrdiff_t K, ptrdiff_t m, float *dgamma, float *dbeta,
+                                      const float *dz, const float *x, const float *statistics);
+
+    /* Each row of K:  M = max x, e_k = exp(x_k - M), y_k = e_k / lanesum(e).   y == x is allowed. */
+    void (*softmax_forward)(ptrdiff_t B, ptrdiff_t K, float *y, const float *x);
+
+    /* dx_k = y_k * (dy_k - lanesum(dy * y)).   dx == dy is allowed. */
+    void (*softmax_backward)(ptrdiff_t B, ptrdiff_t K, float *dx, const float *dy, const float *y);
+
+    /* y[b][k] = word >= drop->threshold ? x[b][k] * drop->scale : +0, where word is word (i % 4) of the
+     * random block (drop->seed, LS_PURPOSE_DROPOUT, drop->stream, i / 4), i = (drop->first_row + b) * K + k.
+     * Forward and, on dy, backward.  y == x is allowed. */
+    void (*dropout)(const struct ls_dropout *drop, ptrdiff_t B, ptrdiff_t K, float *y, const float *x);
+
+    /* to[b][j][i] = from[b][i][j], from (B, rows, columns): between channels-first and channels-last. */
+    void (*transpose)(ptrdiff_t B, ptrdiff_t rows, ptrdiff_t columns, float *to, const float *from);
+
+    /* y[i] = act(a[i] + b[i]); act is one of the first four; y may be a or b. */
+    void (*add)(enum ls_activation act, ptrdiff_t n, float *y, const float *a, const float *b);
+
+    /* average[i] = fma(weight, x[i] - average[i], average[i]). */
+    void (*blend)(ptrdiff_t n, float *average, const float *x, float weight);
+
+    /* y[i] = x[i] * factor; y == x is allowed. */
+    void (*scale)(ptrdiff_t n, float *y, const float *x, float factor);
+
+    /* y[i] = act(z[i]); y == z is allowed.
+     * relu: z <= 0 ? +0 : z (a NaN stays one).  tanh, sigmoid: base/elementary.h.
+     * leakyrelu: z <= 0 ? slope * z : z.
+     * gelu: z * fma(0.5f, erf(z * sqrt(1/2)), 0.5f).   softplus: max(z, 0) + log1p(exp(-|z|)). */
+    void (*activation_forward)(enum ls_activation act, float slope, ptrdiff_t n, float *y, const float *z);
+
+    /* dz[i] = act' applied to dy[i]; dz == dy is allowed.  Of relu, tanh, sigmoid in terms of the output,
+     * which `y` is:  relu: y <= 0 ? +0 : dy.   tanh: dy * fma(-y, y, 1).   sigmoid: dy * fma(-y, y, y). Of
+     * the others in terms of the input, which `y` is:  leakyrelu: z <= 0 ? slope * dy : dy. gelu: dy * fma(z,
+     * exp(-0.5f * z * z) * 0.3989422804f, fma(0.5f, erf(z * sqrt(1/2)), 0.5f)). softplus: dy * sigmoid(z). */
+    void (*activation_backward)(enum ls_activation act, float slope, ptrdiff_t n, float *dz, const float *dy,
                                 const float *y);
 
     /* Per-sample loss[b] and, unless dz is NULL, its gradient dz (B,N), not divided by the batch.  z (B,N).
      * softmax:  M = max_j z_j;  e_j = exp(z_j - M);  s = lanesum(e);  loss = log(s) - (z_label - M);
-     *           dz_j = e_j / s, minus 1 at the label.
-     * squared:  d_j = z_j - t_j;  loss = lanesum_j(d_j * d_j), times 0.5f for half;  dz_j = d_j, or d_j + d_j
-     * without half. bce:      l_j = fma(-z_j, t_j, max(z_j, 0)) + log1p(exp(-|z_j|));  loss = lanesum(l);
-     * dz_j = sigmoid(z_j) - t_j. max(z,0) is z <= 0 ? +0 : z.  A NaN in z makes the loss NaN. */
-    void (*loss)(enum ls_loss kind, ptrdiff_t B, ptrdiff_t N, float *loss, float *dz, const float *z,
-                 const struct ls_targets *targets);
+     *           dz_j = e_j / s, minus 1 at the label.  With smoothing a != 0, q_j = a / N, at the label plus
+     *           1 - a:  loss = log(s) - fma(1 - a, z_label - M, (a / N) * lanesum(z_j - M));  dz_j = e_j / s
+     * - q_j. squared:  d_j = z_j - t_j;  loss = lanesum_j(d_j * d_j), times 0.5f for half;  dz_j = d_j, or
+     * d_j + d_j without half. bce:      l_j = fma(-z_j, t_j, max(z_j, 0)) + log1p(exp(-|z_j|));  loss =
+     * lanesum(l); dz_j = sigmoid(z_j) - t_j. huber:    d_j = z_j - t_j, a_j = |d_j|;  l_j = a_j <= delta ?
+     * (0.5f * d_j) * d_j : delta * (a_j - 0.5f * delta);  loss = lanesum(l);  dz_j = d_j held within [-delta,
+     * delta]. hinge:    N >= 2: for j != label  l_j = max(0, (z_j - z_label) + 1), l_label = +0;  loss =
+     * lanesum(l); dz_j = l_j > 0 ? 1 : +0, dz_label = -(float)(their number) (Weston and Watkins 1999). N ==
+     * 1: t = label ? 1 : -1;  loss = max(0, fma(-t, z, 1));  dz = loss > 0 ? -t : +0. With class weights a
+     * sample's loss and each of its dz_j is at the end multiplied by the weight of its label.  max(v,0) is v
+     * <= 0 ? +0 : v.  A NaN in z makes the loss NaN. */
+    void (*loss)(const struct ls_loss_rule *rule, ptrdiff_t B, ptrdiff_t N, float *loss, float *dz,
+                 const float *z, const struct ls_targets *targets);
 
     /* tree over leaves of fold(+0; b in leaf: v[b], 1). */
     float (*leaf_sum)(ptrdiff_t B, ptrdiff_t m, const float *v);

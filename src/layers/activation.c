@@ -25,16 +25,16 @@ static enum ls_code infer(struct ls_layer *layer, struct ls_parameter tensors[LS
 
 static void forward(const struct ls_layer *layer, const struct ls_layer_call *call, float *y, const float *x)
 {
-    call->ops->activation_forward(layer->activation, call->B * layer->in.count, y, x);
+    call->ops->activation_forward(layer->activation, 0.0f, call->B * layer->in.count, y, x);
 }
 
 static void input_gradient(const struct ls_layer *layer, const struct ls_layer_call *call, float *dx,
                            const float *dy, const float *x, const float *y, enum ls_activation x_activation)
 {
     const ptrdiff_t n = call->B * layer->in.count;
-    call->ops->activation_backward(layer->activation, n, dx, dy, y);
+    call->ops->activation_backward(layer->activation, 0.0f, n, dx, dy, y);
     if (x_activation != LS_ACT_NONE)
-        call->ops->activation_backward(x_activation, n, dx, dx, x);
+        call->ops->activation_backward(x_activation, 0.0f, n, dx, dx, x);
 }
 
 #define ACTIVATION(id)                                                                                       \

@@ -110,7 +110,7 @@ const float *ls_backward(const struct ls_net *net, const struct ls_ops *ops, con
     float *dy = act->grad[0], *dx = act->grad[1];
     int i = layer_before(net, net->n_layers);
     if (fused_into(net, i) != LS_ACT_NONE)
-        ops->activation_backward(fused_into(net, i), B * net->out.count, dy, dy, act->y[i]);
+        ops->activation_backward(fused_into(net, i), 0.0f, B * net->out.count, dy, dy, act->y[i]);
     while (i >= 0) {
         const struct ls_layer *layer = &net->layers[i];
         const int below = layer_before(net, i);

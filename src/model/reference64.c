@@ -12,6 +12,9 @@ static double activate(enum ls_activation act, double z)
         return tanh(z);
     case LS_ACT_SIGMOID:
         return 1 / (1 + exp(-z));
+    case LS_ACT_LEAKYRELU:
+    case LS_ACT_GELU:
+    case LS_ACT_SOFTPLUS:
     case LS_ACT_NONE:
         break;
     }

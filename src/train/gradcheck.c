@@ -55,7 +55,7 @@ static const float *analytic(struct bench *bench)
 {
     const struct ls_gradcheck_case *check = bench->check;
     const float *z = ls_forward(check->net, check->ops, check->parameters, &bench->act, check->B);
-    check->ops->loss(check->loss, check->B, check->net->out.count, bench->sample_loss,
+    check->ops->loss(&check->loss, check->B, check->net->out.count, bench->sample_loss,
                      ls_output_gradient(&bench->act), z, &check->targets);
     const struct ls_gradient_part all = {.begin = 0, .end = check->B, .flat = bench->gradient};
     return ls_backward(check->net, check->ops, check->parameters, &bench->act, check->B, check->microbatch,
@@ -65,7 +65,7 @@ static const float *analytic(struct bench *bench)
 static double loss64(const struct bench *bench)
 {
     const struct ls_gradcheck_case *check = bench->check;
-    return ls_reference64_loss(check->net, check->loss, check->B, bench->x, bench->parameters,
+    return ls_reference64_loss(check->net, check->loss.kind, check->B, bench->x, bench->parameters,
                                &check->targets, bench->scratch);
 }
 

@@ -10,7 +10,7 @@
 struct ls_gradcheck_case {
     const struct ls_net *net;
     const struct ls_ops *ops;
-    enum ls_loss loss;
+    struct ls_loss_rule loss;
     const float *parameters;
     ptrdiff_t B;
     const float *x; /* (B, in) */

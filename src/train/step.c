@@ -94,7 +94,7 @@ static void charge(double *total, double *since)
 
 static struct ls_targets targets_of(const struct ls_engine *engine, const struct ls_dataset *data)
 {
-    if (data->n_classes > 0 && (engine->loss == LS_LOSS_SOFTMAX || !data->values))
+    if (data->n_classes > 0 && (engine->loss.kind == LS_LOSS_SOFTMAX || !data->values))
         return (struct ls_targets){.labels = engine->labels};
     return (struct ls_targets){.values = engine->values};
 }
@@ -119,7 +119,7 @@ static void gradient_pass(struct ls_engine *engine, const float *parameters, con
     ls_sampler_indices(sampler, first + begin, rows, engine->index);
     const float *z = forward_rows(engine, parameters, data, rows, &since);
     const struct ls_targets targets = targets_of(engine, data);
-    engine->ops->loss(engine->loss, rows, engine->net->out.count, engine->sample_loss,
+    engine->ops->loss(&engine->loss, rows, engine->net->out.count, engine->sample_loss,
                       ls_output_gradient(&engine->act), z, &targets);
 
     struct ls_roots *roots = &engine->gradients;
@@ -190,7 +190,7 @@ static int64_t evaluate_pass(struct ls_engine *engine, const float *parameters, 
         engine->index[i] = begin + i;
     const float *z = forward_rows(engine, parameters, data, rows, &since);
     const struct ls_targets targets = targets_of(engine, data);
-    engine->ops->loss(engine->loss, rows, N, engine->sample_loss, NULL, z, &targets);
+    engine->ops->loss(&engine->loss, rows, N, engine->sample_loss, NULL, z, &targets);
     struct ls_roots *roots = &engine->losses;
     const int old = roots->n, added = ls_roots_append(roots, pass);
     for (int p = 0; p < added; p++) {
@@ -203,7 +203,7 @@ static int64_t evaluate_pass(struct ls_engine *engine, const float *parameters, 
     ls_roots_merge(roots, engine->ops);
     int64_t correct = 0;
     for (ptrdiff_t i = 0; data->n_classes > 0 && i < rows; i++)
-        correct += ls_predicted_class(engine->loss, N, z + i * N) == engine->labels[i];
+        correct += ls_predicted_class(engine->loss.kind, N, z + i * N) == engine->labels[i];
     charge(&engine->times.compute_s, &since);
     return correct;
 }

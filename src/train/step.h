@@ -22,7 +22,7 @@ struct ls_engine {
     const struct ls_net *net;
     const struct ls_ops *ops;
     struct ls_comm *comm;
-    enum ls_loss loss;
+    struct ls_loss_rule loss;
     enum ls_allreduce allreduce;
     int64_t microbatch;
     int64_t pass_leaves; /* leaves that one forward and backward covers; a power of two */
@@ -42,7 +42,7 @@ enum { LS_SLOT_EXTRA = 16, LS_PASS_ROWS = 4096, LS_ENGINE_SIZES = 3 };
 
 /* What an engine is made for. */
 struct ls_engine_plan {
-    enum ls_loss loss;
+    struct ls_loss_rule loss;
     enum ls_allreduce allreduce;
     int64_t microbatch;
     /* Every number of samples that a batch or an evaluation will have; 0: unused. */

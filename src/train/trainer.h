@@ -9,7 +9,7 @@
 #include "train/step.h"
 
 struct ls_train_config {
-    enum ls_loss loss;
+    struct ls_loss_rule loss;
     enum ls_allreduce allreduce;
     int64_t batch;      /* global batch, 1 <= batch <= train samples */
     int64_t microbatch; /* samples in a leaf */

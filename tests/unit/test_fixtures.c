@@ -208,7 +208,8 @@ static void check_gradient(const struct gradient *g, const struct ls_ops *ops, p
     const float *z = ls_forward(&g->net, ops, g->parameters, &act, g->B);
     compare(g->path, ops, "z", g->B * N, z, g->z);
     const struct ls_targets targets = {.labels = g->labels ? g->classes : NULL, .values = g->values};
-    ops->loss(g->loss, g->B, N, losses, ls_output_gradient(&act), z, &targets);
+    const struct ls_loss_rule rule = {.kind = g->loss};
+    ops->loss(&rule, g->B, N, losses, ls_output_gradient(&act), z, &targets);
     const float mean = ops->leaf_sum(g->B, m, losses) / (float)g->B;
     compare(g->path, ops, "loss", 1, &mean, g->mean_loss);
     const struct ls_gradient_part all = {.begin = 0, .end = g->B, .flat = flat};
@@ -303,7 +304,7 @@ static void check_trajectory(const char *path, const struct ls_ops *ops)
     cr_assert(ls_net_create(&net, metadata(file, path, "net"), in, &err) == LS_OK, "%s", err.text);
     cr_assert(strcmp(metadata(file, path, "shuffle"), "off") == 0);
     const struct ls_train_config config = {
-        .loss = loss_named(path, metadata(file, path, "loss")),
+        .loss = {.kind = loss_named(path, metadata(file, path, "loss"))},
         .batch = number(file, path, "batch"),
         .microbatch = LS_DEFAULT_MICROBATCH,
         .epochs = number(file, path, "epochs"),

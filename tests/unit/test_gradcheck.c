@@ -68,7 +68,7 @@ static void check(const struct problem *p, const struct ls_ops *ops)
     const struct ls_gradcheck_case one = {
         .net = &p->net,
         .ops = ops,
-        .loss = p->loss,
+        .loss = {.kind = p->loss},
         .parameters = p->parameters,
         .B = B,
         .x = p->x,
@@ -131,10 +131,11 @@ Test(gradcheck, passes_with_every_isa, .timeout = LIMIT_S)
 /* --- one wrong operation --- */
 
 /* With the textbook's error: the derivative 1 - z^2 taken of something else than the output. */
-static void wrong_tanh(enum ls_activation act, ptrdiff_t n, float *dz, const float *dy, const float *y)
+static void wrong_tanh(enum ls_activation act, float slope, ptrdiff_t n, float *dz, const float *dy,
+                       const float *y)
 {
     if (act != LS_ACT_TANH) {
-        ls_ops_serial.activation_backward(act, n, dz, dy, y);
+        ls_ops_serial.activation_backward(act, slope, n, dz, dy, y);
         return;
     }
     for (ptrdiff_t i = 0; i < n; i++)
@@ -145,7 +146,7 @@ static void wrong_input_gradient(struct ls_dense_shape shape, float *dx, const f
                                  enum ls_activation act, const float *x)
 {
     ls_ops_serial.dense_input_gradient(shape, dx, dz, w, LS_ACT_NONE, NULL);
-    wrong_tanh(act, shape.B * shape.K, dx, dx, x);
+    wrong_tanh(act, 0.0f, shape.B * shape.K, dx, dx, x);
 }
 
 /* dw laid out as (N,K), what a (out, in) convention would give. */
@@ -177,18 +178,18 @@ static void last_leaf_lost(struct ls_dense_shape shape, ptrdiff_t m, float *dw, 
 }
 
 /* The 2 of the squared error forgotten. */
-static void half_the_loss_gradient(enum ls_loss kind, ptrdiff_t rows, ptrdiff_t N, float *loss, float *dz,
-                                   const float *z, const struct ls_targets *targets)
+static void half_the_loss_gradient(const struct ls_loss_rule *rule, ptrdiff_t rows, ptrdiff_t N, float *loss,
+                                   float *dz, const float *z, const struct ls_targets *targets)
 {
-    ls_ops_serial.loss(kind, rows, N, loss, dz, z, targets);
+    ls_ops_serial.loss(rule, rows, N, loss, dz, z, targets);
     for (ptrdiff_t i = 0; dz && i < rows * N; i++)
         dz[i] *= 0.5f;
 }
 
-static void not_finite(enum ls_loss kind, ptrdiff_t rows, ptrdiff_t N, float *loss, float *dz, const float *z,
-                       const struct ls_targets *targets)
+static void not_finite(const struct ls_loss_rule *rule, ptrdiff_t rows, ptrdiff_t N, float *loss, float *dz,
+                       const float *z, const struct ls_targets *targets)
 {
-    ls_ops_serial.loss(kind, rows, N, loss, dz, z, targets);
+    ls_ops_serial.loss(rule, rows, N, loss, dz, z, targets);
     dz[0] = NAN;
 }
 

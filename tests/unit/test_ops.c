@@ -186,21 +186,21 @@ Test(ops, sums_of_negative_zeros_are_positive)
 static void check_activation(enum ls_activation act, ptrdiff_t n, int special)
 {
     float *z = values(n, special), *dy = values(n, special), *y = unset(n), *dz = unset(n);
-    ls_ops_serial.activation_forward(act, n, y, z);
-    ls_ops_serial.activation_backward(act, n, dz, dy, z);
+    ls_ops_serial.activation_forward(act, 0.01f, n, y, z);
+    ls_ops_serial.activation_backward(act, 0.01f, n, dz, dy, z);
     char shape[60];
     snprintf(shape, sizeof shape, "activation %d n %td", (int)act, n);
     FOR_EACH_IMPLEMENTATION(ops, threads)
     {
         float *found = unset(n), *in_place = copy(n, z);
-        ops->activation_forward(act, n, found, z);
+        ops->activation_forward(act, 0.01f, n, found, z);
         expect_same("y", ops, threads, shape, n, found, y);
-        ops->activation_forward(act, n, in_place, in_place);
+        ops->activation_forward(act, 0.01f, n, in_place, in_place);
         expect_same("y in place", ops, threads, shape, n, in_place, y);
-        ops->activation_backward(act, n, found, dy, z);
+        ops->activation_backward(act, 0.01f, n, found, dy, z);
         expect_same("dz", ops, threads, shape, n, found, dz);
         memcpy(in_place, dy, (size_t)n * sizeof *dy);
-        ops->activation_backward(act, n, in_place, in_place, z);
+        ops->activation_backward(act, 0.01f, n, in_place, in_place, z);
         expect_same("dz in place", ops, threads, shape, n, in_place, dz);
         free(found);
         free(in_place);
@@ -230,17 +230,18 @@ static void check_loss(enum ls_loss kind, ptrdiff_t B, ptrdiff_t N, int with_val
     for (ptrdiff_t i = 0; i < B * N; i++)
         z[i] *= 20.0f;
     const struct ls_targets targets = {with_values ? NULL : labels, with_values ? t : NULL};
-    ls_ops_serial.loss(kind, B, N, loss, dz, z, &targets);
+    const struct ls_loss_rule rule = {.kind = kind};
+    ls_ops_serial.loss(&rule, B, N, loss, dz, z, &targets);
     char shape[80];
     snprintf(shape, sizeof shape, "loss %d B %td N %td %s special %d", (int)kind, B, N,
              with_values ? "values" : "labels", special);
     FOR_EACH_IMPLEMENTATION(ops, threads)
     {
         float *found = unset(B), *found_dz = unset(B * N), *only = unset(B);
-        ops->loss(kind, B, N, found, found_dz, z, &targets);
+        ops->loss(&rule, B, N, found, found_dz, z, &targets);
         expect_same("loss", ops, threads, shape, B, found, loss);
         expect_same("dz", ops, threads, shape, B * N, found_dz, dz);
-        ops->loss(kind, B, N, only, NULL, z, &targets);
+        ops->loss(&rule, B, N, only, NULL, z, &targets);
         expect_same("loss without dz", ops, threads, shape, B, only, loss);
         free(found);
         free(found_dz);

@@ -122,7 +122,7 @@ static enum ls_code record_epoch(void *context, const struct ls_epoch_report *re
 static void check_run(const struct ls_ops *ops, struct ls_sgd rule, struct cut cut, int shuffle,
                       int drop_last)
 {
-    const struct ls_train_config config = {.loss = LS_LOSS_SQUARED,
+    const struct ls_train_config config = {.loss = {.kind = LS_LOSS_SQUARED},
                                            .batch = cut.batch,
                                            .microbatch = cut.leaf,
                                            .epochs = EPOCHS,

@@ -11,6 +11,7 @@
 
 struct activation {
     enum ls_activation act;
+    float slope;
     ptrdiff_t n;
     float *to;
     const float *from, *y;
@@ -25,13 +26,14 @@ static int64_t forward_part(const void *job, int thread, int threads)
 {
     const struct activation *a = job;
     const struct range r = range_part(a->n, LINE, thread, threads);
-    activate(a->act, r.end - r.begin, a->to + r.begin, a->from + r.begin);
+    activate(a->act, a->slope, r.end - r.begin, a->to + r.begin, a->from + r.begin);
     return 0;
 }
 
-void LS_PER_ISA(ls_activation_forward)(enum ls_activation act, ptrdiff_t n, float *y, const float *z)
+void LS_PER_ISA(ls_activation_forward)(enum ls_activation act, float slope, ptrdiff_t n, float *y,
+                                       const float *z)
 {
-    const struct activation a = {act, n, y, z, NULL};
+    const struct activation a = {act, slope, n, y, z, NULL};
     team_run(activation_ns(act, n), forward_part, &a);
 }
 
@@ -60,14 +62,18 @@ static int64_t backward_part(const void *job, int thread, int threads)
         for (ptrdiff_t i = r.begin; i < r.end; i++)
             dz[i] = dy[i] * ls_fma(-y[i], y[i], y[i]);
         break;
+    case LS_ACT_LEAKYRELU:
+    case LS_ACT_GELU:
+    case LS_ACT_SOFTPLUS:
+        break;
     }
     return 0;
 }
 
-void LS_PER_ISA(ls_activation_backward)(enum ls_activation act, ptrdiff_t n, float *dz, const float *dy,
-                                        const float *y)
+void LS_PER_ISA(ls_activation_backward)(enum ls_activation act, float slope, ptrdiff_t n, float *dz,
+                                        const float *dy, const float *y)
 {
-    const struct activation a = {act, n, dz, dy, y};
+    const struct activation a = {act, slope, n, dz, dy, y};
     team_run(activation_ns(LS_ACT_RELU, n), backward_part, &a);
 }
 

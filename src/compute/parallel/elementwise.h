@@ -6,9 +6,10 @@
 #include "compute/ops.h"
 #include "compute/parallel/vec.h"
 
-void LS_PER_ISA(ls_activation_forward)(enum ls_activation act, ptrdiff_t n, float *y, const float *z);
-void LS_PER_ISA(ls_activation_backward)(enum ls_activation act, ptrdiff_t n, float *dz, const float *dy,
-                                        const float *y);
+void LS_PER_ISA(ls_activation_forward)(enum ls_activation act, float slope, ptrdiff_t n, float *y,
+                                       const float *z);
+void LS_PER_ISA(ls_activation_backward)(enum ls_activation act, float slope, ptrdiff_t n, float *dz,
+                                        const float *dy, const float *y);
 float LS_PER_ISA(ls_leaf_sum)(ptrdiff_t B, ptrdiff_t m, const float *v);
 void LS_PER_ISA(ls_tree_add)(ptrdiff_t n, float *left, const float *right);
 int64_t LS_PER_ISA(ls_sgd)(const struct ls_sgd *rule, ptrdiff_t rows, ptrdiff_t columns, float *w,
@@ -20,7 +21,7 @@ void LS_PER_ISA(ls_gather_rows)(ptrdiff_t B, ptrdiff_t K, float *x, const int64_
                                 const void *context);
 
 /* y[i] = act(z[i]) on this thread; y == z is allowed. */
-static inline void activate(enum ls_activation act, ptrdiff_t n, float *y, const float *z)
+static inline void activate(enum ls_activation act, float slope, ptrdiff_t n, float *y, const float *z)
 {
     switch (act) {
     case LS_ACT_NONE:
@@ -38,6 +39,13 @@ static inline void activate(enum ls_activation act, ptrdiff_t n, float *y, const
     case LS_ACT_SIGMOID:
         for (ptrdiff_t i = 0; i < n; i++)
             y[i] = ls_sigmoid(z[i]);
+        break;
+    case LS_ACT_LEAKYRELU:
+        for (ptrdiff_t i = 0; i < n; i++)
+            y[i] = z[i] <= 0.0f ? slope * z[i] : z[i];
+        break;
+    case LS_ACT_GELU:
+    case LS_ACT_SOFTPLUS:
         break;
     }
 }

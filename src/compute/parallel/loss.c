@@ -219,9 +219,9 @@ static int64_t loss_part(const void *job, int thread, int threads)
     return 0;
 }
 
-void LS_PER_ISA(ls_loss)(enum ls_loss kind, ptrdiff_t B, ptrdiff_t N, float *loss, float *dz, const float *z,
-                         const struct ls_targets *targets)
+void LS_PER_ISA(ls_loss)(const struct ls_loss_rule *rule, ptrdiff_t B, ptrdiff_t N, float *loss, float *dz,
+                         const float *z, const struct ls_targets *targets)
 {
-    const struct losses p = {kind, B, N, loss, dz, z, targets};
+    const struct losses p = {rule->kind, B, N, loss, dz, z, targets};
     team_run((double)B * (20.0 + (double)N), loss_part, &p);
 }

@@ -5,7 +5,7 @@
 #include "compute/ops.h"
 #include "compute/parallel/vec.h"
 
-void LS_PER_ISA(ls_loss)(enum ls_loss kind, ptrdiff_t B, ptrdiff_t N, float *loss, float *dz, const float *z,
-                         const struct ls_targets *targets);
+void LS_PER_ISA(ls_loss)(const struct ls_loss_rule *rule, ptrdiff_t B, ptrdiff_t N, float *loss, float *dz,
+                         const float *z, const struct ls_targets *targets);
 
 #endif

@@ -162,7 +162,7 @@ static void product_panel(const struct product *p, struct range rows, ptrdiff_t 
         product_tiles[tile_index(height, vectors)](&t);
         if (last_block && p->after != LS_ACT_NONE)
             for (ptrdiff_t r = 0; r < height; r++)
-                activate(p->after, columns, t.c + r * p->columns, t.c + r * p->columns);
+                activate(p->after, 0.0f, columns, t.c + r * p->columns, t.c + r * p->columns);
     }
 }
 

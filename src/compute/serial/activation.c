@@ -4,7 +4,7 @@
 #include "base/contract.h"
 #include "base/elementary.h"
 
-void ls_serial_activation_forward(enum ls_activation act, ptrdiff_t n, float *y, const float *z)
+void ls_serial_activation_forward(enum ls_activation act, float slope, ptrdiff_t n, float *y, const float *z)
 {
     for (ptrdiff_t i = 0; i < n; i++)
         switch (act) {
@@ -20,11 +20,17 @@ void ls_serial_activation_forward(enum ls_activation act, ptrdiff_t n, float *y,
         case LS_ACT_SIGMOID:
             y[i] = ls_sigmoid(z[i]);
             break;
+        case LS_ACT_LEAKYRELU:
+            y[i] = z[i] <= 0.0f ? slope * z[i] : z[i];
+            break;
+        case LS_ACT_GELU:
+        case LS_ACT_SOFTPLUS:
+            break;
         }
 }
 
-void ls_serial_activation_backward(enum ls_activation act, ptrdiff_t n, float *dz, const float *dy,
-                                   const float *y)
+void ls_serial_activation_backward(enum ls_activation act, float slope, ptrdiff_t n, float *dz,
+                                   const float *dy, const float *y)
 {
     for (ptrdiff_t i = 0; i < n; i++)
         switch (act) {
@@ -39,6 +45,12 @@ void ls_serial_activation_backward(enum ls_activation act, ptrdiff_t n, float *d
             break;
         case LS_ACT_SIGMOID:
             dz[i] = dy[i] * ls_fma(-y[i], y[i], y[i]);
+            break;
+        case LS_ACT_LEAKYRELU:
+            dz[i] = y[i] <= 0.0f ? slope * dy[i] : dy[i];
+            break;
+        case LS_ACT_GELU:
+        case LS_ACT_SOFTPLUS:
             break;
         }
 }

@@ -13,7 +13,7 @@ void ls_serial_dense_forward(struct ls_dense_shape shape, float *y, const float 
                 z = ls_fma(x[b * shape.K + k], w[k * shape.N + j], z);
             y[b * shape.N + j] = z;
         }
-    ls_serial_activation_forward(act, shape.B * shape.N, y, y);
+    ls_serial_activation_forward(act, 0.0f, shape.B * shape.N, y, y);
 }
 
 void ls_serial_dense_input_gradient(struct ls_dense_shape shape, float *dx, const float *dz, const float *w,
@@ -26,7 +26,7 @@ void ls_serial_dense_input_gradient(struct ls_dense_shape shape, float *dx, cons
                 sum = ls_fma(dz[b * shape.N + j], w[k * shape.N + j], sum);
             dx[b * shape.K + k] = sum;
         }
-    ls_serial_activation_backward(act, shape.B * shape.K, dx, dx, x);
+    ls_serial_activation_backward(act, 0.0f, shape.B * shape.K, dx, dx, x);
 }
 
 void ls_serial_dense_weight_gradient(struct ls_dense_shape shape, ptrdiff_t m, float *dw, float *db,

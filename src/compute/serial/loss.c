@@ -92,22 +92,25 @@ static float bce_row(ptrdiff_t N, float *dz, const float *z, const struct ls_tar
     return row_sum_end(&sum);
 }
 
-void ls_serial_loss(enum ls_loss kind, ptrdiff_t B, ptrdiff_t N, float *loss, float *dz, const float *z,
-                    const struct ls_targets *targets)
+void ls_serial_loss(const struct ls_loss_rule *rule, ptrdiff_t B, ptrdiff_t N, float *loss, float *dz,
+                    const float *z, const struct ls_targets *targets)
 {
     for (ptrdiff_t b = 0; b < B; b++) {
         float *dz_row = dz ? dz + b * N : NULL;
         const float *z_row = z + b * N;
-        switch (kind) {
+        switch (rule->kind) {
         case LS_LOSS_SOFTMAX:
             loss[b] = softmax_row(N, dz_row, z_row, targets->labels[b]);
             break;
         case LS_LOSS_SQUARED:
         case LS_LOSS_HALF_SQUARED:
-            loss[b] = squared_row(N, dz_row, z_row, targets, b, kind == LS_LOSS_HALF_SQUARED);
+            loss[b] = squared_row(N, dz_row, z_row, targets, b, rule->kind == LS_LOSS_HALF_SQUARED);
             break;
         case LS_LOSS_BCE:
             loss[b] = bce_row(N, dz_row, z_row, targets, b);
+            break;
+        case LS_LOSS_HUBER:
+        case LS_LOSS_HINGE:
             break;
         }
     }

@@ -19,10 +19,10 @@ void ls_serial_dense_input_gradient(struct ls_dense_shape shape, float *dx, cons
                                     enum ls_activation act, const float *x);
 void ls_serial_dense_weight_gradient(struct ls_dense_shape shape, ptrdiff_t m, float *dw, float *db,
                                      const float *x, const float *dz);
-void ls_serial_activation_forward(enum ls_activation act, ptrdiff_t n, float *y, const float *z);
-void ls_serial_activation_backward(enum ls_activation act, ptrdiff_t n, float *dz, const float *dy,
-                                   const float *y);
-void ls_serial_loss(enum ls_loss kind, ptrdiff_t B, ptrdiff_t N, float *loss, float *dz, const float *z,
-                    const struct ls_targets *targets);
+void ls_serial_activation_forward(enum ls_activation act, float slope, ptrdiff_t n, float *y, const float *z);
+void ls_serial_activation_backward(enum ls_activation act, float slope, ptrdiff_t n, float *dz,
+                                   const float *dy, const float *y);
+void ls_serial_loss(const struct ls_loss_rule *rule, ptrdiff_t B, ptrdiff_t N, float *loss, float *dz,
+                    const float *z, const struct ls_targets *targets);
 
 #endif
