@@ -138,7 +138,7 @@ static enum ls_code make_variant(struct bench *bench, struct variant *variant, c
     const struct ls_engine_plan plan = {.loss = {.kind = LS_LOSS_SOFTMAX},
                                         .allreduce = variant->allreduce,
                                         .microbatch = o->microbatch,
-                                        .n_samples = {o->batch},
+                                        .batch = {o->batch},
                                         .with_gradients = 1};
     const struct ls_sgd rule = {.learning_rate = 0.01f, .momentum = o->momentum};
     const struct ls_init init = {.kind = LS_INIT_HE};
@@ -165,9 +165,10 @@ static void release_variant(struct variant *variant)
 static enum ls_code step(struct bench *bench, struct variant *variant, struct ls_error *err)
 {
     const int64_t B = bench->options.batch, per_epoch = bench->data.n_samples / B;
-    const float *sum = NULL;
+    float *sum = NULL;
     if (variant->step % per_epoch == 0)
         ls_sampler_set_epoch(&bench->sampler, (uint64_t)(variant->step / per_epoch));
+    variant->engine.step = (uint64_t)variant->step;
     const enum ls_code code =
         ls_engine_gradient(&variant->engine, variant->parameters, &bench->data, &bench->sampler,
                            variant->step % per_epoch * B, B, &sum, err);

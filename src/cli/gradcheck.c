@@ -126,10 +126,8 @@ static void format_index(const struct gradcheck_job *job, int t, ptrdiff_t at, c
     const struct ls_parameter *tensor = t < job->net.n_tensors ? &job->net.tensors[t] : NULL;
     if (!tensor)
         snprintf(text, size, "[%td,%td]", at / job->net.in.count, at % job->net.in.count);
-    else if (tensor->n_dims == 2 && tensor->transposed_in_files)
-        snprintf(text, size, "[%td,%td]", at % tensor->dims[1], at / tensor->dims[1]);
     else
-        snprintf(text, size, "[%td]", at);
+        ls_parameter_index(tensor, at, text, size);
 }
 
 static enum ls_code print_report(const struct gradcheck_job *job, const struct ls_gradcheck_report *report,

@@ -94,10 +94,10 @@ static enum ls_code predict(const struct ls_model_use *use, struct ls_error *err
         for (ptrdiff_t b = 0; b < B; b++)
             index[b] = first + b;
         ls_dataset_gather(use->samples, use->session.ops, B, index, act.x, NULL, NULL);
-        const float *z = ls_forward(net, use->session.ops, use->model.parameters, &act, B);
+        const float *z = ls_forward(net, use->session.ops, use->model.parameters, &act, B, NULL);
         print_rows(&use->model, classes, first, B, z, p);
     }
-    ls_activations_release(&act, net);
+    ls_activations_release(&act);
     ls_free(p);
     return p ? LS_OK : LS_FAILED;
 }

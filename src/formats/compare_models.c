@@ -4,7 +4,6 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "base/hash.h"
 #include "base/memory.h"
 #include "formats/compare.h"
 #include "formats/quote.h"
@@ -155,38 +154,14 @@ static enum ls_code print_differences(const struct models *models)
     return LS_DIFFERENT;
 }
 
-/* The hash that training printed: matrices go back to input-major order. */
-static enum ls_code hash_tensor(const struct models *models, const struct ls_stored_tensor *stored,
-                                struct ls_hasher *hasher, struct ls_error *err)
+/* The hash that training printed is in the file's metadata; a file of another program may have none. */
+static enum ls_code print_identical(const struct models *models)
 {
-    struct ls_tensor tensor = {
-        .name = stored->name, .n_dims = stored->n_dims, .transposed = stored->n_dims == 2};
-    memcpy(tensor.dims, stored->dims, sizeof tensor.dims);
-    tensor.data = ls_alloc((size_t)stored->n_elements, sizeof(float), stored->name, err);
-    enum ls_code code = tensor.data ? ls_safetensors_read(models->file[0], &tensor, err) : LS_FAILED;
-    if (code == LS_OK)
-        ls_hasher_add(hasher, tensor.data, (size_t)stored->n_elements * sizeof(float));
-    ls_free(tensor.data);
-    return code;
-}
-
-static enum ls_code print_identical(const struct models *models, struct ls_error *err)
-{
-    const ptrdiff_t n = ls_safetensors_count(models->file[0]);
-    struct ls_hasher *hasher = ls_hasher_create();
-    if (!hasher)
-        return ls_fail(err, LS_FAILED, "hash: out of memory");
-    enum ls_code code = LS_OK;
-    for (ptrdiff_t i = 0; i < n && code == LS_OK; i++)
-        code = hash_tensor(models, ls_safetensors_tensor(models->file[0], i), hasher, err);
-    if (code == LS_OK) {
-        char text[LS_HASH_TEXT];
-        ls_hash_text(ls_hasher_end(hasher), text);
-        fprintf(models->out, "identical: %td tensors, %" PRId64 " elements, hash %s\n", n, models->n_elements,
-                text);
-    }
-    ls_hasher_destroy(&hasher);
-    return code;
+    const char *hash = ls_safetensors_metadata(models->file[0], "hash");
+    fprintf(models->out, "identical: %td tensors, %" PRId64 " elements%s%s\n",
+            ls_safetensors_count(models->file[0]), models->n_elements, hash ? ", hash " : "",
+            hash ? ls_quote(hash).text : "");
+    return LS_OK;
 }
 
 static enum ls_code compare_open(struct models *models, struct ls_error *err)
@@ -202,7 +177,7 @@ static enum ls_code compare_open(struct models *models, struct ls_error *err)
     }
     if (code != LS_OK)
         return code;
-    return models->n_different > 0 ? print_differences(models) : print_identical(models, err);
+    return models->n_different > 0 ? print_differences(models) : print_identical(models);
 }
 
 enum ls_code ls_compare_models(const char *a, const char *b, FILE *out, struct ls_error *err)

@@ -425,7 +425,7 @@ enum ls_code ls_safetensors_read_elements(const struct ls_safetensors *file,
 static enum ls_code read_transposed(const struct ls_safetensors *file, const struct ls_stored_tensor *stored,
                                     float *data, struct ls_error *err)
 {
-    const ptrdiff_t R = stored->dims[0], C = stored->dims[1];
+    const ptrdiff_t R = stored->dims[0], C = stored->n_elements / R;
     const ptrdiff_t most = R < BLOCK_ROWS ? R : BLOCK_ROWS;
     float *block = ls_alloc((size_t)(most * C), sizeof(float), "rows of a tensor", err);
     enum ls_code code = block ? LS_OK : LS_FAILED;
@@ -443,7 +443,7 @@ static enum ls_code read_transposed(const struct ls_safetensors *file, const str
 enum ls_code ls_safetensors_read(const struct ls_safetensors *file, const struct ls_tensor *tensor,
                                  struct ls_error *err)
 {
-    assert(!tensor->transposed || tensor->n_dims == 2);
+    assert(!tensor->transposed || tensor->n_dims >= 2);
     const struct ls_stored_tensor *stored = ls_safetensors_find(file, tensor->name);
     if (!stored)
         return ls_fail(err, LS_FAILED, "'%s' has no tensor '%s' among its %td", file->path, tensor->name,

@@ -31,8 +31,8 @@ struct ls_tensor {
     const char *name;
     int n_dims;                     /* 0 (one number) ... LS_TENSOR_DIMS */
     ptrdiff_t dims[LS_TENSOR_DIMS]; /* as stored */
-    int transposed; /* n_dims == 2: memory is (dims[1], dims[0]), as dense weights (in, out) are stored as
-                       (out, in) */
+    int transposed; /* n_dims >= 2: memory is (product of dims[1..], dims[0]), as dense weights (in, out) are
+                       stored as (out, in) */
     float *data;    /* product of dims numbers; save only reads them */
 };
 

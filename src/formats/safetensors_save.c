@@ -54,7 +54,7 @@ static enum ls_code add_tensors(json_t *header, const struct ls_tensor *tensors,
     for (ptrdiff_t i = 0; i < n; i++) {
         const struct ls_tensor *tensor = &tensors[i];
         assert(tensor->n_dims >= 0 && tensor->n_dims <= LS_TENSOR_DIMS);
-        assert(!tensor->transposed || tensor->n_dims == 2);
+        assert(!tensor->transposed || tensor->n_dims >= 2);
         assert(strlen(tensor->name) <= LS_TENSOR_NAME && !json_object_get(header, tensor->name));
         if (json_object_set_new(header, tensor->name, describe(tensor, begin)) != 0)
             return ls_fail(err, LS_FAILED, "tensor '%s' cannot be stored: its name is not UTF-8",
@@ -109,7 +109,10 @@ static enum ls_code save_header(struct ls_savefile *file, const struct ls_tensor
 static enum ls_code save_transposed(struct ls_savefile *file, const struct ls_tensor *tensor,
                                     struct ls_error *err)
 {
-    const ptrdiff_t R = tensor->dims[0], C = tensor->dims[1];
+    const ptrdiff_t R = tensor->dims[0];
+    ptrdiff_t C = 1;
+    for (int d = 1; d < tensor->n_dims; d++)
+        C *= tensor->dims[d];
     const ptrdiff_t most = R < BLOCK_ROWS ? R : BLOCK_ROWS;
     float *block = ls_alloc((size_t)(most * C), sizeof(float), tensor->name, err);
     enum ls_code code = block ? LS_OK : LS_FAILED;

@@ -1,30 +1,24 @@
-/* dense N [nobias]: y = x W + b, W (in, out) in memory; any input shape counts as flat.
+/* dense N [nobias]: y = x W + b, W (in, out) in memory; an image counts as flat, channels first.
  * Fuses the activation behind it, so a dense + relu pair is one pass over its output. */
 #include "layers/layer.h"
 
 #include <stdint.h>
 #include <string.h>
 
-#include "base/text.h"
-
 enum { WEIGHT, BIAS };
 
 static enum ls_code configure(struct ls_layer *layer, int n_words, char *const *words, struct ls_error *err)
 {
-    int64_t units = 0;
     if (n_words < 1)
         return ls_fail(err, LS_USAGE, "'dense' needs its number of outputs: dense N [nobias]");
-    if (!ls_text_to_int64(words[0], &units) || units < 1 || units > INT32_MAX)
-        return ls_fail(err, LS_USAGE, "'%s' is no number of outputs: allowed are whole numbers from 1 to %d",
-                       words[0], INT32_MAX);
-    layer->units = (ptrdiff_t)units;
+    const enum ls_code code = ls_word_to_count(words[0], "number of outputs", &layer->units, err);
     layer->bias = 1;
-    for (int i = 1; i < n_words; i++) {
+    for (int i = 1; code == LS_OK && i < n_words; i++) {
         if (strcmp(words[i], "nobias") != 0)
             return ls_fail(err, LS_USAGE, "'%s' is no option of dense: allowed is 'nobias'", words[i]);
         layer->bias = 0;
     }
-    return LS_OK;
+    return code;
 }
 
 static enum ls_code infer(struct ls_layer *layer, struct ls_parameter tensors[LS_LAYER_TENSORS],
@@ -38,8 +32,8 @@ static enum ls_code infer(struct ls_layer *layer, struct ls_parameter tensors[LS
     layer->n_tensors = layer->bias ? 2 : 1;
     tensors[WEIGHT] = (struct ls_parameter){.name = "weight",
                                             .n_dims = 2,
-                                            .dims = {K, N},
-                                            .transposed_in_files = 1,
+                                            .dims = {N, K},
+                                            .transposed = 1,
                                             .count = K * N,
                                             .fan_in = K,
                                             .fan_out = N};
@@ -49,41 +43,56 @@ static enum ls_code infer(struct ls_layer *layer, struct ls_parameter tensors[LS
     return LS_OK;
 }
 
-static struct ls_dense_shape dense_shape(const struct ls_layer *layer, const struct ls_layer_call *call)
+static struct ls_dense_shape dense_shape(const struct ls_layer *layer, ptrdiff_t B)
 {
-    return (struct ls_dense_shape){.B = call->B, .K = layer->in.count, .N = layer->units};
+    return (struct ls_dense_shape){.B = B, .K = layer->in.count, .N = layer->units};
 }
 
-static void forward(const struct ls_layer *layer, const struct ls_layer_call *call, float *y, const float *x)
+static void forward(const struct ls_layer *layer, const struct ls_layer_call *call, float *y, const float *x,
+                    const float *also)
 {
+    (void)also;
     const float *bias = layer->bias ? call->parameters + call->tensors[BIAS].offset : NULL;
-    call->ops->dense_forward(dense_shape(layer, call), y, x, call->parameters + call->tensors[WEIGHT].offset,
-                             bias, layer->activation);
+    call->ops->dense_forward(dense_shape(layer, call->B), y, x,
+                             call->parameters + call->tensors[WEIGHT].offset, bias, layer->activation);
+}
+
+static void weight_gradient(const struct ls_layer *layer, const struct ls_layer_call *call, const float *x,
+                            const float *dy)
+{
+    for (int p = 0; p < call->pass->n_parts; p++) {
+        const struct ls_gradient_part *part = &call->pass->parts[p];
+        float *db = layer->bias ? part->flat + call->tensors[BIAS].offset : NULL;
+        call->ops->dense_weight_gradient(dense_shape(layer, part->end - part->begin), call->pass->m,
+                                         part->flat + call->tensors[WEIGHT].offset, db,
+                                         x + part->begin * layer->in.count,
+                                         dy + part->begin * layer->out.count);
+    }
 }
 
 static void input_gradient(const struct ls_layer *layer, const struct ls_layer_call *call, float *dx,
                            const float *dy, const float *x, const float *y, enum ls_activation x_activation)
 {
     (void)y;
-    call->ops->dense_input_gradient(dense_shape(layer, call), dx, dy,
+    call->ops->dense_input_gradient(dense_shape(layer, call->B), dx, dy,
                                     call->parameters + call->tensors[WEIGHT].offset, x_activation, x);
 }
 
-static void weight_gradient(const struct ls_layer *layer, const struct ls_layer_call *call, ptrdiff_t m,
-                            float *gradient, const float *x, const float *dy)
+static double flops(const struct ls_layer *layer)
 {
-    float *db = layer->bias ? gradient + call->tensors[BIAS].offset : NULL;
-    call->ops->dense_weight_gradient(dense_shape(layer, call), m, gradient + call->tensors[WEIGHT].offset, db,
-                                     x, dy);
+    return 2.0 * (double)layer->in.count * (double)layer->units;
 }
 
 const struct ls_layer_kind ls_layer_dense = {
     .name = "dense",
     .usage = "dense N [nobias]",
+    .order = LS_ORDER_CHANNELS_FIRST,
     .fuses_activation = 1,
+    .fuses_derivative = 1,
     .configure = configure,
     .infer = infer,
     .forward = forward,
-    .input_gradient = input_gradient,
     .weight_gradient = weight_gradient,
+    .input_gradient = input_gradient,
+    .flops = flops,
 };

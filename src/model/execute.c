@@ -1,26 +1,251 @@
-/* Owns the walk over layers; knows nothing of batches, ranks or leaves beyond the rows it is given. */
+/* Owns the walk over layers; knows nothing of batches, ranks or leaves beyond the rows it is given.
+ *
+ * Backward visits layers in reverse.  The gradient of a value (a layer's output, or the input) is complete
+ * when all that took the value have been visited; a second contribution is added to the first.  Slots are
+ * chosen by a rule that depends on the net alone, so that walking once without numbers (ops NULL) finds how
+ * many there must be and how wide. */
 #include "model/execute.h"
+
+#include <string.h>
 
 #include "base/memory.h"
 
-static ptrdiff_t widest(const struct ls_net *net)
+/* A free slot, made wide enough in the dry walk. */
+static int take(struct ls_activations *act, ptrdiff_t width)
 {
-    ptrdiff_t most = net->in.count;
-    for (int i = 0; i < net->n_layers; i++)
-        if (net->layers[i].out.count > most)
-            most = net->layers[i].out.count;
-    return most;
+    int slot = 0;
+    while (act->users[slot] > 0)
+        slot++;
+    if (slot == act->n_slots)
+        act->n_slots++;
+    if (act->widths[slot] < width)
+        act->widths[slot] = width;
+    act->users[slot] = 1;
+    return slot;
 }
 
-size_t ls_activations_bytes(const struct ls_net *net, ptrdiff_t most_rows, int with_gradients)
+static const float *output_of(const struct ls_activations *act, int value)
 {
-    ptrdiff_t floats = net->in.count;
-    for (int i = 0; i < net->n_layers; i++)
-        if (!net->layers[i].fused)
-            floats += net->layers[i].out.count;
-    if (with_gradients)
-        floats += 2 * widest(net);
-    return (size_t)floats * (size_t)most_rows * sizeof(float);
+    return value == LS_NET_INPUT ? act->x : act->y[value];
+}
+
+static struct ls_layer_call call_of(const struct ls_activations *act, int i, const struct ls_ops *ops,
+                                    const float *parameters, ptrdiff_t B, const struct ls_pass *pass)
+{
+    const struct ls_net *net = act->net;
+    return (struct ls_layer_call){.ops = ops,
+                                  .tensors = net->tensors + net->layers[i].first_tensor,
+                                  .parameters = parameters,
+                                  .B = B,
+                                  .aux = act->aux[i],
+                                  .pass = pass};
+}
+
+const float *ls_forward(const struct ls_net *net, const struct ls_ops *ops, const float *parameters,
+                        struct ls_activations *act, ptrdiff_t B, const struct ls_pass *pass)
+{
+    for (int i = 0; i < net->n_layers; i++) {
+        const struct ls_layer *layer = &net->layers[i];
+        if (layer->skip)
+            continue;
+        const struct ls_layer_call call = call_of(act, i, ops, parameters, B, pass);
+        const int also = layer->kind == &ls_layer_add ? ls_net_value(net, layer->also) : i;
+        layer->kind->forward(layer, &call, act->y[i], output_of(act, ls_net_value(net, layer->from)),
+                             also == i ? NULL : output_of(act, also));
+    }
+    return output_of(act, ls_net_value(net, net->n_layers - 1));
+}
+
+/* One backward walk. */
+struct walk {
+    struct ls_activations *act;
+    const struct ls_ops *ops; /* NULL: only slots are given out */
+    const float *parameters;
+    ptrdiff_t B;
+    const struct ls_pass *pass;
+    int input_gradient;
+};
+
+static int *slot_of(const struct walk *w, int value)
+{
+    return &w->act->slot_of[value + 1];
+}
+
+static void let_go(const struct walk *w, int slot)
+{
+    w->act->users[slot]--;
+}
+
+static ptrdiff_t width_of(const struct walk *w, int value)
+{
+    return value == LS_NET_INPUT ? w->act->net->in.count : w->act->net->layers[value].out.count;
+}
+
+/* The gradient in `slot` is a contribution to that of `value`. */
+static void contribute(const struct walk *w, int value, int slot)
+{
+    if (value == LS_NET_INPUT && !w->input_gradient)
+        return;
+    int *mine = slot_of(w, value);
+    if (*mine < 0) {
+        *mine = slot;
+        w->act->users[slot]++;
+        return;
+    }
+    const int shared = w->act->users[*mine] > 1, old = *mine;
+    if (shared)
+        *mine = take(w->act, width_of(w, value));
+    if (w->ops)
+        w->ops->add(LS_ACT_NONE, w->B * width_of(w, value), w->act->slots[*mine], w->act->slots[old],
+                    w->act->slots[slot]);
+    if (shared)
+        let_go(w, old);
+}
+
+/* Whether layer i itself applies the derivative of the activation that made its input `from`. */
+static int applies_derivative(const struct ls_net *net, int i, int from)
+{
+    return net->layers[i].kind->fuses_derivative && from >= 0 && net->layers[from].consumers == 1 &&
+           net->layers[from].kind->fuses_activation && net->layers[from].activation != LS_ACT_NONE;
+}
+
+/* Takes the gradient of layer i's output back behind the activation fused into it, unless the layer above
+ * did. */
+static void undo_activation(const struct walk *w, int i, int above)
+{
+    const struct ls_net *net = w->act->net;
+    const struct ls_layer *layer = &net->layers[i];
+    if (!layer->kind->fuses_activation || layer->activation == LS_ACT_NONE || above)
+        return;
+    const int slot = *slot_of(w, i);
+    if (w->act->users[slot] > 1) { /* somebody else still needs it as it is */
+        *slot_of(w, i) = take(w->act, layer->out.count);
+        let_go(w, slot);
+    }
+    if (w->ops)
+        w->ops->activation_backward(layer->activation, 0.0f, w->B * layer->out.count,
+                                    w->act->slots[*slot_of(w, i)], w->act->slots[slot], w->act->y[i]);
+}
+
+static void go_down(const struct walk *w, int i, const struct ls_layer_call *call)
+{
+    const struct ls_net *net = w->act->net;
+    const struct ls_layer *layer = &net->layers[i];
+    const int from = ls_net_value(net, layer->from), slot = *slot_of(w, i);
+    if (!layer->kind->input_gradient) { /* both inputs have the output's gradient */
+        contribute(w, from, slot);
+        contribute(w, ls_net_value(net, layer->also), slot);
+        return;
+    }
+    if (from == LS_NET_INPUT && !w->input_gradient)
+        return;
+    const int into = take(w->act, layer->in.count);
+    if (w->ops)
+        layer->kind->input_gradient(
+            layer, call, w->act->slots[into], w->act->slots[slot], output_of(w->act, from), w->act->y[i],
+            applies_derivative(net, i, from) ? net->layers[from].activation : LS_ACT_NONE);
+    contribute(w, from, into);
+    let_go(w, into);
+}
+
+/* Whether the only layer above layer i has applied the derivative of i's activation. */
+static int done_above(const struct ls_net *net, int i)
+{
+    for (int above = i + 1; above < net->n_layers && net->layers[i].consumers == 1; above++)
+        if (!net->layers[above].skip && ls_net_value(net, net->layers[above].from) == i)
+            return applies_derivative(net, above, i);
+    return 0;
+}
+
+static void walk_back(const struct walk *w)
+{
+    const struct ls_net *net = w->act->net;
+    for (int i = net->n_layers - 1; i >= 0; i--) {
+        const struct ls_layer *layer = &net->layers[i];
+        if (layer->skip || *slot_of(w, i) < 0)
+            continue;
+        undo_activation(w, i, done_above(net, i));
+        struct ls_layer_call call = {0};
+        if (w->ops)
+            call = call_of(w->act, i, w->ops, w->parameters, w->B, w->pass);
+        if (w->ops && layer->kind->weight_gradient)
+            layer->kind->weight_gradient(layer, &call, output_of(w->act, ls_net_value(net, layer->from)),
+                                         w->act->slots[*slot_of(w, i)]);
+        go_down(w, i, &call);
+        let_go(w, *slot_of(w, i));
+    }
+}
+
+/* The output's gradient lies in the first slot, where the loss has put it. */
+static void start(const struct walk *w)
+{
+    struct ls_activations *act = w->act;
+    const struct ls_net *net = act->net;
+    for (int i = 0; i < act->n_slots; i++)
+        act->users[i] = 0;
+    for (int i = 0; i <= net->n_layers; i++)
+        act->slot_of[i] = -1;
+    *slot_of(w, ls_net_value(net, net->n_layers - 1)) = take(act, net->out.count);
+}
+
+float *ls_output_gradient(struct ls_activations *act)
+{
+    return act->slots[0];
+}
+
+const float *ls_backward(const struct ls_net *net, const struct ls_ops *ops, const float *parameters,
+                         struct ls_activations *act, ptrdiff_t B, const struct ls_pass *pass,
+                         int input_gradient)
+{
+    (void)net;
+    const struct walk w = {act, ops, parameters, B, pass, input_gradient};
+    start(&w);
+    walk_back(&w);
+    return input_gradient ? act->slots[*slot_of(&w, LS_NET_INPUT)] : NULL;
+}
+
+/* Without gradients an output's slot is free again when its last taker is done. */
+static void place_outputs(struct ls_activations *act, int *place)
+{
+    const struct ls_net *net = act->net;
+    for (int i = 0; i < net->n_layers; i++) {
+        const struct ls_layer *layer = &net->layers[i];
+        place[i] = -1;
+        if (layer->skip)
+            continue;
+        place[i] = take(act, layer->out.count);
+        act->users[place[i]] = layer->consumers > 0 ? layer->consumers : 1;
+        const int from = ls_net_value(net, layer->from);
+        const int also = layer->kind == &ls_layer_add ? ls_net_value(net, layer->also) : LS_NET_INPUT;
+        if (from >= 0)
+            act->users[place[from]]--;
+        if (also >= 0)
+            act->users[place[also]]--;
+    }
+}
+
+/* The bookkeeping without the buffers; finds the slots by walking dry. */
+static enum ls_code plan(struct ls_activations *act, const struct ls_net *net, ptrdiff_t most_rows,
+                         int with_gradients, int *place, struct ls_error *err)
+{
+    const size_t most = 2 * (size_t)net->n_layers + 3;
+    *act = (struct ls_activations){.net = net, .most_rows = most_rows, .with_gradients = with_gradients};
+    act->widths = ls_alloc(most, sizeof *act->widths, "activations", err);
+    act->slots = ls_alloc(most, sizeof *act->slots, "activations", err);
+    act->users = ls_alloc(most, sizeof *act->users, "activations", err);
+    act->slot_of = ls_alloc((size_t)net->n_layers + 1, sizeof *act->slot_of, "activations", err);
+    act->y = ls_alloc((size_t)net->n_layers, sizeof *act->y, "activations", err);
+    act->aux = ls_alloc((size_t)net->n_layers, sizeof *act->aux, "activations", err);
+    if (!act->widths || !act->slots || !act->users || !act->slot_of || !act->y || !act->aux)
+        return LS_FAILED;
+    if (!with_gradients)
+        place_outputs(act, place);
+    for (int input_gradient = 0; with_gradients && input_gradient < 2; input_gradient++) {
+        const struct walk dry = {.act = act, .input_gradient = input_gradient};
+        start(&dry);
+        walk_back(&dry);
+    }
+    return LS_OK;
 }
 
 static float *rows_of(ptrdiff_t rows, ptrdiff_t width, struct ls_error *err)
@@ -28,105 +253,107 @@ static float *rows_of(ptrdiff_t rows, ptrdiff_t width, struct ls_error *err)
     return ls_alloc((size_t)rows, (size_t)width * sizeof(float), "activations", err);
 }
 
+static size_t aux_floats(const struct ls_layer *layer, ptrdiff_t rows)
+{
+    return (size_t)(layer->aux_floats + rows * layer->aux_floats_per_row);
+}
+
+static int allocate(struct ls_activations *act, const int *place, struct ls_error *err)
+{
+    const struct ls_net *net = act->net;
+    const ptrdiff_t rows = act->most_rows;
+    int complete = (act->x = rows_of(rows, net->in.count, err)) != NULL;
+    if (net->sync_floats > 0)
+        complete = complete && (act->sync = rows_of(1, net->sync_floats, err));
+    for (int s = 0; complete && s < act->n_slots; s++)
+        complete = (act->slots[s] = rows_of(rows, act->widths[s], err)) != NULL;
+    for (int i = 0; complete && i < net->n_layers; i++) {
+        const struct ls_layer *layer = &net->layers[i];
+        if (aux_floats(layer, rows) > 0)
+            complete =
+                (act->aux[i] = ls_alloc(aux_floats(layer, rows), sizeof(float), "activations", err)) != NULL;
+        if (complete && !layer->skip)
+            complete = (act->y[i] = act->with_gradients ? rows_of(rows, layer->out.count, err)
+                                                        : act->slots[place[i]]) != NULL;
+    }
+    return complete;
+}
+
 enum ls_code ls_activations_create(struct ls_activations *act, const struct ls_net *net, ptrdiff_t most_rows,
                                    int with_gradients, struct ls_error *err)
 {
-    *act = (struct ls_activations){.most_rows = most_rows};
-    act->x = rows_of(most_rows, net->in.count, err);
-    act->y = ls_alloc((size_t)net->n_layers, sizeof *act->y, "activations", err);
-    int complete = act->x && act->y;
-    for (int i = 0; complete && i < net->n_layers; i++) {
-        act->y[i] = net->layers[i].fused ? act->y[i - 1] : rows_of(most_rows, net->layers[i].out.count, err);
-        complete = act->y[i] != NULL;
-    }
-    for (int g = 0; complete && with_gradients && g < 2; g++) {
-        act->grad[g] = rows_of(most_rows, widest(net), err);
-        complete = act->grad[g] != NULL;
-    }
-    if (complete)
-        return LS_OK;
-    ls_activations_release(act, net);
-    return LS_FAILED;
+    int *place = ls_alloc((size_t)net->n_layers, sizeof *place, "activations", err);
+    enum ls_code code = place ? plan(act, net, most_rows, with_gradients, place, err) : LS_FAILED;
+    if (code == LS_OK && !allocate(act, place, err))
+        code = LS_FAILED;
+    ls_free(place);
+    if (code != LS_OK)
+        ls_activations_release(act);
+    return code;
 }
 
-void ls_activations_release(struct ls_activations *act, const struct ls_net *net)
+void ls_activations_release(struct ls_activations *act)
 {
+    if (!act->net)
+        return;
     ls_free(act->x);
-    for (int i = 0; act->y && i < net->n_layers; i++)
-        if (!net->layers[i].fused)
+    for (int i = 0; i < act->net->n_layers; i++) {
+        if (act->y && act->with_gradients)
             ls_free(act->y[i]);
+        if (act->aux)
+            ls_free(act->aux[i]);
+    }
+    for (int s = 0; act->slots && s < act->n_slots; s++)
+        ls_free(act->slots[s]);
     ls_free(act->y);
-    ls_free(act->grad[0]);
-    ls_free(act->grad[1]);
+    ls_free(act->aux);
+    ls_free(act->widths);
+    ls_free(act->slots);
+    ls_free(act->users);
+    ls_free(act->slot_of);
+    ls_free(act->sync);
     *act = (struct ls_activations){0};
 }
 
-static struct ls_layer_call call_of(const struct ls_net *net, int i, const struct ls_ops *ops,
-                                    const float *parameters, ptrdiff_t B)
+enum ls_code ls_activations_bytes(const struct ls_net *net, ptrdiff_t most_rows, int with_gradients,
+                                  struct ls_activation_bytes *bytes, struct ls_error *err)
 {
-    return (struct ls_layer_call){
-        .ops = ops, .tensors = net->tensors + net->layers[i].first_tensor, .parameters = parameters, .B = B};
-}
-
-const float *ls_forward(const struct ls_net *net, const struct ls_ops *ops, const float *parameters,
-                        struct ls_activations *act, ptrdiff_t B)
-{
-    const float *x = act->x;
+    struct ls_activations act = {0};
+    int *place = ls_alloc((size_t)net->n_layers, sizeof *place, "activations", err);
+    const enum ls_code code = place ? plan(&act, net, most_rows, with_gradients, place, err) : LS_FAILED;
+    size_t slots = 0, outputs = (size_t)(net->in.count * most_rows);
+    for (int s = 0; code == LS_OK && s < act.n_slots; s++)
+        slots += (size_t)(act.widths[s] * most_rows);
     for (int i = 0; i < net->n_layers; i++) {
         const struct ls_layer *layer = &net->layers[i];
-        if (!layer->fused) {
-            const struct ls_layer_call call = call_of(net, i, ops, parameters, B);
-            layer->kind->forward(layer, &call, act->y[i], x);
-        }
-        x = act->y[i];
+        outputs += aux_floats(layer, most_rows);
+        if (with_gradients && !layer->skip)
+            outputs += (size_t)(layer->out.count * most_rows);
     }
-    return x;
+    if (!with_gradients)
+        outputs += slots;
+    *bytes = (struct ls_activation_bytes){.outputs = outputs * sizeof(float),
+                                          .gradients = with_gradients ? slots * sizeof(float) : 0};
+    act.n_slots = 0; /* none was allocated */
+    ls_activations_release(&act);
+    ls_free(place);
+    return code;
 }
 
-float *ls_output_gradient(struct ls_activations *act)
+static const float *the_only_sums(void *context, ptrdiff_t n)
 {
-    return act->grad[0];
+    (void)n;
+    return ((struct ls_activations *)context)->sync;
 }
 
-/* The layer that made the input of layer i and has not been fused away, or -1. */
-static int layer_before(const struct ls_net *net, int i)
+struct ls_pass ls_pass_alone(struct ls_activations *act, ptrdiff_t B, ptrdiff_t m,
+                             const struct ls_gradient_part *all)
 {
-    do
-        i--;
-    while (i >= 0 && net->layers[i].fused);
-    return i;
-}
-
-/* The activation fused into layer i, whose derivative the layer above is asked to apply. */
-static enum ls_activation fused_into(const struct ls_net *net, int i)
-{
-    return i >= 0 && net->layers[i].kind->fuses_activation ? net->layers[i].activation : LS_ACT_NONE;
-}
-
-const float *ls_backward(const struct ls_net *net, const struct ls_ops *ops, const float *parameters,
-                         struct ls_activations *act, ptrdiff_t B, ptrdiff_t m,
-                         const struct ls_gradient_part *parts, int n_parts, int input_gradient)
-{
-    float *dy = act->grad[0], *dx = act->grad[1];
-    int i = layer_before(net, net->n_layers);
-    if (fused_into(net, i) != LS_ACT_NONE)
-        ops->activation_backward(fused_into(net, i), 0.0f, B * net->out.count, dy, dy, act->y[i]);
-    while (i >= 0) {
-        const struct ls_layer *layer = &net->layers[i];
-        const int below = layer_before(net, i);
-        const float *x = below >= 0 ? act->y[below] : act->x;
-        struct ls_layer_call call = call_of(net, i, ops, parameters, B);
-        if (below >= 0 || input_gradient)
-            layer->kind->input_gradient(layer, &call, dx, dy, x, act->y[i], fused_into(net, below));
-        for (int p = 0; layer->kind->weight_gradient && p < n_parts; p++) {
-            call.B = parts[p].end - parts[p].begin;
-            layer->kind->weight_gradient(layer, &call, m, parts[p].flat, x + parts[p].begin * layer->in.count,
-                                         dy + parts[p].begin * layer->out.count);
-        }
-        float *swap = dy;
-        dy = dx;
-        dx = swap;
-        i = below;
-    }
-    return input_gradient ? dy : NULL;
+    return (struct ls_pass){.global_batch = B,
+                            .m = m,
+                            .n_parts = 1,
+                            .parts = all,
+                            .sums = &act->sync,
+                            .finish_sums = the_only_sums,
+                            .context = act};
 }

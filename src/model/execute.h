@@ -1,46 +1,61 @@
 /* Running a net: forward and backward over a block of rows, in terms of layers.
  *
- * An ls_activations holds what one pass needs: each layer's output and two gradient buffers that layers
- * alternate between.  It is sized at set-up for the most rows a pass will have; nothing is allocated
- * afterwards. */
+ * An ls_activations holds what one pass needs: each layer's output, what layers leave for backward, and
+ * buffers for gradients, which are given to one value after another as the walk goes.  It is sized at set-up
+ * for the most rows a pass will have; nothing is allocated afterwards. */
 #ifndef LS_MODEL_EXECUTE_H
 #define LS_MODEL_EXECUTE_H
 
 #include "model/net.h"
 
 struct ls_activations {
+    const struct ls_net *net;
     ptrdiff_t most_rows;
-    float *x;       /* (rows, in): the caller fills it before ls_forward */
-    float **y;      /* y[i]: output of layer i (rows, out); a fused activation shares its layer's */
-    float *grad[2]; /* (rows, widest layer): gradients going down; NULL when made for forward only */
+    int with_gradients;
+    float *x;    /* (rows, in): the caller fills it before ls_forward */
+    float **y;   /* y[i]: output of layer i (rows, out); one that is skipped has none */
+    float **aux; /* aux[i]: what layer i leaves for backward */
+
+    /* Buffers that live for a part of a pass: gradients, and without them outputs. */
+    int n_slots;
+    ptrdiff_t *widths; /* floats a row of each */
+    float **slots;
+    int *users;   /* how many values a slot stands for at the moment */
+    int *slot_of; /* of each value's gradient, the input's in front; -1: none yet */
+
+    float *sync; /* (net->sync_floats) of ls_pass_alone */
 };
 
+/* Local.  Keeps the pointer to the net. */
 enum ls_code ls_activations_create(struct ls_activations *act, const struct ls_net *net, ptrdiff_t most_rows,
                                    int with_gradients, struct ls_error *err);
-void ls_activations_release(struct ls_activations *act, const struct ls_net *net);
+void ls_activations_release(struct ls_activations *act);
 
-/* Bytes that ls_activations_create takes. */
-size_t ls_activations_bytes(const struct ls_net *net, ptrdiff_t most_rows, int with_gradients);
+/* Bytes of a pass's buffers in ls_activations_create. */
+struct ls_activation_bytes {
+    size_t outputs, gradients;
+};
+enum ls_code ls_activations_bytes(const struct ls_net *net, ptrdiff_t most_rows, int with_gradients,
+                                  struct ls_activation_bytes *bytes, struct ls_error *err);
 
-/* The net's output for the B rows in act->x; the result is the last act->y. */
+/* The net's output for the B rows in act->x, which is the result.  pass NULL: inference.  Collective when the
+ * net has layers across samples and pass is given. */
 const float *ls_forward(const struct ls_net *net, const struct ls_ops *ops, const float *parameters,
-                        struct ls_activations *act, ptrdiff_t B);
+                        struct ls_activations *act, ptrdiff_t B, const struct ls_pass *pass);
 
 /* The buffer that the loss writes dL/dz into before ls_backward. */
 float *ls_output_gradient(struct ls_activations *act);
 
-/* One gradient to fill: the rows [begin, end) of the pass are a subtree of the leaf tree; `flat` gets their
- * sum. */
-struct ls_gradient_part {
-    ptrdiff_t begin, end;
-    float *flat;
-};
-
-/* Backward over the B rows of the last ls_forward, from the gradient in ls_output_gradient(act).  Each part's
- * flat gradient is overwritten with the tree over its leaves of m rows.  Returns the gradient with respect to
- * the input (B, in) when `input_gradient` is set, else NULL. */
+/* Backward over the B rows of the last ls_forward, which had the same pass, from the gradient in
+ * ls_output_gradient(act).  Each part's flat gradient is overwritten with the tree over its leaves of m rows.
+ * Returns the gradient with respect to the input (B, in) when `input_gradient` is set, else NULL. */
 const float *ls_backward(const struct ls_net *net, const struct ls_ops *ops, const float *parameters,
-                         struct ls_activations *act, ptrdiff_t B, ptrdiff_t m,
-                         const struct ls_gradient_part *parts, int n_parts, int input_gradient);
+                         struct ls_activations *act, ptrdiff_t B, const struct ls_pass *pass,
+                         int input_gradient);
+
+/* A pass over a whole batch of B rows on this rank alone, its gradient in one part, which must outlive it:
+ * running averages stay, step and seed are 0. */
+struct ls_pass ls_pass_alone(struct ls_activations *act, ptrdiff_t B, ptrdiff_t m,
+                             const struct ls_gradient_part *all);
 
 #endif

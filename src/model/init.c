@@ -7,51 +7,96 @@
 #include "base/philox.h"
 #include "base/text.h"
 
-static const char *const names[] = {"he-uniform", "he-normal", "xavier-uniform", "xavier-normal", "zeros",
-                                    "constant=X", NULL};
+static const char *const names[] = {"he-uniform", "he-normal", "xavier-uniform",     "xavier-normal", "zeros",
+                                    "constant=X", "normal=S",  "truncated-normal=S", "uniform=A",     NULL};
 
-enum ls_code ls_init_parse(struct ls_init *init, const char *text, struct ls_error *err)
+/* "normal=0.05": a name with a number. */
+static enum ls_code parse_number(struct ls_init *init, const char *text, const char *number,
+                                 struct ls_error *err)
 {
-    *init = (struct ls_init){0};
-    if (strncmp(text, "constant=", 9) == 0) {
-        init->kind = LS_INIT_CONSTANT;
-        if (ls_text_to_float(text + 9, &init->constant))
-            return LS_OK;
-        return ls_fail(err, LS_USAGE, "--init: '%s' is no finite number in '%s'", text + 9, text);
+    const struct {
+        const char *name;
+        enum ls_init_kind kind;
+    } known[] = {{"constant=", LS_INIT_CONSTANT},
+                 {"normal=", LS_INIT_NORMAL},
+                 {"truncated-normal=", LS_INIT_TRUNCATED_NORMAL},
+                 {"uniform=", LS_INIT_UNIFORM}};
+    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
+        if (strncmp(text, known[i].name, (size_t)(number - text)) != 0)
+            continue;
+        init->kind = known[i].kind;
+        if (!ls_text_to_float(number, &init->number))
+            return ls_fail(err, LS_USAGE, "--init: '%s' is no finite number in '%s'", number, text);
+        if (init->kind != LS_INIT_CONSTANT && init->number < 0.0f)
+            return ls_fail(err, LS_USAGE, "--init: '%s' must not be negative in '%s'", number, text);
+        return LS_OK;
     }
-    static const struct ls_init known[] = {{LS_INIT_HE, 0, 0},
-                                           {LS_INIT_HE, 1, 0},
-                                           {LS_INIT_XAVIER, 0, 0},
-                                           {LS_INIT_XAVIER, 1, 0},
-                                           {LS_INIT_ZEROS, 0, 0}};
-    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
-        if (strcmp(text, names[i]) == 0) {
-            *init = known[i];
-            return LS_OK;
-        }
     char list[160];
     return ls_fail(err, LS_USAGE, "--init: unknown initialisation '%s': did you mean '%s'? Known: %s", text,
                    ls_text_nearest(text, names), ls_text_join(names, list, sizeof list));
 }
 
-static float variance(const struct ls_init *init, const struct ls_parameter *tensor)
+enum ls_code ls_init_parse(struct ls_init *init, const char *text, struct ls_error *err)
+{
+    static const struct ls_init known[] = {{.kind = LS_INIT_HE},
+                                           {.kind = LS_INIT_HE, .normal = 1},
+                                           {.kind = LS_INIT_XAVIER},
+                                           {.kind = LS_INIT_XAVIER, .normal = 1},
+                                           {.kind = LS_INIT_ZEROS}};
+    *init = (struct ls_init){0};
+    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
+        if (strcmp(text, names[i]) == 0) {
+            *init = known[i];
+            return LS_OK;
+        }
+    const char *equals = strchr(text, '=');
+    return parse_number(init, text, equals ? equals + 1 : text + strlen(text), err);
+}
+
+/* The standard deviation of the weights; the uniform kinds reach sqrt(3) times as far. */
+static float deviation_of(const struct ls_init *init, const struct ls_parameter *tensor)
 {
     if (init->kind == LS_INIT_HE)
-        return 2.0f / (float)tensor->fan_in;
-    return 2.0f / (float)(tensor->fan_in + tensor->fan_out);
+        return __builtin_sqrtf(2.0f / (float)tensor->fan_in);
+    return __builtin_sqrtf(2.0f / (float)(tensor->fan_in + tensor->fan_out));
+}
+
+static float bound_of(const struct ls_init *init, const struct ls_parameter *tensor)
+{
+    if (init->kind == LS_INIT_UNIFORM)
+        return init->number;
+    const float variance =
+        2.0f / (float)(init->kind == LS_INIT_HE ? tensor->fan_in : tensor->fan_in + tensor->fan_out);
+    return __builtin_sqrtf(3.0f * variance);
+}
+
+/* One weight from a uniform number in (0, 1). */
+static float draw(const struct ls_init *init, float deviation, float bound, float u)
+{
+    /* P(Z <= -2) and P(|Z| <= 2): the truncated normal is the quantile of what lies between. */
+    const float below = 0.022750132f, within = 0.954499736f;
+    if (init->kind == LS_INIT_TRUNCATED_NORMAL)
+        return init->number * ls_normal_quantile(ls_fma(u, within, below));
+    if (init->kind == LS_INIT_NORMAL)
+        return init->number * ls_normal_quantile(u);
+    return init->normal ? deviation * ls_normal_quantile(u) : bound * ls_fma(2.0f, u, -1.0f);
 }
 
 static void fill_random(const struct ls_init *init, const struct ls_parameter *tensor, uint64_t seed,
                         uint64_t stream, float *w)
 {
-    const float deviation = __builtin_sqrtf(variance(init, tensor));
-    const float bound = __builtin_sqrtf(3.0f * variance(init, tensor));
+    const float deviation = deviation_of(init, tensor), bound = bound_of(init, tensor);
     for (ptrdiff_t i = 0; i < tensor->count; i++) {
         /* Four elements share a block of 128 bits. */
         const struct ls_bits128 bits = ls_random(seed, LS_PURPOSE_INIT, stream, (uint64_t)i / 4);
-        const float u = ls_uniform(bits.word[i % 4]);
-        w[i] = init->normal ? deviation * ls_normal_quantile(u) : bound * ls_fma(2.0f, u, -1.0f);
+        w[i] = draw(init, deviation, bound, ls_uniform(bits.word[i % 4]));
     }
+}
+
+static void fill(const struct ls_parameter *tensor, float *w, float value)
+{
+    for (ptrdiff_t i = 0; i < tensor->count; i++)
+        w[i] = value;
 }
 
 void ls_net_initialise(const struct ls_net *net, const struct ls_init *init, uint64_t seed, float *parameters)
@@ -60,10 +105,13 @@ void ls_net_initialise(const struct ls_net *net, const struct ls_init *init, uin
     for (int t = 0; t < net->n_tensors; t++) {
         const struct ls_parameter *tensor = &net->tensors[t];
         float *w = parameters + tensor->offset;
-        if (init->kind == LS_INIT_CONSTANT)
-            for (ptrdiff_t i = 0; i < tensor->count; i++)
-                w[i] = init->constant;
-        else if (init->kind != LS_INIT_ZEROS && !tensor->is_bias)
+        if (tensor->is_norm || tensor->is_state)
+            fill(tensor, w, tensor->constant);
+        else if (init->kind == LS_INIT_CONSTANT)
+            fill(tensor, w, init->number);
+        else if (tensor->is_bias)
+            fill(tensor, w, init->bias);
+        else if (init->kind != LS_INIT_ZEROS)
             fill_random(init, tensor, seed, (uint64_t)t, w);
     }
 }

@@ -1,242 +1,219 @@
-/* Owns the net language and the layout of the flat buffers. */
+/* Owns the layout: from a list of layers and an input shape to shapes, orders in memory, fused activations
+ * and the flat buffers' tensors. */
 #include "model/net.h"
 
-#include <ctype.h>
-#include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/memory.h"
+#include "model/language.h"
 
-enum { MAX_TEXT_BYTES = 1 << 20, MAX_LAYERS = 10000, TENSOR_ALIGNMENT = 16 };
+enum { TENSOR_ALIGNMENT = 16 };
 
-/* The text behind --net, and how to say where in it something stands. */
-struct source {
-    char *text;
-    const char *file; /* NULL when inline */
+/* While the net is laid out: where the list's layers have gone. */
+struct layout {
+    const struct ls_layer_list *list;
+    struct ls_net *net;
+    int *placed;    /* (list->n) index in the net */
+    int *reordered; /* (net's layers + 1) 1 + the reorder of a value, from the input on; 0: none yet */
+    struct ls_error *err;
 };
 
-static enum ls_code read_file(struct source *source, const char *path, struct ls_error *err)
+/* One channel or one pixel lies the same way in both orders. */
+static int order_matters(const struct ls_shape *shape)
 {
-    FILE *file = fopen(path, "r");
-    if (!file)
-        return ls_fail_errno(err, LS_USAGE, "cannot read the net file '%s'", path);
-    source->file = path;
-    source->text = ls_alloc(MAX_TEXT_BYTES + 1, 1, "net file", err);
-    enum ls_code code = source->text ? LS_OK : LS_FAILED;
-    if (code == LS_OK) {
-        const size_t n = fread(source->text, 1, MAX_TEXT_BYTES + 1, file);
-        if (ferror(file))
-            code = ls_fail_errno(err, LS_FAILED, "cannot read the net file '%s'", path);
-        else if (n > MAX_TEXT_BYTES)
-            code = ls_fail(err, LS_USAGE, "the net file '%s' is longer than %d bytes", path, MAX_TEXT_BYTES);
-        else if (memchr(source->text, '\0', n))
-            code = ls_fail(err, LS_USAGE, "the net file '%s' holds a zero byte: it must be text", path);
-        else
-            source->text[n] = '\0';
+    const struct ls_image image = ls_shape_image(shape);
+    return image.C > 1 && image.H * image.W > 1;
+}
+
+static const struct ls_shape *shape_of(const struct ls_net *net, int value)
+{
+    return value == LS_NET_INPUT ? &net->in : &net->layers[value].out;
+}
+
+static enum ls_order order_of(const struct ls_net *net, int value)
+{
+    return value == LS_NET_INPUT ? LS_ORDER_CHANNELS_FIRST : net->layers[value].order;
+}
+
+/* `value` in the order that is wanted: itself, or a reorder of it, which is made once. */
+static int in_order(struct layout *l, int value, enum ls_order wanted)
+{
+    struct ls_net *net = l->net;
+    const struct ls_shape *shape = shape_of(net, value);
+    if (wanted == LS_ORDER_ANY || order_of(net, value) == wanted || !order_matters(shape))
+        return value;
+    int *made = &l->reordered[value + 1];
+    if (!*made) {
+        struct ls_layer *layer = &net->layers[net->n_layers];
+        *layer = (struct ls_layer){.kind = &ls_layer_reorder,
+                                   .from = value,
+                                   .also = LS_NET_INPUT,
+                                   .in = *shape,
+                                   .out = *shape,
+                                   .order = wanted};
+        snprintf(layer->text, sizeof layer->text, "(%s)",
+                 wanted == LS_ORDER_CHANNELS_LAST ? "channels last" : "channels first");
+        layer->place = net->n_layers++;
+        *made = net->n_layers;
     }
-    fclose(file);
-    return code;
+    return *made - 1;
 }
 
-static enum ls_code open_source(struct source *source, const char *text, struct ls_error *err)
+static enum ls_code place_tensors(struct ls_net *net, struct ls_layer *layer, struct ls_error *err)
 {
-    *source = (struct source){0};
-    if (text[0] == '@')
-        return read_file(source, text + 1, err);
-    source->text = ls_copy_text(text, err);
-    return source->text ? LS_OK : LS_FAILED;
-}
-
-/* Puts the layer's place in front of the message that a kind wrote. */
-static enum ls_code explain(const struct ls_layer *layer, enum ls_code code, struct ls_error *err)
-{
-    if (code != LS_OK && err) {
-        char reason[sizeof err->text];
-        snprintf(reason, sizeof reason, "%s", err->text);
-        snprintf(err->text, sizeof err->text, "%s ('%s'): %.900s", layer->where, layer->text, reason);
+    layer->first_tensor = net->n_tensors;
+    for (int t = 0; t < layer->n_tensors; t++) {
+        struct ls_parameter *tensor = &net->tensors[net->n_tensors++];
+        char role[24];
+        snprintf(role, sizeof role, "%.20s", tensor->name);
+        snprintf(tensor->name, sizeof tensor->name, "%.39s.%s", layer->name, role);
+        tensor->offset = net->n_floats;
+        net->n_parameters += tensor->is_state ? 0 : tensor->count;
+        net->n_floats += (tensor->count + TENSOR_ALIGNMENT - 1) / TENSOR_ALIGNMENT * TENSOR_ALIGNMENT;
+        if (net->n_floats > PTRDIFF_MAX / 64)
+            return ls_fail(err, LS_USAGE, "more parameters than memory can hold");
     }
-    return code;
-}
-
-static int split_words(char *text, char *words[LS_LAYER_WORDS])
-{
-    int n = 0;
-    char *rest = NULL;
-    for (char *word = strtok_r(text, " \t\r", &rest); word; word = strtok_r(NULL, " \t\r", &rest)) {
-        if (n == LS_LAYER_WORDS)
-            return n + 1;
-        words[n++] = word;
-    }
-    return n;
-}
-
-/* One item of the list: [begin, end) of the text, already known not to be blank. */
-static enum ls_code parse_layer(struct ls_layer *layer, const char *begin, size_t length,
-                                struct ls_error *err)
-{
-    char copy[sizeof layer->text];
-    if (length >= sizeof layer->text)
-        return ls_fail(err, LS_USAGE, "%s: a layer of %zu characters; at most %zu are allowed", layer->where,
-                       length, sizeof layer->text - 1);
-    memcpy(layer->text, begin, length);
-    layer->text[length] = '\0';
-    memcpy(copy, layer->text, length + 1);
-    char *words[LS_LAYER_WORDS];
-    const int n_words = split_words(copy, words);
-    if (n_words > LS_LAYER_WORDS)
-        return ls_fail(err, LS_USAGE, "%s ('%s'): more than %d words", layer->where, layer->text,
-                       LS_LAYER_WORDS);
-    layer->kind = ls_layer_find(words[0], err);
-    if (!layer->kind)
-        return explain(layer, LS_USAGE, err);
-    return explain(layer, layer->kind->configure(layer, n_words - 1, words + 1, err), err);
-}
-
-static void trim(const char **begin, const char **end)
-{
-    while (*begin < *end && isspace((unsigned char)**begin))
-        ++*begin;
-    while (*end > *begin && isspace((unsigned char)(*end)[-1]))
-        --*end;
-}
-
-/* Walks the text; a comma or a line end closes an item, blank lines and comments are passed over. */
-static enum ls_code parse_list(struct ls_net *net, const struct source *source, struct ls_error *err)
-{
-    int line = 1;
-    for (const char *at = source->text; *at;) {
-        const size_t length = strcspn(at, ",\n#");
-        const char *begin = at, *end = at + length;
-        trim(&begin, &end);
-        at += length;
-        if (begin == end && *at == ',')
-            return ls_fail(err, LS_USAGE, "--net: nothing in front of the comma behind layer %d",
-                           net->n_layers);
-        if (begin < end) {
-            if (net->n_layers == MAX_LAYERS)
-                return ls_fail(err, LS_USAGE, "--net: more than %d layers", MAX_LAYERS);
-            struct ls_layer *layer = &net->layers[net->n_layers];
-            layer->index = net->n_layers++;
-            if (source->file)
-                snprintf(layer->where, sizeof layer->where, "%.72s:%d", source->file, line);
-            else
-                snprintf(layer->where, sizeof layer->where, "--net, layer %d", net->n_layers);
-            const enum ls_code code = parse_layer(layer, begin, (size_t)(end - begin), err);
-            if (code != LS_OK)
-                return code;
-        }
-        if (*at == '#')
-            at += strcspn(at, "\n");
-        if (*at == '\n')
-            line++;
-        if (*at)
-            at++;
-    }
-    if (net->n_layers == 0)
-        return ls_fail(err, LS_USAGE, "--net: no layer in '%.60s'",
-                       source->file ? source->file : source->text);
     return LS_OK;
 }
 
-static int count_separators(const char *text)
+/* Both paths of a block must give the same shape. */
+static enum ls_code infer_add(const struct ls_net *net, const struct ls_layer *add, struct ls_error *err)
 {
-    int n = 1;
-    for (; *text; text++)
-        n += *text == ',' || *text == '\n';
-    return n < MAX_LAYERS ? n : MAX_LAYERS;
+    char a[100], b[100];
+    const struct ls_shape *shortcut = shape_of(net, add->also);
+    if (ls_shape_equal(&add->in, shortcut))
+        return LS_OK;
+    return ls_fail(
+        err, LS_USAGE,
+        "the block's layers give %s and its shortcut %s, which cannot be added: add a shortcut that "
+        "brings one to the other, such as shortcut { conv N 1x1 stride S }",
+        ls_shape_format(&add->in, a, sizeof a), ls_shape_format(shortcut, b, sizeof b));
 }
 
-/* An activation behind a layer that can end in one becomes part of it. */
+/* The most floats that an activation of one sample may have. */
+enum { MOST_SAMPLE = INT32_MAX };
+
+static enum ls_code place_layer(struct layout *l, int i)
+{
+    struct ls_net *net = l->net;
+    struct ls_layer next = l->list->layers[i];
+    next.from = next.from == LS_NET_INPUT ? LS_NET_INPUT : l->placed[next.from];
+    const int is_add = next.kind == &ls_layer_add;
+    if (is_add)
+        next.also = next.also == LS_NET_INPUT ? LS_NET_INPUT : l->placed[next.also];
+    const struct ls_shape *in = shape_of(net, next.from);
+    const enum ls_order wanted = is_add ? LS_ORDER_CHANNELS_LAST : next.kind->order;
+    next.in = *in;
+    enum ls_code code = is_add ? infer_add(net, &next, l->err) : LS_OK;
+    if (code == LS_OK) {
+        next.from = in_order(l, next.from, wanted);
+        if (is_add)
+            next.also = in_order(l, next.also, wanted);
+        struct ls_layer *layer = &net->layers[net->n_layers];
+        *layer = next;
+        l->placed[i] = layer->place = net->n_layers++;
+        code = layer->kind->infer(layer, net->tensors + net->n_tensors, l->err);
+        layer->order = wanted == LS_ORDER_ANY ? order_of(net, layer->from) : wanted;
+        if (code == LS_OK && layer->out.count > MOST_SAMPLE)
+            code =
+                ls_fail(l->err, LS_USAGE, "an output of %td numbers a sample is too large", layer->out.count);
+        if (code == LS_OK)
+            code = place_tensors(net, layer, l->err);
+    }
+    return ls_layer_explain(&l->list->layers[i], code, l->err);
+}
+
+int ls_net_value(const struct ls_net *net, int i)
+{
+    while (i >= 0 && net->layers[i].skip)
+        i = net->layers[i].from;
+    return i;
+}
+
+static void count_consumers(struct ls_net *net)
+{
+    for (int i = 0; i < net->n_layers; i++)
+        net->layers[i].consumers = 0;
+    for (int i = 0; i < net->n_layers; i++) {
+        const struct ls_layer *layer = &net->layers[i];
+        const int from = ls_net_value(net, layer->from);
+        const int also = layer->kind == &ls_layer_add ? ls_net_value(net, layer->also) : LS_NET_INPUT;
+        if (!layer->skip && from >= 0)
+            net->layers[from].consumers++;
+        if (!layer->skip && also >= 0)
+            net->layers[also].consumers++;
+    }
+}
+
+/* An activation becomes part of the layer before it, if that can end in one and nobody else takes its output.
+ */
 static void fuse_activations(struct ls_net *net)
 {
-    for (int i = 1; i < net->n_layers; i++) {
-        struct ls_layer *before = &net->layers[i - 1], *layer = &net->layers[i];
-        if (before->kind->fuses_activation && before->activation == LS_ACT_NONE &&
-            layer->activation != LS_ACT_NONE && !layer->kind->fuses_activation) {
-            before->activation = layer->activation;
-            layer->fused = 1;
-        }
-    }
-}
-
-static enum ls_code infer_shapes(struct ls_net *net, struct ls_error *err)
-{
-    struct ls_shape shape = net->in;
+    count_consumers(net);
     for (int i = 0; i < net->n_layers; i++) {
         struct ls_layer *layer = &net->layers[i];
-        struct ls_parameter *tensors = net->tensors + net->n_tensors;
-        layer->in = shape;
-        layer->first_tensor = net->n_tensors;
-        const enum ls_code code = explain(layer, layer->kind->infer(layer, tensors, err), err);
-        if (code != LS_OK)
-            return code;
-        for (int t = 0; t < layer->n_tensors; t++) {
-            char role[24];
-            snprintf(role, sizeof role, "%.20s", tensors[t].name);
-            snprintf(tensors[t].name, sizeof tensors[t].name, "%d.%s", i, role);
-            tensors[t].offset = net->n_floats;
-            net->n_parameters += tensors[t].count;
-            net->n_floats += (tensors[t].count + TENSOR_ALIGNMENT - 1) / TENSOR_ALIGNMENT * TENSOR_ALIGNMENT;
-            if (net->n_floats > PTRDIFF_MAX / 64)
-                return ls_fail(err, LS_USAGE, "%s ('%s'): more parameters than memory can hold", layer->where,
-                               layer->text);
+        const int from = ls_net_value(net, layer->from);
+        if (!layer->kind->is_activation || from < 0)
+            continue;
+        struct ls_layer *before = &net->layers[from];
+        if (before->kind->fuses_activation && before->activation == LS_ACT_NONE && before->consumers == 1) {
+            before->activation = layer->activation;
+            layer->skip = 1;
+            before->consumers = layer->consumers;
         }
-        net->n_tensors += layer->n_tensors;
-        shape = layer->out;
     }
-    net->out = shape;
-    return LS_OK;
+    count_consumers(net);
 }
 
-static enum ls_code write_canonical_text(struct ls_net *net, struct ls_error *err)
+static ptrdiff_t sync_floats(const struct ls_net *net)
 {
-    size_t bytes = 1;
-    for (int i = 0; i < net->n_layers; i++)
-        bytes += strlen(net->layers[i].text) + 2;
-    net->text = ls_alloc(bytes, 1, "net text", err);
-    if (!net->text)
-        return LS_FAILED;
-    size_t used = 0;
+    ptrdiff_t most = 0;
     for (int i = 0; i < net->n_layers; i++) {
-        /* Blanks are folded, so that the same net has the same text. */
-        char copy[sizeof net->layers[i].text], *words[LS_LAYER_WORDS];
-        memcpy(copy, net->layers[i].text, sizeof copy);
-        const int n_words = split_words(copy, words);
-        for (int w = 0; w < n_words; w++)
-            used += (size_t)snprintf(net->text + used, bytes - used, "%s%s",
-                                     w   ? " "
-                                     : i ? ", "
-                                         : "",
-                                     words[w]);
+        const ptrdiff_t C = ls_shape_image(&net->layers[i].in).C;
+        if (net->layers[i].kind->across_samples && 2 * C > most)
+            most = 2 * C;
     }
+    return most;
+}
+
+static enum ls_code lay_out(struct layout *l)
+{
+    struct ls_net *net = l->net;
+    for (int i = 0; i < l->list->n; i++) {
+        const enum ls_code code = place_layer(l, i);
+        if (code != LS_OK)
+            return code;
+    }
+    fuse_activations(net);
+    net->out = net->layers[net->n_layers - 1].out;
+    net->sync_floats = sync_floats(net);
     return LS_OK;
 }
 
 enum ls_code ls_net_create(struct ls_net *net, const char *text, struct ls_shape in, struct ls_error *err)
 {
     *net = (struct ls_net){.in = in};
-    struct source source;
-    enum ls_code code = open_source(&source, text, err);
-    if (code != LS_OK)
-        goto done;
-    const size_t most = (size_t)count_separators(source.text);
-    net->layers = ls_alloc(most, sizeof *net->layers, "layers", err);
-    net->tensors = ls_alloc(most * LS_LAYER_TENSORS, sizeof *net->tensors, "tensors", err);
-    if (!net->layers || !net->tensors) {
-        code = LS_FAILED;
-        goto done;
+    struct ls_layer_list list;
+    struct layout l = {.list = &list, .net = net, .err = err};
+    enum ls_code code = ls_layer_list_parse(&list, text, err);
+    if (code == LS_OK) {
+        const size_t n = (size_t)list.n, most = 2 * n + 1; /* each value has at most one reorder */
+        net->layers = ls_alloc(most, sizeof *net->layers, "layers", err);
+        net->tensors = ls_alloc(n * LS_LAYER_TENSORS, sizeof *net->tensors, "tensors", err);
+        l.placed = ls_alloc(n, sizeof *l.placed, "layers", err);
+        l.reordered = ls_alloc(most + 1, sizeof *l.reordered, "layers", err);
+        code = net->layers && net->tensors && l.placed && l.reordered ? LS_OK : LS_FAILED;
     }
-    code = parse_list(net, &source, err);
     if (code == LS_OK)
-        code = write_canonical_text(net, err);
-    if (code == LS_OK)
-        code = infer_shapes(net, err);
-    if (code == LS_OK)
-        fuse_activations(net);
-done:
-    ls_free(source.text);
+        code = lay_out(&l);
+    if (code == LS_OK) {
+        net->text = list.text;
+        list.text = NULL;
+    }
+    ls_free(l.placed);
+    ls_free(l.reordered);
+    ls_layer_list_release(&list);
     return code;
 }
 
@@ -279,4 +256,22 @@ const struct ls_parameter *ls_net_find_nonfinite(const struct ls_net *net, const
                 return &net->tensors[t];
             }
     return NULL;
+}
+
+void ls_parameter_index(const struct ls_parameter *tensor, ptrdiff_t element, char *text, size_t size)
+{
+    ptrdiff_t index[LS_SHAPE_DIMS] = {0};
+    if (tensor->transposed) { /* memory (rest, dims[0]) -> stored (dims[0], rest) */
+        const ptrdiff_t columns = tensor->dims[0];
+        element = element % columns * (tensor->count / columns) + element / columns;
+    }
+    for (int d = tensor->n_dims - 1; d >= 0; d--) {
+        index[d] = element % tensor->dims[d];
+        element /= tensor->dims[d];
+    }
+    size_t used = (size_t)snprintf(text, size, "[");
+    for (int d = 0; d < tensor->n_dims && used < size; d++)
+        used += (size_t)snprintf(text + used, size - used, d ? ",%td" : "%td", index[d]);
+    if (used < size)
+        snprintf(text + used, size - used, "]");
 }

@@ -42,7 +42,7 @@ static enum ls_code set_up(struct bench *bench, struct ls_error *err)
 
 static void tear_down(struct bench *bench)
 {
-    ls_activations_release(&bench->act, bench->check->net);
+    ls_activations_release(&bench->act);
     ls_free(bench->sample_loss);
     ls_free(bench->gradient);
     ls_free(bench->parameters);
@@ -54,12 +54,12 @@ static void tear_down(struct bench *bench)
 static const float *analytic(struct bench *bench)
 {
     const struct ls_gradcheck_case *check = bench->check;
-    const float *z = ls_forward(check->net, check->ops, check->parameters, &bench->act, check->B);
+    const struct ls_gradient_part all = {.begin = 0, .end = check->B, .flat = bench->gradient};
+    const struct ls_pass pass = ls_pass_alone(&bench->act, check->B, check->microbatch, &all);
+    const float *z = ls_forward(check->net, check->ops, check->parameters, &bench->act, check->B, &pass);
     check->ops->loss(&check->loss, check->B, check->net->out.count, bench->sample_loss,
                      ls_output_gradient(&bench->act), z, &check->targets);
-    const struct ls_gradient_part all = {.begin = 0, .end = check->B, .flat = bench->gradient};
-    return ls_backward(check->net, check->ops, check->parameters, &bench->act, check->B, check->microbatch,
-                       &all, 1, 1);
+    return ls_backward(check->net, check->ops, check->parameters, &bench->act, check->B, &pass, 1);
 }
 
 static double loss64(const struct bench *bench)

@@ -22,7 +22,7 @@ struct ls_gradcheck_case {
 
 /* One tensor's outcome; the input is the last, named "input". */
 struct ls_gradcheck_result {
-    char name[48];
+    char name[64];
     ptrdiff_t n_elements, n_checked;
     double worst; /* |a - n| / max(|a|, |n|, largest |n| of the tensor / 100); NaN or inf when either is */
     ptrdiff_t worst_at;         /* element, in memory order */

@@ -24,16 +24,16 @@ void ls_model_facts_add(struct ls_model_facts *facts, const char *key, const cha
     facts->n++;
 }
 
-/* Parameter t of the net as the file sees it: dims reversed where files hold the transpose. */
+/* Parameter t of the net as the file sees it. */
 static struct ls_tensor file_tensor(const struct ls_net *net, int t, float *flat)
 {
     const struct ls_parameter *parameter = &net->tensors[t];
     struct ls_tensor tensor = {.name = parameter->name,
                                .n_dims = parameter->n_dims,
-                               .transposed = parameter->transposed_in_files,
+                               .transposed = parameter->transposed,
                                .data = flat + parameter->offset};
     for (int d = 0; d < parameter->n_dims; d++)
-        tensor.dims[d] = parameter->dims[parameter->transposed_in_files ? parameter->n_dims - 1 - d : d];
+        tensor.dims[d] = parameter->dims[d];
     return tensor;
 }
 

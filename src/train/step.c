@@ -4,35 +4,99 @@
 #include "base/memory.h"
 #include "base/timer.h"
 
-static int64_t pass_leaves_for(int64_t microbatch)
+/* The largest power of two of leaves whose rows and bytes stay within limits; at least one. */
+static int64_t pass_leaves_for(int64_t microbatch, int64_t most_rows, size_t bytes_a_row)
 {
     int64_t leaves = 1;
-    while (leaves * 2 * microbatch <= LS_PASS_ROWS)
+    while (leaves * 2 * microbatch <= most_rows &&
+           (size_t)(leaves * 2 * microbatch) * bytes_a_row <= LS_PASS_BYTES)
         leaves *= 2;
     return leaves;
 }
 
-/* The most slots that any of the plan's counts of samples needs.  A smaller count may need more than a larger
- * one: the number depends on where the ranks' ranges begin and end in the tree. */
+/* The rows of rank 0, which has the most, when passes are cut at pass_leaves. */
+static int64_t most_rows(int64_t n_samples, int64_t microbatch, int n_ranks, int64_t pass_leaves)
+{
+    const int64_t leaves = ls_count_leaves(n_samples, microbatch);
+    const struct ls_range mine = ls_leaves_of_rank(leaves, n_ranks, 0);
+    const int64_t rows = (mine.end < pass_leaves ? mine.end : pass_leaves) * microbatch;
+    return rows < n_samples ? rows : n_samples;
+}
+
+/* What decides how much memory a pass takes. */
+struct passes {
+    int64_t train_leaves, eval_leaves;
+    ptrdiff_t rows;
+};
+
+static enum ls_code plan_passes(const struct ls_net *net, const struct ls_engine_plan *plan, int n_ranks,
+                                struct passes *passes, struct ls_error *err)
+{
+    struct ls_activation_bytes one;
+    const enum ls_code code = ls_activations_bytes(net, 1, plan->with_gradients, &one, err);
+    if (code != LS_OK)
+        return code;
+    const size_t bytes_a_row = one.outputs + one.gradients;
+    passes->train_leaves = net->sync_floats > 0
+                               ? (int64_t)1 << 40 /* all that a rank has */
+                               : pass_leaves_for(plan->microbatch, LS_PASS_ROWS, bytes_a_row);
+    int64_t rows = 0;
+    for (int i = 0; i < LS_ENGINE_SIZES; i++) {
+        const int64_t some = most_rows(plan->batch[i], plan->microbatch, n_ranks, passes->train_leaves);
+        rows = some > rows ? some : rows;
+    }
+    /* Evaluation takes passes as large as training's, and no fewer than are worth the barriers. */
+    const int64_t eval_rows =
+        plan->with_gradients ? (rows > LS_EVAL_ROWS ? rows : LS_EVAL_ROWS) : LS_PASS_ROWS;
+    passes->eval_leaves = pass_leaves_for(plan->microbatch, eval_rows, bytes_a_row);
+    const int64_t evaluated = most_rows(plan->n_evaluated, plan->microbatch, n_ranks, passes->eval_leaves);
+    passes->rows = (ptrdiff_t)(rows > evaluated ? rows : evaluated);
+    return LS_OK;
+}
+
+enum ls_code ls_engine_rows(const struct ls_net *net, const struct ls_engine_plan *plan, int n_ranks,
+                            ptrdiff_t *rows, struct ls_error *err)
+{
+    struct passes passes = {0};
+    const enum ls_code code = plan_passes(net, plan, n_ranks, &passes, err);
+    *rows = passes.rows;
+    return code;
+}
+
+static int slots_of(const struct ls_engine *engine, int64_t n_samples, int64_t pass_leaves)
+{
+    const int64_t leaves = ls_count_leaves(n_samples, engine->microbatch);
+    return ls_roots_needed(leaves,
+                           ls_leaves_of_rank(leaves, ls_comm_size(engine->comm), ls_comm_rank(engine->comm)),
+                           pass_leaves);
+}
+
+/* The most slots that any of the plan's batches needs.  A smaller one may need more than a larger one: the
+ * number depends on where the ranks' ranges begin and end in the tree. */
 static int slots_for(const struct ls_engine *engine, const struct ls_engine_plan *plan)
 {
-    const int rank = ls_comm_rank(engine->comm), size = ls_comm_size(engine->comm);
     int most = 1;
     for (int i = 0; i < LS_ENGINE_SIZES; i++) {
-        const int64_t leaves = ls_count_leaves(plan->n_samples[i], engine->microbatch);
-        const int needed =
-            ls_roots_needed(leaves, ls_leaves_of_rank(leaves, size, rank), engine->pass_leaves);
+        const int needed = slots_of(engine, plan->batch[i], engine->pass_leaves);
         most = needed > most ? needed : most;
     }
     return most;
 }
 
-static int64_t largest(const int64_t n_samples[LS_ENGINE_SIZES])
+static enum ls_code create_roots(struct ls_engine *engine, const struct ls_engine_plan *plan,
+                                 struct ls_error *err)
 {
-    int64_t most = 0;
-    for (int i = 0; i < LS_ENGINE_SIZES; i++)
-        most = n_samples[i] > most ? n_samples[i] : most;
-    return most;
+    const struct ls_net *net = engine->net;
+    const int n_slots = slots_for(engine, plan);
+    enum ls_code code = LS_OK;
+    if (plan->with_gradients)
+        code = ls_roots_create(&engine->gradients, n_slots, net->n_floats + LS_SLOT_EXTRA, err);
+    if (code == LS_OK && plan->with_gradients && net->sync_floats > 0)
+        code = ls_roots_create(&engine->sync, n_slots, net->sync_floats, err);
+    if (code == LS_OK)
+        code = ls_roots_create(&engine->losses, slots_of(engine, plan->n_evaluated, engine->eval_leaves), 1,
+                               err);
+    return code;
 }
 
 enum ls_code ls_engine_create(struct ls_engine *engine, const struct ls_net *net, const struct ls_ops *ops,
@@ -44,25 +108,24 @@ enum ls_code ls_engine_create(struct ls_engine *engine, const struct ls_net *net
                                  .loss = plan->loss,
                                  .allreduce = plan->allreduce,
                                  .microbatch = plan->microbatch,
-                                 .pass_leaves = pass_leaves_for(plan->microbatch)};
-    const int64_t most_samples = largest(plan->n_samples);
-    const int64_t most_leaves = ls_count_leaves(most_samples, plan->microbatch);
-    const struct ls_range mine = ls_leaves_of_rank(most_leaves, ls_comm_size(comm), 0);
-    const int64_t pass = mine.end < engine->pass_leaves ? mine.end : engine->pass_leaves;
-    const int64_t pass_rows = pass * plan->microbatch;
-    const int64_t rows = pass_rows < most_samples ? pass_rows : most_samples;
-    enum ls_code code = ls_activations_create(&engine->act, net, (ptrdiff_t)rows, plan->with_gradients, err);
-    const int n_slots = slots_for(engine, plan);
-    if (code == LS_OK && plan->with_gradients)
-        code = ls_roots_create(&engine->gradients, n_slots, net->n_floats + LS_SLOT_EXTRA, err);
-    if (code == LS_OK)
-        code = ls_roots_create(&engine->losses, n_slots, 1, err);
+                                 .seed = plan->seed};
+    struct passes passes;
+    enum ls_code code = plan_passes(net, plan, ls_comm_size(comm), &passes, err);
     if (code != LS_OK)
         goto fail;
-    engine->sample_loss = ls_alloc((size_t)rows, sizeof *engine->sample_loss, "losses", err);
-    engine->index = ls_alloc((size_t)rows, sizeof *engine->index, "indices", err);
-    engine->labels = ls_alloc((size_t)rows, sizeof *engine->labels, "labels", err);
-    engine->values = ls_alloc((size_t)rows, (size_t)plan->n_values * sizeof *engine->values, "targets", err);
+    engine->pass_leaves = passes.train_leaves;
+    engine->eval_leaves = passes.eval_leaves;
+    engine->rows = passes.rows;
+    const size_t rows = (size_t)passes.rows;
+    code = ls_activations_create(&engine->act, net, passes.rows, plan->with_gradients, err);
+    if (code == LS_OK)
+        code = create_roots(engine, plan, err);
+    if (code != LS_OK)
+        goto fail;
+    engine->sample_loss = ls_alloc(rows, sizeof *engine->sample_loss, "losses", err);
+    engine->index = ls_alloc(rows, sizeof *engine->index, "indices", err);
+    engine->labels = ls_alloc(rows, sizeof *engine->labels, "labels", err);
+    engine->values = ls_alloc(rows, (size_t)plan->n_values * sizeof *engine->values, "targets", err);
     if (engine->sample_loss && engine->index && engine->labels && engine->values)
         return LS_OK;
 fail:
@@ -74,9 +137,10 @@ void ls_engine_release(struct ls_engine *engine)
 {
     if (!engine || !engine->net)
         return;
-    ls_activations_release(&engine->act, engine->net);
+    ls_activations_release(&engine->act);
     ls_roots_release(&engine->gradients);
     ls_roots_release(&engine->losses);
+    ls_roots_release(&engine->sync);
     ls_free(engine->sample_loss);
     ls_free(engine->index);
     ls_free(engine->labels);
@@ -101,41 +165,79 @@ static struct ls_targets targets_of(const struct ls_engine *engine, const struct
 
 /* Brings the samples in engine->index[0..B) in and runs the net on them. */
 static const float *forward_rows(struct ls_engine *engine, const float *parameters,
-                                 const struct ls_dataset *data, ptrdiff_t B, double *since)
+                                 const struct ls_dataset *data, ptrdiff_t B, const struct ls_pass *pass,
+                                 double *since)
 {
     ls_dataset_gather(data, engine->ops, B, engine->index, engine->act.x, engine->labels, engine->values);
     charge(&engine->times.data_s, since);
-    return ls_forward(engine->net, engine->ops, parameters, &engine->act, B);
+    return ls_forward(engine->net, engine->ops, parameters, &engine->act, B, pass);
 }
 
-/* Forward, loss and backward for leaves [pass.begin, pass.end) of the batch, into new slots. */
-static void gradient_pass(struct ls_engine *engine, const float *parameters, const struct ls_dataset *data,
-                          const struct ls_sampler *sampler, int64_t first, int64_t B, struct ls_range pass)
+/* struct ls_pass's finish_sums: the tree over the parts of all ranks. */
+static const float *finish_sums(void *context, ptrdiff_t n)
 {
+    struct ls_engine *engine = context;
     double since = ls_now_s();
-    const int64_t m = engine->microbatch;
-    const int64_t begin = pass.begin * m, end = pass.end * m < B ? pass.end * m : B;
-    const ptrdiff_t rows = (ptrdiff_t)(end - begin);
-    ls_sampler_indices(sampler, first + begin, rows, engine->index);
-    const float *z = forward_rows(engine, parameters, data, rows, &since);
-    const struct ls_targets targets = targets_of(engine, data);
-    engine->ops->loss(&engine->loss, rows, engine->net->out.count, engine->sample_loss,
-                      ls_output_gradient(&engine->act), z, &targets);
+    float **sums = engine->sync.slots;
+    if (ls_comm_allreduce(engine->comm, engine->allreduce, engine->sync_leaves, n, sums[0], sums,
+                          engine->sync_parts, &engine->sync_error) != LS_OK)
+        engine->sync_error.code = LS_FAILED;
+    const double waited = ls_now_s() - since;
+    engine->times.allreduce_s += waited;
+    engine->times.compute_s -= waited; /* the pass around it counts it in */
+    return sums[0];
+}
 
+/* New slots for the subtrees that make up a pass, which begins at row `begin` of the batch of B. */
+static int append_parts(struct ls_engine *engine, struct ls_range pass, int64_t begin, int64_t B,
+                        struct ls_gradient_part parts[LS_MAX_ROOTS])
+{
     struct ls_roots *roots = &engine->gradients;
+    const int64_t m = engine->microbatch;
     const int old = roots->n, added = ls_roots_append(roots, pass);
-    struct ls_gradient_part parts[LS_MAX_ROOTS];
     for (int p = 0; p < added; p++) {
         const struct ls_range leaves = ls_node_leaves(roots->nodes[old + p], roots->n_leaves);
         const int64_t part_end = leaves.end * m < B ? leaves.end * m : B;
         parts[p] = (struct ls_gradient_part){.begin = (ptrdiff_t)(leaves.begin * m - begin),
                                              .end = (ptrdiff_t)(part_end - begin),
                                              .flat = roots->slots[old + p]};
+    }
+    return added;
+}
+
+/* Forward, loss and backward for leaves [range.begin, range.end) of the batch, into new slots. */
+static void gradient_pass(struct ls_engine *engine, float *parameters, const struct ls_dataset *data,
+                          const struct ls_sampler *sampler, int64_t first, int64_t B, struct ls_range range)
+{
+    double since = ls_now_s();
+    const int64_t m = engine->microbatch;
+    const int64_t begin = range.begin * m < B ? range.begin * m : B;
+    const int64_t end = range.end * m < B ? range.end * m : B;
+    const ptrdiff_t rows = (ptrdiff_t)(end - begin);
+    struct ls_gradient_part parts[LS_MAX_ROOTS];
+    const struct ls_pass pass = {.seed = engine->seed,
+                                 .step = engine->step,
+                                 .first_row = begin,
+                                 .global_batch = B,
+                                 .m = (ptrdiff_t)m,
+                                 .state = parameters,
+                                 .n_parts = append_parts(engine, range, begin, B, parts),
+                                 .parts = parts,
+                                 .sums = engine->sync.slots,
+                                 .finish_sums = finish_sums,
+                                 .context = engine};
+    engine->sync_leaves = engine->gradients.n_leaves;
+    engine->sync_parts = pass.n_parts;
+    ls_sampler_indices(sampler, first + begin, rows, engine->index);
+    const float *z = forward_rows(engine, parameters, data, rows, &pass, &since);
+    const struct ls_targets targets = targets_of(engine, data);
+    engine->ops->loss(&engine->loss, rows, engine->net->out.count, engine->sample_loss,
+                      ls_output_gradient(&engine->act), z, &targets);
+    for (int p = 0; p < pass.n_parts; p++)
         parts[p].flat[engine->net->n_floats] = engine->ops->leaf_sum(
             parts[p].end - parts[p].begin, (ptrdiff_t)m, engine->sample_loss + parts[p].begin);
-    }
-    ls_backward(engine->net, engine->ops, parameters, &engine->act, rows, (ptrdiff_t)m, parts, added, 0);
-    ls_roots_merge(roots, engine->ops);
+    ls_backward(engine->net, engine->ops, parameters, &engine->act, rows, &pass, 0);
+    ls_roots_merge(&engine->gradients, engine->ops);
     charge(&engine->times.compute_s, &since);
 }
 
@@ -150,20 +252,27 @@ static enum ls_code reduce(struct ls_engine *engine, struct ls_roots *roots, ptr
     return code;
 }
 
-enum ls_code ls_engine_gradient(struct ls_engine *engine, const float *parameters,
-                                const struct ls_dataset *data, const struct ls_sampler *sampler,
-                                int64_t first, int64_t B, const float **sum, struct ls_error *err)
+enum ls_code ls_engine_gradient(struct ls_engine *engine, float *parameters, const struct ls_dataset *data,
+                                const struct ls_sampler *sampler, int64_t first, int64_t B, float **sum,
+                                struct ls_error *err)
 {
     const int64_t n_leaves = ls_count_leaves(B, engine->microbatch);
     const struct ls_range mine =
         ls_leaves_of_rank(n_leaves, ls_comm_size(engine->comm), ls_comm_rank(engine->comm));
     ls_roots_start(&engine->gradients, n_leaves);
-    for (int64_t at = mine.begin; at < mine.end; at = ls_pass_end(at, mine.end, engine->pass_leaves))
-        gradient_pass(engine, parameters, data, sampler, first, B,
-                      (struct ls_range){at, ls_pass_end(at, mine.end, engine->pass_leaves)});
-    const enum ls_code code = reduce(engine, &engine->gradients, engine->net->n_floats + 1, err);
+    engine->sync_error.code = LS_OK;
+    if (engine->net->sync_floats > 0) /* also with no leaf: the others wait inside of it */
+        gradient_pass(engine, parameters, data, sampler, first, B, mine);
+    else
+        for (int64_t at = mine.begin; at < mine.end; at = ls_pass_end(at, mine.end, engine->pass_leaves))
+            gradient_pass(engine, parameters, data, sampler, first, B,
+                          (struct ls_range){at, ls_pass_end(at, mine.end, engine->pass_leaves)});
     *sum = engine->gradients.slots[0];
-    return code;
+    if (engine->sync_error.code != LS_OK) { /* which ranks agreed on */
+        *err = engine->sync_error;
+        return err->code;
+    }
+    return reduce(engine, &engine->gradients, engine->net->n_floats + 1, err);
 }
 
 int32_t ls_predicted_class(enum ls_loss loss, ptrdiff_t N, const float *z)
@@ -188,7 +297,7 @@ static int64_t evaluate_pass(struct ls_engine *engine, const float *parameters, 
     const ptrdiff_t rows = (ptrdiff_t)(end - begin), N = engine->net->out.count;
     for (ptrdiff_t i = 0; i < rows; i++)
         engine->index[i] = begin + i;
-    const float *z = forward_rows(engine, parameters, data, rows, &since);
+    const float *z = forward_rows(engine, parameters, data, rows, NULL, &since);
     const struct ls_targets targets = targets_of(engine, data);
     engine->ops->loss(&engine->loss, rows, N, engine->sample_loss, NULL, z, &targets);
     struct ls_roots *roots = &engine->losses;
@@ -217,9 +326,9 @@ enum ls_code ls_engine_evaluate(struct ls_engine *engine, const float *parameter
         ls_leaves_of_rank(n_leaves, ls_comm_size(engine->comm), ls_comm_rank(engine->comm));
     ls_roots_start(&engine->losses, n_leaves);
     int64_t correct = 0;
-    for (int64_t at = mine.begin; at < mine.end; at = ls_pass_end(at, mine.end, engine->pass_leaves))
+    for (int64_t at = mine.begin; at < mine.end; at = ls_pass_end(at, mine.end, engine->eval_leaves))
         correct += evaluate_pass(engine, parameters, data,
-                                 (struct ls_range){at, ls_pass_end(at, mine.end, engine->pass_leaves)});
+                                 (struct ls_range){at, ls_pass_end(at, mine.end, engine->eval_leaves)});
     enum ls_code code = reduce(engine, &engine->losses, 1, err);
     if (code == LS_OK)
         code = ls_comm_sum_counts(engine->comm, &correct, 1, err);

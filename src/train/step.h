@@ -1,6 +1,10 @@
 /* One training step's mathematics, and evaluation: what a rank computes from a range of leaves, and the tree
  * that makes it one result.
  *
+ * A rank's leaves go through the net in passes, as many at once as a budget of memory allows: how many cannot
+ * change a bit.  A net with layers across samples (batch norm) takes all of them in one pass, and its ranks
+ * meet inside forward and backward.
+ *
  * An engine is a net with everything a step needs, allocated once: activations for one pass, gradient slots,
  * batch buffers.  The same code runs on the oracle's operations and on the parallel ones, on one rank or
  * many; only `ops` and `comm` differ. */
@@ -25,31 +29,45 @@ struct ls_engine {
     struct ls_loss_rule loss;
     enum ls_allreduce allreduce;
     int64_t microbatch;
+    uint64_t seed;       /* keys what a training step draws, with `step` */
+    uint64_t step;       /* of the gradient to come; the caller counts it */
     int64_t pass_leaves; /* leaves that one forward and backward covers; a power of two */
+    int64_t eval_leaves; /* the same for evaluation */
+    ptrdiff_t rows;      /* of the largest pass */
 
     struct ls_activations act;
     struct ls_roots
         gradients; /* slots of net->n_floats + LS_SLOT_EXTRA: gradients, then the loss at [net->n_floats] */
     struct ls_roots losses; /* evaluation's: slots of one number */
-    float *sample_loss;     /* (rows of a pass) */
-    int64_t *index;         /* (rows of a pass) */
-    int32_t *labels;        /* (rows of a pass) */
-    float *values;          /* (rows of a pass, n_values) */
+    struct ls_roots sync;   /* sums across samples inside a pass; no slots when the net has none */
+    int64_t sync_leaves;    /* of the batch at hand */
+    int sync_parts;
+    struct ls_error sync_error; /* of the pass at hand */
+    float *sample_loss;         /* (rows of a pass) */
+    int64_t *index;             /* (rows of a pass) */
+    int32_t *labels;            /* (rows of a pass) */
+    float *values;              /* (rows of a pass, n_values) */
     struct ls_step_times times;
 };
 
-enum { LS_SLOT_EXTRA = 16, LS_PASS_ROWS = 4096, LS_ENGINE_SIZES = 3 };
+enum { LS_SLOT_EXTRA = 16, LS_PASS_ROWS = 4096, LS_EVAL_ROWS = 512, LS_ENGINE_SIZES = 2 };
+#define LS_PASS_BYTES ((size_t)256 << 20) /* of activations in a pass that can be cut smaller */
 
 /* What an engine is made for. */
 struct ls_engine_plan {
     struct ls_loss_rule loss;
     enum ls_allreduce allreduce;
     int64_t microbatch;
-    /* Every number of samples that a batch or an evaluation will have; 0: unused. */
-    int64_t n_samples[LS_ENGINE_SIZES];
+    int64_t batch[LS_ENGINE_SIZES]; /* every number of samples that a batch will have; 0: unused */
+    int64_t n_evaluated;            /* the most samples of an evaluation; 0: none */
+    uint64_t seed;
     ptrdiff_t n_values; /* target numbers a sample */
     int with_gradients; /* 0: only forward and ls_engine_evaluate */
 };
+
+/* How many rows the largest pass of such an engine has on rank 0, the busiest. */
+enum ls_code ls_engine_rows(const struct ls_net *net, const struct ls_engine_plan *plan, int n_ranks,
+                            ptrdiff_t *rows, struct ls_error *err);
 
 /* Local.  The engine keeps pointers to net, ops and comm. */
 enum ls_code ls_engine_create(struct ls_engine *engine, const struct ls_net *net, const struct ls_ops *ops,
@@ -58,10 +76,10 @@ void ls_engine_release(struct ls_engine *engine);
 
 /* Collective.  The sums over the batch at positions [first, first + B) of the sampler's epoch: *sum points at
  * net->n_floats summed gradients (not yet divided by B) followed by the summed loss, the same bits on every
- * rank, valid until the next call. */
-enum ls_code ls_engine_gradient(struct ls_engine *engine, const float *parameters,
-                                const struct ls_dataset *data, const struct ls_sampler *sampler,
-                                int64_t first, int64_t B, const float **sum, struct ls_error *err);
+ * rank, valid until the next call and the caller's to overwrite.  Running averages in `parameters` move. */
+enum ls_code ls_engine_gradient(struct ls_engine *engine, float *parameters, const struct ls_dataset *data,
+                                const struct ls_sampler *sampler, int64_t first, int64_t B, float **sum,
+                                struct ls_error *err);
 
 struct ls_evaluation {
     float loss; /* mean over the samples, contract rule 3 */

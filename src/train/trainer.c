@@ -46,7 +46,9 @@ static enum ls_code set_up(struct run *run, struct ls_error *err)
         .loss = config->loss,
         .allreduce = config->allreduce,
         .microbatch = config->microbatch,
-        .n_samples = {config->batch, run->data->train.n_samples % config->batch, tested},
+        .batch = {config->batch, run->data->train.n_samples % config->batch},
+        .n_evaluated = tested,
+        .seed = config->seed,
         .n_values = run->data->train.n_values,
         .with_gradients = 1,
     };
@@ -72,16 +74,6 @@ static void tear_down(struct run *run)
     ls_free(run->good);
 }
 
-/* "0.weight [3,7]" in the tensor's stored orientation. */
-static void describe_element(const struct ls_parameter *tensor, ptrdiff_t element, char *text, size_t size)
-{
-    if (tensor->n_dims == 2 && tensor->transposed_in_files)
-        snprintf(text, size, "'%s' [%td,%td]", tensor->name, element % tensor->dims[1],
-                 element / tensor->dims[1]);
-    else
-        snprintf(text, size, "'%s' [%td]", tensor->name, element);
-}
-
 /* The element of the flat gradient that is largest: where it blows up when only the loss has overflowed. */
 static const struct ls_parameter *find_largest(const struct ls_net *net, const float *flat,
                                                ptrdiff_t *element)
@@ -104,7 +96,7 @@ static const struct ls_parameter *find_largest(const struct ls_net *net, const f
 static void describe_overflow(const struct run *run, const float *sum, char *text, size_t size)
 {
     ptrdiff_t element = 0;
-    char where[128] = "";
+    char where[128] = "", index[60];
     const char *what = "first in parameter ";
     const struct ls_parameter *tensor = ls_net_find_nonfinite(run->net, run->parameters, &element);
     if (!tensor) {
@@ -115,8 +107,10 @@ static void describe_overflow(const struct run *run, const float *sum, char *tex
         what = "the gradients are still finite, the largest is that of ";
         tensor = find_largest(run->net, sum, &element);
     }
-    if (tensor)
-        describe_element(tensor, element, where, sizeof where);
+    if (tensor) {
+        ls_parameter_index(tensor, element, index, sizeof index);
+        snprintf(where, sizeof where, "'%s' %s", tensor->name, index);
+    }
     snprintf(text, size, "%s%s", tensor ? what : "the net has no parameters", where);
 }
 
@@ -159,7 +153,8 @@ static int due(int64_t count, int64_t every)
 
 static enum ls_code one_step(struct run *run, int64_t first, int64_t B, struct ls_error *err)
 {
-    const float *sum = NULL;
+    float *sum = NULL;
+    run->engine.step = (uint64_t)run->step;
     enum ls_code code = ls_engine_gradient(&run->engine, run->parameters, &run->data->train, &run->sampler,
                                            first, B, &sum, err);
     if (code != LS_OK)
