@@ -4,6 +4,7 @@
 
 #include "base/contract.h"
 #include "base/memory.h"
+#include "model/examples.h"
 #include "train/gradcheck.h"
 #include "train/model_file.h"
 #include "train/step.h"
@@ -83,6 +84,17 @@ struct gradcheck_job {
     int64_t *index;
 };
 
+static enum ls_code make_net(struct gradcheck_job *job, struct ls_error *err)
+{
+    const struct ls_dataset *train = &job->data.train;
+    char *text =
+        ls_net_text(job->options.net, train->n_classes > 0 ? train->n_classes : train->n_values, err);
+    const enum ls_code code =
+        text ? ls_net_create(&job->net, text, ls_shape_of(train->n_dims, train->dims), err) : LS_USAGE;
+    ls_free(text);
+    return code;
+}
+
 static enum ls_code prepare(struct gradcheck_job *job, struct ls_error *err)
 {
     const struct gradcheck_options *o = &job->options;
@@ -92,7 +104,7 @@ static enum ls_code prepare(struct gradcheck_job *job, struct ls_error *err)
     if (code == LS_OK)
         code = ls_init_parse(&init, o->init, err);
     if (code == LS_OK)
-        code = ls_net_create(&job->net, o->net, ls_shape_of(train->n_dims, train->dims), err);
+        code = make_net(job, err);
     if (code != LS_OK)
         return code;
     job->loss = o->loss >= 0           ? (enum ls_loss)o->loss

@@ -9,6 +9,7 @@
 #include "base/memory.h"
 #include "base/text.h"
 #include "cli/train_report.h"
+#include "model/examples.h"
 
 struct train_options {
     struct ls_session_options session;
@@ -60,8 +61,8 @@ static enum ls_code parse(struct train_options *o, int argc, char **argv, int *h
         {"test-data", "SPEC", LS_OPTION_TEXT, &o->test_data,
          "test data for idx: and inline: data, as idx:IMAGES,LABELS or inline:...", "none", 0, 0, NULL, NULL},
         {"net", "LAYERS", LS_OPTION_TEXT, &o->net,
-         "layers separated by commas, or @FILE with one a line: dense N [nobias], relu, tanh, sigmoid",
-         "dense 128, relu, dense with as many outputs as the data has classes", 0, 0, NULL, NULL},
+         "layers separated by commas, @FILE with one a line, or a name of 'lockstep info nets'",
+         "mlp: dense 128, relu, dense with as many outputs as the data has classes", 0, 0, NULL, NULL},
         {"loss", "NAME", LS_OPTION_CHOICE, &o->loss,
          "softmax cross-entropy on logits; squared: the sum over outputs of (z - t)^2; half-squared: half of "
          "that; bce: "
@@ -153,24 +154,18 @@ static enum ls_code open_data(struct job *job, struct ls_error *err)
     return code;
 }
 
-static enum ls_code default_net(const struct job *job, char *text, size_t size, struct ls_error *err)
+/* The outputs that the data asks for; 0 when it says nothing. */
+static ptrdiff_t outputs_of(const struct ls_dataset *train)
 {
-    const struct ls_dataset *train = &job->data.train;
     const ptrdiff_t outputs = train->n_classes > 0 ? train->n_classes : train->n_values;
-    if (outputs < 1)
-        return ls_fail(err, LS_USAGE, "--net: the data says nothing of outputs, so the net must be given");
-    snprintf(text, size, "dense 128, relu, dense %td", outputs > 1 || train->n_classes == 0 ? outputs : 2);
-    return LS_OK;
+    return outputs == 1 && train->n_classes > 0 ? 2 : outputs;
 }
 
 static enum ls_code make_net(struct job *job, struct ls_error *err)
 {
     const struct ls_dataset *train = &job->data.train;
     const struct ls_shape in = ls_shape_of(train->n_dims, train->dims);
-    char text[100];
-    if (job->options.net)
-        return ls_net_create(&job->net, job->options.net, in, err);
-    if (job->options.load) {
+    if (job->options.load && !job->options.net) {
         struct ls_model model;
         enum ls_code code = ls_model_load(&model, job->options.load, err);
         if (code == LS_OK)
@@ -178,8 +173,12 @@ static enum ls_code make_net(struct job *job, struct ls_error *err)
         ls_model_release(&model);
         return code;
     }
-    const enum ls_code code = default_net(job, text, sizeof text, err);
-    return code == LS_OK ? ls_net_create(&job->net, text, in, err) : code;
+    if (!job->options.net && outputs_of(train) < 1)
+        return ls_fail(err, LS_USAGE, "--net: the data says nothing of outputs, so the net must be given");
+    char *text = ls_net_text(job->options.net ? job->options.net : "mlp", outputs_of(train), err);
+    const enum ls_code code = text ? ls_net_create(&job->net, text, in, err) : LS_USAGE;
+    ls_free(text);
+    return code;
 }
 
 static int64_t chosen_batch(int64_t given, int64_t n_samples)

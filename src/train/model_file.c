@@ -132,27 +132,6 @@ enum ls_code ls_model_load_parameters(const char *path, const struct ls_net *net
     return code;
 }
 
-/* "28x28" -> a shape; 0 when it is none. */
-static int parse_shape(const char *text, struct ls_shape *shape)
-{
-    char copy[100];
-    ptrdiff_t dims[LS_SHAPE_DIMS], count = 1;
-    int n = 0;
-    if (snprintf(copy, sizeof copy, "%s", text) >= (int)sizeof copy)
-        return 0;
-    char *rest = NULL;
-    for (char *word = strtok_r(copy, "x", &rest); word; word = strtok_r(NULL, "x", &rest)) {
-        int64_t dim = 0;
-        if (n == LS_SHAPE_DIMS || !ls_text_to_int64(word, &dim) || dim < 1 || dim > INT32_MAX ||
-            count > INT32_MAX / (ptrdiff_t)dim)
-            return 0;
-        dims[n++] = (ptrdiff_t)dim;
-        count *= (ptrdiff_t)dim;
-    }
-    *shape = ls_shape_of(n, dims);
-    return n > 0;
-}
-
 /* The text of a metadata key that a model must have. */
 static const char *required(const struct ls_safetensors *file, const char *path, const char *key,
                             struct ls_error *err)
@@ -176,7 +155,7 @@ static enum ls_code read_description(struct ls_model *model, const char *path, s
         return ls_fail(err, LS_FAILED, "'%s' follows contract version '%.20s', this program version %d", path,
                        version, LS_CONTRACT_VERSION);
     struct ls_shape in;
-    if (!parse_shape(shape_text, &in))
+    if (!ls_shape_parse(shape_text, &in))
         return ls_fail(err, LS_FAILED, "'%s': the input_shape '%.60s' is no shape such as 28x28", path,
                        shape_text);
     int known = -1;
