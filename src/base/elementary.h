@@ -168,7 +168,8 @@ static inline float ls_tanh(float x)
 
 /* erf x, odd by construction.  |x| < 0.96: x + x q(x^2), q of degree 6, fit 2^-30.4; beyond,
  * 1 - e^-(|x| + |x| p(|x|)) with p of degree 6, fit 2^-30.8, where the exponential is below 0.18 and its
- * error shrinks against the 1; from 4 on the argument is held, the result has long been 1.  Error 0.0 ulp. */
+ * error shrinks against the 1; from 4 on the argument is held, the result has long been 1.  Error 1.026 ulp,
+ * at x = 1.059. */
 static inline float ls_erf(float x)
 {
     const uint32_t sign = ls_bits(x) & 0x80000000u;
