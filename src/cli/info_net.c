@@ -64,15 +64,16 @@ static void print_layers(const struct ls_net *net)
     }
     printf("%-*s  %-12s  %12s  %14s  %12s\n", widest, "layer", "output", "parameters", "FLOP a sample",
            "bytes a sample");
-    printf("%-*s  %-12s  %12s  %14s  %12s\n", widest, "input", ls_shape_format(&net->in, shape, sizeof shape), "",
-           "", bytes_text((size_t)net->in.count * sizeof(float), bytes));
+    printf("%-*s  %-12s  %12s  %14s  %12s\n", widest, "input", ls_shape_format(&net->in, shape, sizeof shape),
+           "", "", bytes_text((size_t)net->in.count * sizeof(float), bytes));
     for (int i = 0; i < net->n_layers; i++) {
         const struct ls_layer *layer = &net->layers[i];
         const ptrdiff_t trained = trained_of(net, layer);
         char label[160];
         snprintf(label, sizeof label, "%s%s%s", layer->name, *layer->name ? "  " : "", layer->text);
         printf("%-*s  %-12s  %12s  %14s  %12s\n", widest, label,
-               ls_shape_format(&layer->out, shape, sizeof shape), trained ? count_text(trained, parameters) : "-",
+               ls_shape_format(&layer->out, shape, sizeof shape),
+               trained ? count_text(trained, parameters) : "-",
                flops_of(layer) > 0 ? count_text((ptrdiff_t)flops_of(layer), flops) : "-",
                layer->skip ? "in place" : bytes_text(bytes_of(layer), bytes));
     }
@@ -84,10 +85,8 @@ static enum ls_code print_totals(const struct ls_net *net, const struct ls_info_
     double flops = 0;
     for (int i = 0; i < net->n_layers; i++)
         flops += flops_of(&net->layers[i]);
-    const struct ls_engine_plan plan = {.microbatch = o->microbatch,
-                                        .batch = {o->batch},
-                                        .n_evaluated = o->batch,
-                                        .with_gradients = 1};
+    const struct ls_engine_plan plan = {
+        .microbatch = o->microbatch, .batch = {o->batch}, .n_evaluated = o->batch, .with_gradients = 1};
     struct ls_activation_bytes bytes = {0};
     ptrdiff_t rows = 0;
     enum ls_code code = ls_engine_rows(net, &plan, (int)o->ranks, &rows, err);
@@ -98,7 +97,8 @@ static enum ls_code print_totals(const struct ls_net *net, const struct ls_info_
     const size_t parameters = (size_t)net->n_floats * sizeof(float);
     printf("\nparameters   %s trained, %s\n", count_text(net->n_parameters, a), bytes_text(parameters, b));
     printf("forward      %.4g MFLOP a sample; a training step about three times that\n", flops / 1e6);
-    printf("activations  %s a rank for B = %lld on %lld rank%s: %s of outputs, %s of gradients, for passes of %td "
+    printf("activations  %s a rank for B = %lld on %lld rank%s: %s of outputs, %s of gradients, for passes "
+           "of %td "
            "samples\n",
            bytes_text(bytes.outputs + bytes.gradients, b), (long long)o->batch, (long long)o->ranks,
            o->ranks == 1 ? "" : "s", bytes_text(bytes.outputs, c), bytes_text(bytes.gradients, d), rows);
@@ -112,7 +112,8 @@ enum ls_code ls_info_net(const struct ls_info_net *options, struct ls_error *err
     const struct ls_net_example *example = ls_net_example_find(options->net);
     struct ls_shape in = example ? example->in : ls_shape_of(2, (const ptrdiff_t[]){28, 28});
     if (options->input && !ls_shape_parse(options->input, &in))
-        return ls_fail(err, LS_USAGE, "--input: '%s' is no shape such as 784, 28x28 or 3x32x32", options->input);
+        return ls_fail(err, LS_USAGE, "--input: '%s' is no shape such as 784, 28x28 or 3x32x32",
+                       options->input);
     struct ls_net net = {0};
     char *text = ls_net_text(options->net, (ptrdiff_t)options->outputs, err);
     enum ls_code code = text ? ls_net_create(&net, text, in, err) : LS_USAGE;

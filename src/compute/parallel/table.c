@@ -1,7 +1,7 @@
 /* The table of this ISA's operations. */
 #include "compute/ops.h"
-#include "compute/parallel/conv.h"
 #include "compute/parallel/channels.h"
+#include "compute/parallel/conv.h"
 #include "compute/parallel/dense.h"
 #include "compute/parallel/elementwise.h"
 #include "compute/parallel/loss.h"
