@@ -30,6 +30,8 @@ struct ls_parameter {
     ptrdiff_t offset;          /* in floats, a multiple of 16 */
     ptrdiff_t fan_in, fan_out; /* for initialisation */
     int is_bias;
+    int is_norm;  /* gamma or beta of a normalisation */
+    int is_state; /* no gradient: running averages */
 };
 
 struct ls_layer_kind;
