@@ -14,7 +14,7 @@
 #include "cli/bench_kernels.h"
 #include "compute/machine.h"
 #include "model/examples.h"
-#include "optim/sgd.h"
+#include "optim/optimizer.h"
 #include "train/model_file.h"
 #include "train/step.h"
 
@@ -32,7 +32,7 @@ enum { MOST_ROUNDS = 4096 };
 struct variant {
     enum ls_allreduce allreduce;
     struct ls_engine engine;
-    struct ls_sgd_state sgd;
+    struct ls_optimizer optimizer;
     float *parameters;
     int64_t step;
     int64_t steps_a_round;
@@ -144,12 +144,12 @@ static enum ls_code make_variant(struct bench *bench, struct variant *variant, c
                                         .microbatch = o->microbatch,
                                         .batch = {o->batch},
                                         .with_gradients = 1};
-    const struct ls_sgd rule = {.learning_rate = 0.01f, .momentum = o->momentum};
+    const struct ls_optimizer_rule rule = {.momentum = o->momentum};
     const struct ls_init init = {.kind = LS_INIT_HE};
     enum ls_code code = ls_engine_create(&variant->engine, &bench->net, ops, comm, &plan, err);
     if (code == LS_OK)
-        code = ls_sgd_create(&variant->sgd, &rule, bench->net.tensors, bench->net.n_tensors,
-                             bench->net.n_floats, err);
+        code = ls_optimizer_create(&variant->optimizer, &rule, bench->net.tensors, bench->net.n_tensors,
+                                   bench->net.n_floats, err);
     if (code != LS_OK)
         return code;
     variant->parameters = ls_alloc((size_t)bench->net.n_floats, sizeof(float), "parameters", err);
@@ -162,7 +162,7 @@ static enum ls_code make_variant(struct bench *bench, struct variant *variant, c
 static void release_variant(struct variant *variant)
 {
     ls_engine_release(&variant->engine);
-    ls_sgd_release(&variant->sgd);
+    ls_optimizer_release(&variant->optimizer);
     ls_free(variant->parameters);
 }
 
@@ -177,7 +177,7 @@ static enum ls_code step(struct bench *bench, struct variant *variant, struct ls
         ls_engine_gradient(&variant->engine, variant->parameters, &bench->data, &bench->sampler,
                            variant->step % per_epoch * B, B, &sum, err);
     if (code == LS_OK)
-        ls_sgd_step(&variant->sgd, variant->engine.ops, B, variant->parameters, sum);
+        ls_optimizer_step(&variant->optimizer, variant->engine.ops, B, 0.01f, variant->parameters, sum, NULL);
     variant->step++;
     return code;
 }

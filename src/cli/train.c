@@ -8,6 +8,7 @@
 #include "base/contract.h"
 #include "base/memory.h"
 #include "base/text.h"
+#include "cli/optimizer_options.h"
 #include "cli/train_report.h"
 #include "model/examples.h"
 
@@ -15,8 +16,8 @@ struct train_options {
     struct ls_session_options session;
     const char *data, *test_data, *net, *init, *save, *load, *log;
     int64_t batch, microbatch, epochs, steps, eval_every, hash_every;
-    float learning_rate, momentum, weight_decay;
-    int nesterov, loss, shuffle, drop_last, allreduce, quiet, progress;
+    struct ls_optimizer_options update;
+    int loss, shuffle, drop_last, allreduce, quiet, progress;
     uint64_t seed;
 };
 
@@ -47,7 +48,7 @@ static enum ls_code parse(struct train_options *o, int argc, char **argv, int *h
                                 .epochs = -1,
                                 .steps = -1,
                                 .eval_every = 1,
-                                .learning_rate = 0.1f,
+                                .update = ls_optimizer_options_none,
                                 .shuffle = 1,
                                 .progress = 2,
                                 .seed = 1};
@@ -78,14 +79,7 @@ static enum ls_code parse(struct train_options *o, int argc, char **argv, int *h
          "20, or no limit with --steps", 0, most, NULL, NULL},
         {"steps", "N", LS_OPTION_INT, &o->steps, "stop after so many updates", "no limit", 0, big, NULL,
          NULL},
-        {"lr", "X", LS_OPTION_FLOAT, &o->learning_rate, "learning rate, per update of the mean gradient",
-         "0.1", 0, 1e30, NULL, NULL},
-        {"momentum", "X", LS_OPTION_FLOAT, &o->momentum, "v = X v + g; w = w - lr v", "0", 0, 0.999999, NULL,
-         NULL},
-        {"nesterov", NULL, LS_OPTION_FLAG, &o->nesterov, "Nesterov's momentum: w = w - lr (g + momentum v)",
-         NULL, 0, 0, NULL, NULL},
-        {"weight-decay", "X", LS_OPTION_FLOAT, &o->weight_decay,
-         "L2 decay, g = g + X w, of weights and biases", "0", 0, 1e30, NULL, NULL},
+        LS_OPTIMIZER_OPTIONS(&o->update),
         {"init", "NAME", LS_OPTION_TEXT, &o->init,
          "first weights: he-uniform, he-normal, xavier-uniform, xavier-normal, zeros, constant=X; biases "
          "start at 0, or X",
@@ -120,7 +114,7 @@ static enum ls_code parse(struct train_options *o, int argc, char **argv, int *h
     const struct ls_command_line line = {
         .command = "train",
         .synopsis = "lockstep train [OPTION ...]   or   mpirun -n RANKS lockstep train [OPTION ...]",
-        .summary = "Trains a net by stochastic gradient descent. The result depends on the options that say "
+        .summary = "Trains a net by gradient descent. The result depends on the options that say "
                    "what to train; it "
                    "does not depend on ranks, threads, SIMD width or --serial, to the last bit.",
         .notes = "batch gradient descent is --batch all, stochastic gradient descent is --batch 1.\n"
@@ -198,8 +192,6 @@ static enum ls_code make_config(struct job *job, struct ls_error *err)
             err, LS_USAGE,
             "--batch %lld is more than the %lld training samples: give at most that, or --batch all",
             (long long)o->batch, (long long)train->n_samples);
-    if (o->nesterov && o->momentum == 0.0f)
-        return ls_fail(err, LS_USAGE, "--nesterov needs --momentum above 0");
     const int64_t default_epochs = o->steps >= 0 ? INT64_MAX : 20;
     job->config = (struct ls_train_config){
         .loss = {.kind = o->loss >= 0           ? (enum ls_loss)o->loss
@@ -210,17 +202,15 @@ static enum ls_code make_config(struct job *job, struct ls_error *err)
         .microbatch = o->microbatch,
         .epochs = o->epochs >= 0 ? o->epochs : default_epochs,
         .steps = o->steps,
-        .sgd = {.learning_rate = o->learning_rate,
-                .momentum = o->momentum,
-                .weight_decay = o->weight_decay,
-                .nesterov = o->nesterov},
         .seed = o->seed,
         .shuffle = o->shuffle,
         .drop_last = o->drop_last,
         .eval_every = o->eval_every,
         .hash_every = o->hash_every,
     };
-    enum ls_code code = ls_init_parse(&job->init, o->init, err);
+    enum ls_code code = ls_optimizer_options_apply(&o->update, &job->config, err);
+    if (code == LS_OK)
+        code = ls_init_parse(&job->init, o->init, err);
     return code == LS_OK ? ls_check_fit(&job->net, job->config.loss.kind, train, err) : code;
 }
 
@@ -244,12 +234,7 @@ static void collect_facts(struct job *job)
     ls_model_facts_add(facts, "train_samples", "%lld", (long long)job->data.train.n_samples);
     ls_model_facts_add(facts, "batch", "%lld", (long long)c->batch);
     ls_model_facts_add(facts, "microbatch", "%lld", (long long)c->microbatch);
-    ls_model_facts_add(facts, "optimizer", "sgd");
-    char number[LS_FLOAT_TEXT];
-    ls_model_facts_add(facts, "learning_rate", "%s", ls_text_of_float(c->sgd.learning_rate, number));
-    ls_model_facts_add(facts, "momentum", "%s", ls_text_of_float(c->sgd.momentum, number));
-    ls_model_facts_add(facts, "nesterov", "%s", c->sgd.nesterov ? "yes" : "no");
-    ls_model_facts_add(facts, "weight_decay", "%s", ls_text_of_float(c->sgd.weight_decay, number));
+    ls_optimizer_facts(&job->options.update, c, facts);
     ls_model_facts_add(facts, "init", "%s", job->options.load ? "loaded" : job->options.init);
     ls_model_facts_add(facts, "seed", "%llu", (unsigned long long)c->seed);
     ls_model_facts_add(facts, "shuffle", "%s", on_off[c->shuffle]);
@@ -309,14 +294,13 @@ static int show_progress(const struct job *job)
 static struct ls_hash hash_of_options(const struct job *job)
 {
     const struct ls_train_config *c = &job->config;
-    char text[500], net[LS_HASH_TEXT];
+    char text[500 + LS_UPDATE_TEXT], update[LS_UPDATE_TEXT], net[LS_HASH_TEXT];
     ls_hash_text(ls_hash_bytes(job->net.text, strlen(job->net.text)), net);
     const int n = snprintf(
-        text, sizeof text, "%s %d %d %lld %lld %lld %lld %a %a %a %d %llu %d %d %lld %lld %d", net,
-        (int)c->loss.kind, (int)c->allreduce, (long long)c->batch, (long long)c->microbatch,
-        (long long)c->epochs, (long long)c->steps, (double)c->sgd.learning_rate, (double)c->sgd.momentum,
-        (double)c->sgd.weight_decay, c->sgd.nesterov, (unsigned long long)c->seed, c->shuffle, c->drop_last,
-        (long long)c->eval_every, (long long)c->hash_every, job->options.load != NULL);
+        text, sizeof text, "%s %d %d %lld %lld %lld %lld %s %llu %d %d %lld %lld %d", net, (int)c->loss.kind,
+        (int)c->allreduce, (long long)c->batch, (long long)c->microbatch, (long long)c->epochs,
+        (long long)c->steps, ls_optimizer_exact_text(c, update), (unsigned long long)c->seed, c->shuffle,
+        c->drop_last, (long long)c->eval_every, (long long)c->hash_every, job->options.load != NULL);
     return ls_hash_bytes(text, (size_t)n);
 }
 

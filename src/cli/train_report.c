@@ -7,6 +7,7 @@
 #include "base/memory.h"
 #include "base/text.h"
 #include "base/timer.h"
+#include "cli/optimizer_options.h"
 
 static const char *const loss_titles[] = {"softmax cross-entropy", "squared error", "half squared error",
                                           "binary cross-entropy on logits"};
@@ -60,13 +61,8 @@ static void print_update(const struct ls_train_report *report)
 {
     const struct ls_train_config *c = &report->config[0];
     printf("loss    %s, mean over the batch\n", loss_titles[c->loss.kind]);
-    char number[LS_FLOAT_TEXT];
-    printf("update  SGD, learning rate %s", ls_text_of_float(c->sgd.learning_rate, number));
-    if (c->sgd.momentum != 0.0f)
-        printf(", %s %s", c->sgd.nesterov ? "Nesterov momentum" : "momentum",
-               ls_text_of_float(c->sgd.momentum, number));
-    if (c->sgd.weight_decay != 0.0f)
-        printf(", weight decay %s", ls_text_of_float(c->sgd.weight_decay, number));
+    char update[LS_UPDATE_TEXT];
+    printf("update  %s", ls_optimizer_describe(c, update));
     printf("; init %s, seed %llu, %s\n", report->init_text, (unsigned long long)c->seed,
            c->shuffle ? "shuffled" : "in file order");
 }

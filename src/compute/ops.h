@@ -87,12 +87,30 @@ struct ls_dropout {
     float scale;        /* 1.0f / (1.0f - P) */
 };
 
-struct ls_sgd {
+/* What one update does with a gradient; src/optim turns optimizers into these. */
+enum ls_update_kind {
+    LS_UPDATE_SGD,
+    LS_UPDATE_LARS, /* momentum that has the learning rate inside */
+    LS_UPDATE_ADAGRAD,
+    LS_UPDATE_RMSPROP,
+    LS_UPDATE_ADAM,
+};
+
+/* The numbers of one update of one tensor.  A term whose factor is 0 (clip_value, weight_decay, momentum) or
+ * 1 (clip_factor, keep) is left out. */
+struct ls_update {
+    enum ls_update_kind kind;
+    int nesterov;         /* of LS_UPDATE_SGD with momentum */
     float gradient_scale; /* r = 1.0f / (float)global_batch */
-    float learning_rate;
-    float momentum; /* 0: velocity is neither read nor written and may be NULL */
-    float weight_decay;
-    int nesterov;
+    float clip_factor;    /* of clipping by norm; 0 is a factor like others */
+    float clip_value;     /* > 0: the largest size of a gradient's element; may be infinite */
+    float weight_decay;   /* L2 */
+    float keep;           /* what decoupled decay leaves of a weight; 0 is a factor like others */
+    float rate;           /* the learning rate and whatever else multiplies a step */
+    float momentum;       /* 0: velocity is neither read nor written and may be NULL */
+    float beta1, beta2;   /* of moments; RMSProp's alpha is beta2 */
+    float epsilon;
+    float correction1, correction2; /* Adam: factors against the moments' start from zero */
 };
 
 struct ls_ops {
@@ -254,14 +272,31 @@ struct ls_ops {
     /* One node of the tree, elementwise: left[i] = left[i] + right[i]. */
     void (*tree_add)(ptrdiff_t n, float *left, const float *right);
 
-    /* One update of the parameters w (rows, columns) from summed gradients:  g = sum[i] * gradient_scale;
-     * weight_decay != 0:  g = fma(wd, w, g);   momentum != 0:  v = fma(mu, v, g), then
-     * plain w = fma(-lr, v, w), Nesterov w = fma(-lr, fma(mu, v, g), w);   without momentum w = fma(-lr, g,
-     * w). Elementwise: the shape matters only to speed, as threads update what they computed the gradient of;
-     * a vector has one row.  Returns how many of the new parameters are not finite: nonzero or 0 is all a
-     * caller may rely on. */
-    int64_t (*sgd)(const struct ls_sgd *rule, ptrdiff_t rows, ptrdiff_t columns, float *w, float *velocity,
-                   const float *sum);
+    /* One update of the parameters w (rows, columns) from summed gradients, element by element; the shape
+     * matters only to speed, as threads update what they computed the gradient of; a vector has one row.
+     *   g = (sum * gradient_scale) * clip_factor;   g > c: g = c, g < -c: g = -c, c = clip_value;
+     *   g = fma(weight_decay, w, g);   w = w * keep;   then by kind
+     *   SGD      v = fma(mu, v, g);  w = fma(-rate, v, w), Nesterov w = fma(-rate, fma(mu, v, g), w);
+     *            without momentum w = fma(-rate, g, w)
+     *   LARS     v = fma(mu, v, rate * g);  w = w - v;   without momentum w = fma(-rate, g, w)
+     *   AdaGrad  s = fma(g, g, s);  w = fma(-rate, g / (sqrt(s) + epsilon), w)
+     *   RMSProp  s = fma(beta2, s, (1 - beta2) * (g * g));  q = g / (sqrt(s) + epsilon);
+     *            v = fma(mu, v, q);  w = fma(-rate, v, w);   without momentum w = fma(-rate, q, w)
+     *   Adam     v = fma(beta1, v, (1 - beta1) * g);  s = fma(beta2, s, (1 - beta2) * (g * g));
+     *            q = v / fma(sqrt(s), correction2, epsilon);  w = fma(-rate, q, w)
+     * (decay sees w before `keep`).  v is `velocity`, s is `square`: NULL where the kind has none.  Returns
+     * how many of the new parameters are not finite: nonzero or 0 is all a caller may rely on. */
+    int64_t (*update)(const struct ls_update *rule, ptrdiff_t rows, ptrdiff_t columns, float *w,
+                      float *velocity, float *square, const float *sum);
+
+    /* Adam's direction instead of its step, weight decay added last (LAMB):  g as in update, but without
+     * decay; v and s as Adam's;  q = (v * correction1) / fma(sqrt(s), correction2, epsilon);
+     * direction = fma(weight_decay, w, q). */
+    void (*adam_direction)(const struct ls_update *rule, ptrdiff_t rows, ptrdiff_t columns, float *direction,
+                           const float *w, float *velocity, float *square, const float *sum);
+
+    /* lanesum(t * t), t = v[i] * factor (contract rule 4: blocks of 4096, a tree over them). */
+    float (*square_sum)(ptrdiff_t n, const float *v, float factor);
 
     /* x[b][k] = (float)pixels[index[b]*K + k] / divisor, one IEEE division (however computed).  divisor is a
      * whole number in 1..255. */

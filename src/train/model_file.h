@@ -8,7 +8,7 @@
 #include "formats/safetensors.h"
 #include "model/net.h"
 
-enum { LS_MODEL_FACTS = 32 };
+enum { LS_MODEL_FACTS = 48 };
 
 /* "How it was trained": metadata beyond what a model needs, as key and text, e.g. {"learning_rate", "0.05"}.
  */

@@ -23,7 +23,8 @@ struct run {
     int64_t good_step;
     struct ls_engine engine;
     struct ls_sampler sampler;
-    struct ls_sgd_state sgd;
+    struct ls_optimizer optimizer;
+    struct ls_learning_rate rate;
     struct ls_tree epoch_loss;
     int64_t step, epoch, samples_in_epoch;
     double epoch_began_s;
@@ -54,8 +55,8 @@ static enum ls_code set_up(struct run *run, struct ls_error *err)
     };
     enum ls_code code = ls_engine_create(&run->engine, run->net, run->ops, run->comm, &plan, err);
     if (code == LS_OK)
-        code = ls_sgd_create(&run->sgd, &config->sgd, run->net->tensors, run->net->n_tensors,
-                             run->net->n_floats, err);
+        code = ls_optimizer_create(&run->optimizer, &config->optimizer, run->net->tensors,
+                                   run->net->n_tensors, run->net->n_floats, err);
     if (code == LS_OK) {
         run->good = ls_alloc((size_t)run->net->n_floats, sizeof *run->good, "copy of the parameters", err);
         code = run->good ? LS_OK : LS_FAILED;
@@ -63,6 +64,10 @@ static enum ls_code set_up(struct run *run, struct ls_error *err)
     if (code != LS_OK)
         return code;
     ls_sampler_init(&run->sampler, run->data->train.n_samples, config->shuffle, config->seed);
+    run->rate = ls_learning_rate_start(
+        &config->schedule, config->optimizer.learning_rate,
+        ls_updates_per_epoch(run->data->train.n_samples, config->batch, config->drop_last), config->epochs,
+        config->steps);
     remember_good(run);
     return LS_OK;
 }
@@ -70,7 +75,7 @@ static enum ls_code set_up(struct run *run, struct ls_error *err)
 static void tear_down(struct run *run)
 {
     ls_engine_release(&run->engine);
-    ls_sgd_release(&run->sgd);
+    ls_optimizer_release(&run->optimizer);
     ls_free(run->good);
 }
 
@@ -118,7 +123,7 @@ static void describe_overflow(const struct run *run, const float *sum, char *tex
 static enum ls_code diverged(struct run *run, float loss, const float *sum, struct ls_error *err)
 {
     char where[256], advice[160], loss_text[LS_FLOAT_TEXT];
-    const double rate = (double)run->config->sgd.learning_rate;
+    const double rate = (double)run->config->optimizer.learning_rate;
     describe_overflow(run, sum, where, sizeof where);
     if (run->step == 1 && !isfinite(loss))
         snprintf(advice, sizeof advice,
@@ -168,7 +173,9 @@ static enum ls_code one_step(struct run *run, int64_t first, int64_t B, struct l
     ls_tree_push(&run->epoch_loss, loss_sum);
 
     const double began = ls_now_s();
-    const int64_t not_finite = ls_sgd_step(&run->sgd, run->ops, B, run->parameters, sum);
+    const int64_t not_finite =
+        ls_optimizer_step(&run->optimizer, run->ops, B, ls_learning_rate_at(&run->rate, run->step - 1),
+                          run->parameters, sum, NULL);
     run->engine.times.update_s += ls_now_s() - began;
     if (not_finite)
         return diverged(run, loss, sum, err);
@@ -177,13 +184,10 @@ static enum ls_code one_step(struct run *run, int64_t first, int64_t B, struct l
         run->parameters[0] += 1.0f; /* a faulty core */
 #endif
 
-    const int64_t per_epoch =
-        run->data->train.n_samples / run->config->batch +
-        (!run->config->drop_last && run->data->train.n_samples % run->config->batch != 0);
     struct ls_step_report report = {.step = run->step,
                                     .epoch = run->epoch,
                                     .step_in_epoch = first / run->config->batch + 1,
-                                    .steps_per_epoch = per_epoch,
+                                    .steps_per_epoch = run->rate.per_epoch,
                                     .loss = loss,
                                     .hashed = due(run->step, run->config->hash_every)};
     if (report.hashed)
@@ -252,6 +256,9 @@ static enum ls_code finish_epoch(struct run *run, struct ls_epoch_report *report
         code = ls_engine_evaluate(&run->engine, run->parameters, &run->data->test, &report->test, err);
     if (code == LS_OK)
         code = compare_replicas(run, &report->hash, err);
+    const int never = run->data->test.n_samples == 0 || run->config->eval_every == 0;
+    if (code == LS_OK && (report->evaluated || never))
+        ls_learning_rate_watch(&run->rate, never ? report->loss : report->test.loss);
     if (code == LS_OK)
         remember_good(run);
     return code;

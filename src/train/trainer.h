@@ -5,7 +5,8 @@
 #ifndef LS_TRAIN_TRAINER_H
 #define LS_TRAIN_TRAINER_H
 
-#include "optim/sgd.h"
+#include "optim/optimizer.h"
+#include "train/schedule.h"
 #include "train/step.h"
 
 struct ls_train_config {
@@ -15,7 +16,9 @@ struct ls_train_config {
     int64_t microbatch; /* samples in a leaf */
     int64_t epochs;     /* stop after so many passes over the data ... */
     int64_t steps;      /* ... or after so many updates, whichever is first; -1: no such limit */
-    struct ls_sgd sgd;
+    struct ls_optimizer_rule optimizer;
+    struct ls_schedule schedule; /* of the optimizer's learning rate */
+    float ema;                   /* decay of the average of weights; 0: none */
     uint64_t seed;
     int shuffle;
     int drop_last;      /* leave out an epoch's last batch when it is short */

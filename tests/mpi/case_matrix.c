@@ -27,7 +27,7 @@ struct matrix_run {
     struct ls_train_config config; /* batch 0: all; steps 0: no limit */
 };
 
-#define SGD(...) .sgd = {.learning_rate = 0.1f, __VA_ARGS__}
+#define SGD(...) .optimizer = {.learning_rate = 0.1f, __VA_ARGS__}
 
 /* What each is there for stands in its name.  All are small: every one is trained 9 times with 3 ISAs. */
 static const struct matrix_run runs[] = {

@@ -308,10 +308,10 @@ static void check_trajectory(const char *path, const struct ls_ops *ops)
         .microbatch = LS_DEFAULT_MICROBATCH,
         .epochs = number(file, path, "epochs"),
         .steps = -1,
-        .sgd = {.learning_rate = as_float(file, path, "lr"),
-                .momentum = as_float(file, path, "momentum"),
-                .weight_decay = as_float(file, path, "weight_decay"),
-                .nesterov = (int)number(file, path, "nesterov")},
+        .optimizer = {.learning_rate = as_float(file, path, "lr"),
+                      .momentum = as_float(file, path, "momentum"),
+                      .weight_decay = as_float(file, path, "weight_decay"),
+                      .nesterov = (int)number(file, path, "nesterov")},
     };
     float *parameters = read_flat(file, path, &net, "initial.");
     float *final = read_flat(file, path, &net, "final.");

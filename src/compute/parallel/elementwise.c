@@ -1,12 +1,10 @@
-/* Everything that is one independent formula an element: activations, the tree's additions, the update, the
- * gathers.
+/* Everything that is one independent formula an element: activations, the tree's additions, the gathers.
  *
  * The loops are plain C over the scalar formulas; the compiler makes vectors of them, and as no element
  * depends on another and -ffp-contract=off is on, vectors and scalar remainders give the same bits. */
 #include "compute/parallel/elementwise.h"
 
 #include "base/contract.h"
-#include "compute/parallel/cut.h"
 #include "compute/parallel/team.h"
 
 struct activation {
@@ -204,80 +202,6 @@ float LS_PER_ISA(ls_leaf_sum)(ptrdiff_t B, ptrdiff_t m, const float *v)
         ls_tree_push(&tree, sum);
     }
     return ls_tree_sum(&tree);
-}
-
-struct update {
-    const struct ls_sgd *rule;
-    ptrdiff_t rows, columns;
-    float *w, *velocity;
-    const float *sum;
-};
-
-/* The whole update of one range in one pass; flags are constants, so each combination is a loop of its own.
- */
-LS_ALWAYS_INLINE int64_t update_range(const struct update *u, struct range r, const int decay,
-                                      const int momentum, const int nesterov)
-{
-    const float scale = u->rule->gradient_scale, wd = u->rule->weight_decay, mu = u->rule->momentum,
-                step = -u->rule->learning_rate;
-    float *restrict w = u->w, *restrict v = u->velocity;
-    const float *restrict sum = u->sum;
-    int64_t not_finite = 0;
-    for (ptrdiff_t at = r.begin; at < r.end;) {
-        const ptrdiff_t end = r.end - at < 1 << 20 ? r.end : at + (1 << 20);
-        int32_t count = 0; /* of a stretch it cannot overflow on: as wide as a float */
-        for (; at < end; at++) {
-            float g = sum[at] * scale;
-            if (decay)
-                g = ls_fma(wd, w[at], g);
-            if (momentum) {
-                v[at] = ls_fma(mu, v[at], g);
-                g = nesterov ? ls_fma(mu, v[at], g) : v[at];
-            }
-            w[at] = ls_fma(step, g, w[at]);
-            count += (ls_bits(w[at]) & 0x7f800000u) == 0x7f800000u;
-        }
-        not_finite += count;
-    }
-    return not_finite;
-}
-
-LS_ALWAYS_INLINE int64_t update_rectangle(const struct update *u, struct rectangle mine, const int decay,
-                                          const int momentum, const int nesterov)
-{
-    const struct range rows = mine.rows, columns = mine.columns;
-    if (columns.end - columns.begin == u->columns)
-        return update_range(u, (struct range){rows.begin * u->columns, rows.end * u->columns}, decay,
-                            momentum, nesterov);
-    int64_t not_finite = 0;
-    for (ptrdiff_t row = rows.begin; row < rows.end; row++)
-        not_finite +=
-            update_range(u, (struct range){row * u->columns + columns.begin, row * u->columns + columns.end},
-                         decay, momentum, nesterov);
-    return not_finite;
-}
-
-/* Cut as the weight gradient is: each core finds the sums, the weights and the velocity in its own cache. */
-static int64_t update_part(const void *job, int thread, int threads)
-{
-    const struct update *u = job;
-    const struct rectangle mine = rectangle_of(thread, threads, u->rows, u->columns, CUT_BETWEEN_ROWS);
-    const int momentum = u->rule->momentum != 0.0f, nesterov = u->rule->nesterov;
-    if (u->rule->weight_decay != 0.0f) {
-        if (!momentum)
-            return update_rectangle(u, mine, 1, 0, 0);
-        return nesterov ? update_rectangle(u, mine, 1, 1, 1) : update_rectangle(u, mine, 1, 1, 0);
-    }
-    if (!momentum)
-        return update_rectangle(u, mine, 0, 0, 0);
-    return nesterov ? update_rectangle(u, mine, 0, 1, 1) : update_rectangle(u, mine, 0, 1, 0);
-}
-
-int64_t LS_PER_ISA(ls_sgd)(const struct ls_sgd *rule, ptrdiff_t rows, ptrdiff_t columns, float *w,
-                           float *velocity, const float *sum)
-{
-    const struct update u = {rule, rows, columns, w, velocity, sum};
-    return team_run((double)(rows * columns) * 0.3, update_part, &u);
 }
 
 struct gather {

@@ -7,6 +7,7 @@
 #include "compute/parallel/loss.h"
 #include "compute/parallel/pool.h"
 #include "compute/parallel/rows.h"
+#include "compute/parallel/update.h"
 #include "compute/team.h"
 
 extern const struct ls_ops LS_PER_ISA(ls_ops);
@@ -45,7 +46,9 @@ const struct ls_ops LS_PER_ISA(ls_ops) = {
     .loss = LS_PER_ISA(ls_loss),
     .leaf_sum = LS_PER_ISA(ls_leaf_sum),
     .tree_add = LS_PER_ISA(ls_tree_add),
-    .sgd = LS_PER_ISA(ls_sgd),
+    .update = LS_PER_ISA(ls_update),
+    .adam_direction = LS_PER_ISA(ls_adam_direction),
+    .square_sum = LS_PER_ISA(ls_square_sum),
     .gather_u8 = LS_PER_ISA(ls_gather_u8),
     .gather_rows = LS_PER_ISA(ls_gather_rows),
 };

@@ -61,5 +61,11 @@ void ls_serial_blend(ptrdiff_t n, float *average, const float *x, float weight);
 void ls_serial_scale(ptrdiff_t n, float *y, const float *x, float factor);
 void ls_serial_loss(const struct ls_loss_rule *rule, ptrdiff_t B, ptrdiff_t N, float *loss, float *dz,
                     const float *z, const struct ls_targets *targets);
+int64_t ls_serial_update(const struct ls_update *rule, ptrdiff_t rows, ptrdiff_t columns, float *w,
+                         float *velocity, float *square, const float *sum);
+void ls_serial_adam_direction(const struct ls_update *rule, ptrdiff_t rows, ptrdiff_t columns,
+                              float *direction, const float *w, float *velocity, float *square,
+                              const float *sum);
+float ls_serial_square_sum(ptrdiff_t n, const float *v, float factor);
 
 #endif
