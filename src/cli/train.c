@@ -8,10 +8,12 @@
 #include "base/contract.h"
 #include "base/memory.h"
 #include "base/text.h"
+#include "cli/input_options.h"
 #include "cli/train_report.h"
 
 struct train_options {
     struct ls_session_options session;
+    struct ls_input_options input;
     const char *data, *test_data, *net, *init, *save, *load, *log;
     int64_t batch, microbatch, epochs, steps, eval_every, hash_every;
     float learning_rate, momentum, weight_decay;
@@ -59,6 +61,7 @@ static enum ls_code parse(struct train_options *o, int argc, char **argv, int *h
          "digits", 0, 0, NULL, NULL},
         {"test-data", "SPEC", LS_OPTION_TEXT, &o->test_data,
          "test data for idx: and inline: data, as idx:IMAGES,LABELS or inline:...", "none", 0, 0, NULL, NULL},
+        LS_INPUT_OPTIONS(&o->input),
         {"net", "LAYERS", LS_OPTION_TEXT, &o->net,
          "layers separated by commas, or @FILE with one a line: dense N [nobias], relu, tanh, sigmoid",
          "dense 128, relu, dense with as many outputs as the data has classes", 0, 0, NULL, NULL},
@@ -89,7 +92,8 @@ static enum ls_code parse(struct train_options *o, int argc, char **argv, int *h
          "first weights: he-uniform, he-normal, xavier-uniform, xavier-normal, zeros, constant=X; biases "
          "start at 0, or X",
          "he-uniform", 0, 0, NULL, NULL},
-        {"seed", "N", LS_OPTION_SEED, &o->seed, "of initialisation and shuffling", "1", 0, 0, NULL, NULL},
+        {"seed", "N", LS_OPTION_SEED, &o->seed, "of initialisation, shuffling and augmentation", "1", 0, 0,
+         NULL, NULL},
         {"shuffle", "on|off", LS_OPTION_CHOICE, &o->shuffle, "a new keyed order of the samples each epoch",
          "on", 0, 0, on_off, NULL},
         {"drop-last", NULL, LS_OPTION_FLAG, &o->drop_last, "leave out an epoch's last batch when it is short",
@@ -222,6 +226,9 @@ static enum ls_code make_config(struct job *job, struct ls_error *err)
         .hash_every = o->hash_every,
     };
     enum ls_code code = ls_init_parse(&job->init, o->init, err);
+    if (code == LS_OK)
+        code = ls_input_prepare(&o->input, o->load, &job->data, &job->config.augment, err);
+    job->config.augment.seed = o->seed;
     return code == LS_OK ? ls_check_fit(&job->net, job->config.loss.kind, train, err) : code;
 }
 
@@ -243,6 +250,7 @@ static void collect_facts(struct job *job)
     struct ls_model_facts *facts = &job->facts;
     ls_model_facts_add(facts, "data", "%s", job->options.data);
     ls_model_facts_add(facts, "train_samples", "%lld", (long long)job->data.train.n_samples);
+    ls_input_facts(&job->data.train, &c->augment, facts);
     ls_model_facts_add(facts, "batch", "%lld", (long long)c->batch);
     ls_model_facts_add(facts, "microbatch", "%lld", (long long)c->microbatch);
     ls_model_facts_add(facts, "optimizer", "sgd");
@@ -310,14 +318,15 @@ static int show_progress(const struct job *job)
 static struct ls_hash hash_of_options(const struct job *job)
 {
     const struct ls_train_config *c = &job->config;
-    char text[500], net[LS_HASH_TEXT];
+    char text[500 + 2 * LS_INPUT_TEXT], net[LS_HASH_TEXT], normalise[LS_INPUT_TEXT], augment[LS_INPUT_TEXT];
     ls_hash_text(ls_hash_bytes(job->net.text, strlen(job->net.text)), net);
     const int n = snprintf(
-        text, sizeof text, "%s %d %d %lld %lld %lld %lld %a %a %a %d %llu %d %d %lld %lld %d", net,
+        text, sizeof text, "%s %d %d %lld %lld %lld %lld %a %a %a %d %llu %d %d %lld %lld %d %s %s", net,
         (int)c->loss.kind, (int)c->allreduce, (long long)c->batch, (long long)c->microbatch,
         (long long)c->epochs, (long long)c->steps, (double)c->sgd.learning_rate, (double)c->sgd.momentum,
         (double)c->sgd.weight_decay, c->sgd.nesterov, (unsigned long long)c->seed, c->shuffle, c->drop_last,
-        (long long)c->eval_every, (long long)c->hash_every, job->options.load != NULL);
+        (long long)c->eval_every, (long long)c->hash_every, job->options.load != NULL,
+        ls_normalise_text(&job->data.train.normalise, normalise), ls_augment_text(&c->augment, augment));
     return ls_hash_bytes(text, (size_t)n);
 }
 

@@ -44,6 +44,7 @@ enum ls_code ls_engine_create(struct ls_engine *engine, const struct ls_net *net
                                  .loss = plan->loss,
                                  .allreduce = plan->allreduce,
                                  .microbatch = plan->microbatch,
+                                 .augment = plan->augment,
                                  .pass_leaves = pass_leaves_for(plan->microbatch)};
     const int64_t most_samples = largest(plan->n_samples);
     const int64_t most_leaves = ls_count_leaves(most_samples, plan->microbatch);
@@ -99,11 +100,13 @@ static struct ls_targets targets_of(const struct ls_engine *engine, const struct
     return (struct ls_targets){.values = engine->values};
 }
 
-/* Brings the samples in engine->index[0..B) in and runs the net on them. */
+/* Brings the samples in engine->index[0..B) in and runs the net on them.  augment: NULL outside training. */
 static const float *forward_rows(struct ls_engine *engine, const float *parameters,
-                                 const struct ls_dataset *data, ptrdiff_t B, double *since)
+                                 const struct ls_dataset *data, const struct ls_augment *augment, ptrdiff_t B,
+                                 double *since)
 {
-    ls_dataset_gather(data, engine->ops, B, engine->index, engine->act.x, engine->labels, engine->values);
+    ls_dataset_gather_augmented(data, augment, engine->ops, B, engine->index, engine->act.x, engine->labels,
+                                engine->values);
     charge(&engine->times.data_s, since);
     return ls_forward(engine->net, engine->ops, parameters, &engine->act, B);
 }
@@ -117,7 +120,7 @@ static void gradient_pass(struct ls_engine *engine, const float *parameters, con
     const int64_t begin = pass.begin * m, end = pass.end * m < B ? pass.end * m : B;
     const ptrdiff_t rows = (ptrdiff_t)(end - begin);
     ls_sampler_indices(sampler, first + begin, rows, engine->index);
-    const float *z = forward_rows(engine, parameters, data, rows, &since);
+    const float *z = forward_rows(engine, parameters, data, &engine->augment, rows, &since);
     const struct ls_targets targets = targets_of(engine, data);
     engine->ops->loss(&engine->loss, rows, engine->net->out.count, engine->sample_loss,
                       ls_output_gradient(&engine->act), z, &targets);
@@ -188,7 +191,7 @@ static int64_t evaluate_pass(struct ls_engine *engine, const float *parameters, 
     const ptrdiff_t rows = (ptrdiff_t)(end - begin), N = engine->net->out.count;
     for (ptrdiff_t i = 0; i < rows; i++)
         engine->index[i] = begin + i;
-    const float *z = forward_rows(engine, parameters, data, rows, &since);
+    const float *z = forward_rows(engine, parameters, data, NULL, rows, &since);
     const struct ls_targets targets = targets_of(engine, data);
     engine->ops->loss(&engine->loss, rows, N, engine->sample_loss, NULL, z, &targets);
     struct ls_roots *roots = &engine->losses;

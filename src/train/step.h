@@ -25,7 +25,8 @@ struct ls_engine {
     struct ls_loss_rule loss;
     enum ls_allreduce allreduce;
     int64_t microbatch;
-    int64_t pass_leaves; /* leaves that one forward and backward covers; a power of two */
+    struct ls_augment augment; /* of training's samples; whoever trains sets its epoch */
+    int64_t pass_leaves;       /* leaves that one forward and backward covers; a power of two */
 
     struct ls_activations act;
     struct ls_roots
@@ -48,6 +49,7 @@ struct ls_engine_plan {
     /* Every number of samples that a batch or an evaluation will have; 0: unused. */
     int64_t n_samples[LS_ENGINE_SIZES];
     ptrdiff_t n_values; /* target numbers a sample */
+    struct ls_augment augment;
     int with_gradients; /* 0: only forward and ls_engine_evaluate */
 };
 

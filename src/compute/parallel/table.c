@@ -2,6 +2,7 @@
 #include "compute/ops.h"
 #include "compute/parallel/dense.h"
 #include "compute/parallel/elementwise.h"
+#include "compute/parallel/images.h"
 #include "compute/parallel/loss.h"
 #include "compute/team.h"
 
@@ -21,4 +22,6 @@ const struct ls_ops LS_PER_ISA(ls_ops) = {
     .sgd = LS_PER_ISA(ls_sgd),
     .gather_u8 = LS_PER_ISA(ls_gather_u8),
     .gather_rows = LS_PER_ISA(ls_gather_rows),
+    .gather_images = LS_PER_ISA(ls_gather_images),
+    .view_images = LS_PER_ISA(ls_view_images),
 };

@@ -24,5 +24,8 @@ void ls_serial_activation_backward(enum ls_activation act, float slope, ptrdiff_
                                    const float *dy, const float *y);
 void ls_serial_loss(const struct ls_loss_rule *rule, ptrdiff_t B, ptrdiff_t N, float *loss, float *dz,
                     const float *z, const struct ls_targets *targets);
+void ls_serial_gather_images(const struct ls_image_view *view, ptrdiff_t B, float *x, const uint8_t *pixels,
+                             const int64_t *index, float divisor);
+void ls_serial_view_images(const struct ls_image_view *view, ptrdiff_t B, float *x, const int64_t *index);
 
 #endif

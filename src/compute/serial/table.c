@@ -77,4 +77,6 @@ const struct ls_ops ls_ops_serial = {
     .sgd = sgd,
     .gather_u8 = gather_u8,
     .gather_rows = gather_rows,
+    .gather_images = ls_serial_gather_images,
+    .view_images = ls_serial_view_images,
 };
