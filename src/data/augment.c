@@ -10,9 +10,9 @@
  * rarest. */
 static int32_t offset_of(uint32_t word, const struct ls_augment *augment)
 {
-    const uint64_t shifts = 2 * (uint64_t)augment->shift + 1, crops = 2 * (uint64_t)augment->crop + 1;
-    const uint64_t pair = word * (shifts * crops) >> 32;
-    return (int32_t)((int64_t)(pair % shifts) - augment->shift + (int64_t)(pair / shifts) - augment->crop);
+    const uint32_t shifts = 2 * (uint32_t)augment->shift + 1, crops = 2 * (uint32_t)augment->crop + 1;
+    const uint32_t pair = (uint32_t)((uint64_t)word * (shifts * crops) >> 32);
+    return (int32_t)(pair % shifts + pair / shifts) - (int32_t)(augment->shift + augment->crop);
 }
 
 struct ls_move ls_augment_move(const void *context, int64_t index)
@@ -32,10 +32,11 @@ static enum ls_code check_size(const char *what, int64_t pixels, const struct ls
     const ptrdiff_t most = side - 1 < LS_MOST_MOVE ? side - 1 : LS_MOST_MOVE;
     if (pixels >= 0 && pixels <= most)
         return LS_OK;
-    return ls_fail(err, LS_USAGE,
-                   "augmentation: %s=%lld moves too far: a sample of \"%s\" is %tdx%td pixels; allowed is 0 to "
-                   "%td",
-                   what, (long long)pixels, dataset->name, image->H, image->W, most);
+    return ls_fail(
+        err, LS_USAGE,
+        "augmentation: %s=%lld moves too far: a sample of \"%s\" is %tdx%td pixels; allowed is 0 to "
+        "%td",
+        what, (long long)pixels, dataset->name, image->H, image->W, most);
 }
 
 enum ls_code ls_augment_check(const struct ls_augment *augment, const struct ls_dataset *dataset,

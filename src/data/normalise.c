@@ -76,6 +76,15 @@ static void measure_bytes(struct ls_normalise *normalise, const struct ls_datase
     }
 }
 
+/* v[k] = (v[k] - mean)^2. */
+static void square_plane(ptrdiff_t n, float *v, float mean)
+{
+    for (ptrdiff_t k = 0; k < n; k++) {
+        const float d = v[k] - mean;
+        v[k] = d * d;
+    }
+}
+
 /* One pass: the sums over all samples of each channel's values or, with means, of (v - mean)^2. */
 static void sum_values(const struct ls_dataset *dataset, float *row, const float *mean,
                        float sum[LS_MAX_CHANNELS])
@@ -85,19 +94,36 @@ static void sum_values(const struct ls_dataset *dataset, float *row, const float
     struct ls_tree tree[LS_MAX_CHANNELS] = {{.count = 0}};
     float leaf[LS_MAX_CHANNELS] = {0};
     for (int64_t i = 0; i < dataset->n_samples; i++) {
+        const int ends = (i + 1) % LEAF == 0 || i + 1 == dataset->n_samples;
         ls_dataset_gather_raw(dataset, i, row);
-        for (ptrdiff_t c = 0; c < image.C; c++)
-            for (ptrdiff_t k = 0; k < plane; k++) {
-                const float v = row[c * plane + k], d = mean ? v - mean[c] : v;
-                leaf[c] = ls_fma(d, mean ? d : 1.0f, leaf[c]);
+        for (ptrdiff_t c = 0; c < image.C; c++) {
+            if (mean)
+                square_plane(plane, row + c * plane, mean[c]);
+            leaf[c] = leaf[c] + ls_lanesum(row + c * plane, plane);
+            if (ends) {
+                ls_tree_push(&tree[c], leaf[c]);
+                leaf[c] = 0.0f;
             }
-        for (ptrdiff_t c = 0; c < image.C && ((i + 1) % LEAF == 0 || i + 1 == dataset->n_samples); c++) {
-            ls_tree_push(&tree[c], leaf[c]);
-            leaf[c] = 0.0f;
         }
     }
     for (ptrdiff_t c = 0; c < image.C; c++)
         sum[c] = ls_tree_sum(&tree[c]);
+}
+
+/* Whether a channel has two values.  Rounding could give one value a deviation that is not 0. */
+static int varies(const struct ls_dataset *dataset, float *row, ptrdiff_t c)
+{
+    const struct ls_image_view image = ls_dataset_image(dataset);
+    const ptrdiff_t plane = image.H * image.W;
+    ls_dataset_gather_raw(dataset, 0, row);
+    const float first = row[c * plane];
+    for (int64_t i = 0; i < dataset->n_samples; i++) {
+        ls_dataset_gather_raw(dataset, i, row);
+        for (ptrdiff_t k = 0; k < plane; k++)
+            if (row[c * plane + k] != first)
+                return 1; /* of nearly all data, the first sample says so */
+    }
+    return 0;
 }
 
 static enum ls_code measure_values(struct ls_normalise *normalise, const struct ls_dataset *dataset,
@@ -113,7 +139,7 @@ static enum ls_code measure_values(struct ls_normalise *normalise, const struct 
         normalise->mean[c] = sum[c] * r;
     sum_values(dataset, row, normalise->mean, sum);
     for (ptrdiff_t c = 0; c < image.C; c++)
-        normalise->deviation[c] = sqrtf(sum[c] * r);
+        normalise->deviation[c] = varies(dataset, row, c) ? sqrtf(sum[c] * r) : 0.0f;
     ls_free(row);
     return LS_OK;
 }
@@ -134,10 +160,11 @@ enum ls_code ls_normalise_measure(struct ls_normalise *normalise, const struct l
         if (normalise->deviation[c] == 0.0f)
             normalise->deviation[c] = 1.0f;
         if (!isfinite(normalise->mean[c]) || !isfinite(normalise->deviation[c]))
-            return ls_fail(err, LS_FAILED,
-                           "normalisation: the values of channel %d of \"%s\" are too large to have a mean and "
-                           "a standard deviation: give them, or --normalise none",
-                           c, dataset->name);
+            return ls_fail(
+                err, LS_FAILED,
+                "normalisation: the values of channel %d of \"%s\" are too large to have a mean and "
+                "a standard deviation: give them, or --normalise none",
+                c, dataset->name);
     }
     return ls_normalise_check(normalise, dataset, err);
 }

@@ -2,9 +2,10 @@
  * first dimension of (C, H, W) samples; anything else is one channel.
  *
  * The numbers are the user's or the training data's own, and then the same on every rank: bytes are summed
- * as whole numbers, without rounding; other values by contract rule 3 with leaves of 32 samples.  Every rank
- * computes them over all the data, which costs one pass over bytes (47 MB of Fashion-MNIST: 20 ms), two over
- * values; a collective would save less than it would add. */
+ * as whole numbers, without rounding; of other values, each sample's sum is a lanesum (contract rule 4), and
+ * sums of samples are added by rule 3 in leaves of 32.  Every rank computes them over all the data, which
+ * costs one pass over bytes (47 MB of Fashion-MNIST: COST), two over values; a collective would save little
+ * and be one more thing that can fail. */
 #ifndef LS_DATA_NORMALISE_H
 #define LS_DATA_NORMALISE_H
 

@@ -68,22 +68,33 @@ static struct range filled_columns(ptrdiff_t W, struct ls_move move)
     return (struct range){begin, end > begin ? end : begin};
 }
 
-/* Columns `part` of a moved row into `to`, which is zero. */
-static void move_row(uint8_t *to, const uint8_t *from, ptrdiff_t W, struct ls_move move, struct range part)
+/* Rows of n bytes; rows of `to` lie `width` apart, those of `from` W. */
+LS_ALWAYS_INLINE void copy_rows(ptrdiff_t rows, ptrdiff_t n, uint8_t *restrict to, ptrdiff_t width,
+                                const uint8_t *restrict from, ptrdiff_t W, const int flip)
 {
-    struct range filled = filled_columns(W, move);
-    filled.begin = filled.begin > part.begin ? filled.begin : part.begin;
-    filled.end = filled.end < part.end ? filled.end : part.end;
-    const ptrdiff_t n = filled.end - filled.begin;
-    if (n <= 0)
+    for (ptrdiff_t row = 0; row < rows; row++)
+        copy_bytes(n, to + row * width, from + row * W, flip);
+}
+
+/* Rows i.. and columns j.. of the moved channel `from`, as many as `block`, which is zero, has. */
+static void move_block(const struct ls_image_view *view, uint8_t *block, const uint8_t *from,
+                       struct ls_move move, struct range i, struct range j)
+{
+    const ptrdiff_t H = view->H, W = view->W, width = j.end - j.begin;
+    const struct range filled = filled_columns(W, move);
+    const struct range columns = {filled.begin > j.begin ? filled.begin : j.begin,
+                                  filled.end < j.end ? filled.end : j.end};
+    const ptrdiff_t top = -(ptrdiff_t)move.dy, bottom = H - move.dy; /* rows that come from the image */
+    const struct range rows = {top > i.begin ? top : i.begin, bottom < i.end ? bottom : i.end};
+    const ptrdiff_t n = columns.end - columns.begin, n_rows = rows.end - rows.begin;
+    if (n <= 0 || n_rows <= 0)
         return;
-    to += filled.begin - part.begin;
+    block += (rows.begin - i.begin) * width + columns.begin - j.begin;
+    from += (rows.begin + move.dy) * W + move.dx + (move.flip ? W - columns.end : columns.begin);
     if (move.flip)
-        copy_bytes(n, to, from + W - filled.end + move.dx, 1);
-    else if (n > 64)
-        memcpy(to, from + filled.begin + move.dx, (size_t)n);
+        copy_rows(n_rows, n, block, width, from, W, 1);
     else
-        copy_bytes(n, to, from + filled.begin + move.dx, 0);
+        copy_rows(n_rows, n, block, width, from, W, 0);
 }
 
 /* One channel: blocks of whole rows, or of parts of one row when a row is longer than a block. */
@@ -95,13 +106,12 @@ static void gather_plane(const struct images *g, ptrdiff_t c, float *to, const u
     uint8_t *block = (uint8_t *)ls_scratch.panels;
     for (ptrdiff_t i = 0; i < H; i += rows)
         for (ptrdiff_t j = 0; j < W; j += columns) {
-            const struct range part = {j, W - j < columns ? W : j + columns};
-            const ptrdiff_t end = H - i < rows ? H : i + rows, width = part.end - part.begin;
-            memset(block, 0, (size_t)((end - i) * width));
-            for (ptrdiff_t row = i; row < end; row++)
-                if (row + move.dy >= 0 && row + move.dy < H)
-                    move_row(block + (row - i) * width, from + (row + move.dy) * W, W, move, part);
-            convert(g, c, (end - i) * width, to + i * W + j, block);
+            const struct range in_rows = {i, H - i < rows ? H : i + rows};
+            const struct range in_columns = {j, W - j < columns ? W : j + columns};
+            const ptrdiff_t n = (in_rows.end - i) * (in_columns.end - j);
+            memset(block, 0, (size_t)n);
+            move_block(g->view, block, from, move, in_rows, in_columns);
+            convert(g, c, n, to + i * W + j, block);
         }
 }
 
