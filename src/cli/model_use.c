@@ -1,6 +1,8 @@
 /* Owns opening a model with its data. */
 #include "cli/model_use.h"
 
+#include "cli/input_options.h"
+
 const char *const ls_data_parts[] = {"test", "train", NULL};
 
 static enum ls_code open_local(struct ls_model_use *use, const struct ls_model_use_options *options,
@@ -9,6 +11,8 @@ static enum ls_code open_local(struct ls_model_use *use, const struct ls_model_u
     enum ls_code code = ls_model_load(&use->model, path, err);
     if (code == LS_OK)
         code = ls_data_open(&use->data, options->data, options->test_data, err);
+    if (code == LS_OK)
+        code = ls_input_of_model(use->model.file, path, &use->data, err);
     if (code != LS_OK)
         return code;
     const int test = options->part == 0 || (options->part < 0 && use->data.test.n_samples > 0);

@@ -8,12 +8,14 @@
 #include "base/contract.h"
 #include "base/memory.h"
 #include "base/text.h"
+#include "cli/input_options.h"
 #include "cli/optimizer_options.h"
 #include "cli/train_report.h"
 #include "model/examples.h"
 
 struct train_options {
     struct ls_session_options session;
+    struct ls_input_options input;
     const char *data, *test_data, *net, *init, *save, *load, *log;
     int64_t batch, microbatch, epochs, steps, eval_every, hash_every;
     struct ls_optimizer_options update;
@@ -61,6 +63,7 @@ static enum ls_code parse(struct train_options *o, int argc, char **argv, int *h
          "digits", 0, 0, NULL, NULL},
         {"test-data", "SPEC", LS_OPTION_TEXT, &o->test_data,
          "test data for idx: and inline: data, as idx:IMAGES,LABELS or inline:...", "none", 0, 0, NULL, NULL},
+        LS_INPUT_OPTIONS(&o->input),
         {"net", "LAYERS", LS_OPTION_TEXT, &o->net,
          "layers separated by commas, @FILE with one a line, or a name of 'lockstep info nets'",
          "mlp: dense 128, relu, dense with as many outputs as the data has classes", 0, 0, NULL, NULL},
@@ -84,7 +87,8 @@ static enum ls_code parse(struct train_options *o, int argc, char **argv, int *h
          "first weights: he-uniform, he-normal, xavier-uniform, xavier-normal, zeros, constant=X; biases "
          "start at 0, or X",
          "he-uniform", 0, 0, NULL, NULL},
-        {"seed", "N", LS_OPTION_SEED, &o->seed, "of initialisation and shuffling", "1", 0, 0, NULL, NULL},
+        {"seed", "N", LS_OPTION_SEED, &o->seed, "of initialisation, shuffling and augmentation", "1", 0, 0,
+         NULL, NULL},
         {"shuffle", "on|off", LS_OPTION_CHOICE, &o->shuffle, "a new keyed order of the samples each epoch",
          "on", 0, 0, on_off, NULL},
         {"drop-last", NULL, LS_OPTION_FLAG, &o->drop_last, "leave out an epoch's last batch when it is short",
@@ -211,6 +215,9 @@ static enum ls_code make_config(struct job *job, struct ls_error *err)
     enum ls_code code = ls_optimizer_options_apply(&o->update, &job->config, err);
     if (code == LS_OK)
         code = ls_init_parse(&job->init, o->init, err);
+    if (code == LS_OK)
+        code = ls_input_prepare(&o->input, o->load, &job->data, &job->config.augment, err);
+    job->config.augment.seed = o->seed;
     return code == LS_OK ? ls_check_fit(&job->net, job->config.loss.kind, train, err) : code;
 }
 
@@ -232,6 +239,7 @@ static void collect_facts(struct job *job)
     struct ls_model_facts *facts = &job->facts;
     ls_model_facts_add(facts, "data", "%s", job->options.data);
     ls_model_facts_add(facts, "train_samples", "%lld", (long long)job->data.train.n_samples);
+    ls_input_facts(&job->data.train, &c->augment, facts);
     ls_model_facts_add(facts, "batch", "%lld", (long long)c->batch);
     ls_model_facts_add(facts, "microbatch", "%lld", (long long)c->microbatch);
     ls_optimizer_facts(&job->options.update, c, facts);
@@ -290,18 +298,26 @@ static int show_progress(const struct job *job)
 }
 
 /* Everything that the ranks must have alike besides data and parameters: with different batches they would
- * wait for different messages. */
+ * wait for different messages.  What belongs to the result is in the facts, exactly. */
 static struct ls_hash hash_of_options(const struct job *job)
 {
     const struct ls_train_config *c = &job->config;
-    char text[500 + LS_UPDATE_TEXT], update[LS_UPDATE_TEXT], net[LS_HASH_TEXT];
-    ls_hash_text(ls_hash_bytes(job->net.text, strlen(job->net.text)), net);
-    const int n = snprintf(
-        text, sizeof text, "%s %d %d %lld %lld %lld %lld %s %llu %d %d %lld %lld %d", net, (int)c->loss.kind,
-        (int)c->allreduce, (long long)c->batch, (long long)c->microbatch, (long long)c->epochs,
-        (long long)c->steps, ls_optimizer_exact_text(c, update), (unsigned long long)c->seed, c->shuffle,
-        c->drop_last, (long long)c->eval_every, (long long)c->hash_every, job->options.load != NULL);
-    return ls_hash_bytes(text, (size_t)n);
+    const struct ls_hash net = ls_hash_bytes(job->net.text, strlen(job->net.text));
+    struct ls_model_facts same = job->facts; /* nodes may keep the data in different places */
+    memset(&same.fact[0], 0, sizeof same.fact[0]);
+    const struct ls_hash facts = ls_hash_bytes(&same, sizeof same);
+    const int64_t numbers[] = {(int64_t)net.high,
+                               (int64_t)net.low,
+                               (int64_t)facts.high,
+                               (int64_t)facts.low,
+                               (int64_t)c->loss.kind,
+                               (int64_t)c->allreduce,
+                               c->epochs,
+                               c->steps,
+                               c->eval_every,
+                               c->hash_every,
+                               job->options.load != NULL};
+    return ls_hash_bytes(numbers, sizeof numbers);
 }
 
 static enum ls_code prepare(struct job *job, struct ls_comm *comm, struct ls_error *err)
@@ -316,6 +332,8 @@ static enum ls_code prepare(struct job *job, struct ls_comm *comm, struct ls_err
         err->code = make_config(job, err);
     if (err->code == LS_OK)
         err->code = make_parameters(job, err);
+    if (err->code == LS_OK)
+        collect_facts(job);
     if ((code = ls_comm_agree(comm, err)) != LS_OK)
         return code;
     code = ls_comm_compare_hashes(comm, hash_of_options(job), "the options (as hashes)", err);
@@ -338,7 +356,6 @@ static enum ls_code run(struct job *job, struct ls_error *err)
     struct ls_comm *comm = job->session.comm;
     const int first = ls_comm_rank(comm) == 0;
     struct ls_train_report *report = &job->report;
-    collect_facts(job);
     report->session = &job->session;
     report->config = &job->config;
     report->net = &job->net;

@@ -7,6 +7,7 @@
 #include "base/memory.h"
 #include "base/text.h"
 #include "base/timer.h"
+#include "cli/input_options.h"
 #include "cli/optimizer_options.h"
 
 static const char *const loss_titles[] = {"softmax cross-entropy", "squared error", "half squared error",
@@ -145,6 +146,7 @@ void ls_train_report_start(struct ls_train_report *report)
 {
     if (!report->quiet) {
         print_data(report);
+        ls_input_print(&report->data->train, &report->config->augment);
         print_net(report->net);
         print_update(report);
         print_batch(report);

@@ -87,6 +87,21 @@ struct ls_dropout {
     float scale;        /* 1.0f / (1.0f - P) */
 };
 
+/* Where a sample's pixels come from: pixel (y, x) of what the net sees is pixel (y + dy, x' + dx) of the
+ * sample, x' = flip ? W - 1 - x : x, and 0 where that lies outside. */
+struct ls_move {
+    int32_t dy, dx, flip;
+};
+
+/* How samples become inputs.  Here alone images are channels-first, (C, H, W), as data sets store them. */
+struct ls_image_view {
+    ptrdiff_t C, H, W;
+    const float *mean, *inverse; /* (C): a value v of channel c becomes (v - mean[c]) * inverse[c]; or NULL */
+    /* The move of a sample, a pure function of its index; NULL: none is moved. */
+    struct ls_move (*move)(const void *context, int64_t index);
+    const void *context;
+};
+
 /* What one update does with a gradient; src/optim turns optimizers into these. */
 enum ls_update_kind {
     LS_UPDATE_SGD,
@@ -306,6 +321,15 @@ struct ls_ops {
     /* x[b] = whatever row(context, index[b], x + b*K) writes there; row is a pure function of its index. */
     void (*gather_rows)(ptrdiff_t B, ptrdiff_t K, float *x, const int64_t *index,
                         void (*row)(const void *context, int64_t index, float *x), const void *context);
+
+    /* x[b][c][y][x] = (v - mean[c]) * inverse[c], v = (float)p / divisor, p the pixel of sample index[b] that
+     * its move brings to (c, y, x), 0 when it brings none: a pixel moved in is 0 before it is normalised.
+     * pixels (.., C, H, W), x (B, C, H, W); divisor as in gather_u8.  Without mean, v itself. */
+    void (*gather_images)(const struct ls_image_view *view, ptrdiff_t B, float *x, const uint8_t *pixels,
+                          const int64_t *index, float divisor);
+
+    /* The same in place for values that are in x (B, C, H, W) already, row b being sample index[b]. */
+    void (*view_images)(const struct ls_image_view *view, ptrdiff_t B, float *x, const int64_t *index);
 };
 
 /* The oracle. */

@@ -16,7 +16,7 @@ struct ls_model_facts {
     int n;
     struct {
         char key[32];
-        char text[224];
+        char text[600];
     } fact[LS_MODEL_FACTS];
 };
 

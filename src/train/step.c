@@ -108,7 +108,8 @@ enum ls_code ls_engine_create(struct ls_engine *engine, const struct ls_net *net
                                  .loss = plan->loss,
                                  .allreduce = plan->allreduce,
                                  .microbatch = plan->microbatch,
-                                 .seed = plan->seed};
+                                 .seed = plan->seed,
+                                 .augment = plan->augment};
     struct passes passes;
     enum ls_code code = plan_passes(net, plan, ls_comm_size(comm), &passes, err);
     if (code != LS_OK)
@@ -163,12 +164,13 @@ static struct ls_targets targets_of(const struct ls_engine *engine, const struct
     return (struct ls_targets){.values = engine->values};
 }
 
-/* Brings the samples in engine->index[0..B) in and runs the net on them. */
+/* Brings the samples in engine->index[0..B) in and runs the net on them; pass is NULL outside training. */
 static const float *forward_rows(struct ls_engine *engine, const float *parameters,
                                  const struct ls_dataset *data, ptrdiff_t B, const struct ls_pass *pass,
                                  double *since)
 {
-    ls_dataset_gather(data, engine->ops, B, engine->index, engine->act.x, engine->labels, engine->values);
+    ls_dataset_gather_augmented(data, pass ? &engine->augment : NULL, engine->ops, B, engine->index,
+                                engine->act.x, engine->labels, engine->values);
     charge(&engine->times.data_s, since);
     return ls_forward(engine->net, engine->ops, parameters, &engine->act, B, pass);
 }

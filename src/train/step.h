@@ -29,11 +29,12 @@ struct ls_engine {
     struct ls_loss_rule loss;
     enum ls_allreduce allreduce;
     int64_t microbatch;
-    uint64_t seed;       /* keys what a training step draws, with `step` */
-    uint64_t step;       /* of the gradient to come; the caller counts it */
-    int64_t pass_leaves; /* leaves that one forward and backward covers; a power of two */
-    int64_t eval_leaves; /* the same for evaluation */
-    ptrdiff_t rows;      /* of the largest pass */
+    uint64_t seed;             /* keys what a training step draws, with `step` */
+    uint64_t step;             /* of the gradient to come; the caller counts it */
+    int64_t pass_leaves;       /* leaves that one forward and backward covers; a power of two */
+    int64_t eval_leaves;       /* the same for evaluation */
+    ptrdiff_t rows;            /* of the largest pass */
+    struct ls_augment augment; /* of training's samples; whoever trains sets its epoch */
 
     struct ls_activations act;
     struct ls_roots
@@ -62,6 +63,7 @@ struct ls_engine_plan {
     int64_t n_evaluated;            /* the most samples of an evaluation; 0: none */
     uint64_t seed;
     ptrdiff_t n_values; /* target numbers a sample */
+    struct ls_augment augment;
     int with_gradients; /* 0: only forward and ls_engine_evaluate */
 };
 

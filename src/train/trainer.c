@@ -51,6 +51,7 @@ static enum ls_code set_up(struct run *run, struct ls_error *err)
         .n_evaluated = tested,
         .seed = config->seed,
         .n_values = run->data->train.n_values,
+        .augment = config->augment,
         .with_gradients = 1,
     };
     enum ls_code code = ls_engine_create(&run->engine, run->net, run->ops, run->comm, &plan, err);
@@ -212,6 +213,7 @@ static enum ls_code train_epoch(struct run *run, struct ls_error *err)
     run->engine.times = (struct ls_step_times){0};
     run->epoch_began_s = ls_now_s();
     ls_sampler_set_epoch(&run->sampler, (uint64_t)run->epoch - 1);
+    run->engine.augment.epoch = (uint64_t)run->epoch - 1;
     enum ls_code code = LS_OK;
     for (int64_t first = 0; code == LS_OK && first < n && !finished(run); first += batch) {
         const int64_t B = n - first < batch ? n - first : batch;

@@ -21,8 +21,9 @@ struct ls_train_config {
     float ema;                   /* decay of the average of weights; 0: none */
     uint64_t seed;
     int shuffle;
-    int drop_last;      /* leave out an epoch's last batch when it is short */
-    int64_t eval_every; /* epochs between evaluations of the test data; 0: never */
+    struct ls_augment augment; /* its seed is set by who fills this in, its epoch here */
+    int drop_last;             /* leave out an epoch's last batch when it is short */
+    int64_t eval_every;        /* epochs between evaluations of the test data; 0: never */
     int64_t hash_every; /* steps between comparisons of replicas, beside those at each epoch's end; 0: only
                            those */
 };

@@ -24,6 +24,7 @@ enum { MOST_THREADS = 3, MOST_STEPS = 48, MOST_EPOCHS = 4, MOST_TENSORS = 8 };
 
 struct matrix_run {
     const char *name, *data, *test_data, *net, *init;
+    int normalise;                 /* as the training data says */
     struct ls_train_config config; /* batch 0: all; steps 0: no limit */
 };
 
@@ -127,6 +128,24 @@ static const struct matrix_run runs[] = {
      .data = "synthetic:n=300,shape=16,classes=4,test=70",
      .net = "dense 33, relu, dense 4",
      .config = {.batch = 100, .microbatch = 1, .epochs = 1, SGD(.momentum = 0.9f)}},
+    {.name = "bytes normalised, shifted, flipped and cropped",
+     .data = "digits",
+     .net = "dense 16, relu, dense 10",
+     .normalise = 1,
+     .config = {.batch = 300,
+                .microbatch = 16,
+                .epochs = 2,
+                .augment = {.shift = 1, .crop = 2, .flip = 1},
+                SGD(.momentum = 0.9f)}},
+    {.name = "numbers normalised by channel, shifted and flipped",
+     .data = "synthetic:n=90,shape=3x7x9,classes=4,test=23",
+     .net = "dense 12, tanh, dense 4",
+     .normalise = 1,
+     .config = {.batch = 32,
+                .microbatch = 3,
+                .epochs = 3,
+                .augment = {.shift = 2, .flip = 1},
+                SGD(.momentum = 0.9f)}},
 };
 enum { N_RUNS = sizeof runs / sizeof runs[0] };
 
@@ -188,6 +207,10 @@ static enum ls_code bench_open(struct bench *bench, const struct matrix_run *run
     struct ls_init init;
     enum ls_code code = ls_data_open(&bench->data, run->data, run->test_data, err);
     const struct ls_dataset *train = &bench->data.train;
+    if (code == LS_OK && run->normalise) {
+        code = ls_normalise_measure(&bench->data.train.normalise, train, err);
+        bench->data.test.normalise = train->normalise;
+    }
     if (code == LS_OK)
         code = ls_net_create(&bench->net, run->net, ls_shape_of(train->n_dims, train->dims), err);
     if (code == LS_OK)
@@ -202,6 +225,7 @@ static enum ls_code bench_open(struct bench *bench, const struct matrix_run *run
     config->batch = config->batch ? config->batch : train->n_samples;
     config->steps = config->steps ? config->steps : -1;
     config->seed = (uint64_t)(run - runs) + 1;
+    config->augment.seed = config->seed;
     config->shuffle = strstr(run->name, "file order") == NULL;
     config->eval_every = 1;
     bench->first = ls_alloc((size_t)bench->net.n_floats, sizeof(float), "parameters", err);

@@ -5,6 +5,7 @@
 #include "compute/parallel/elementwise.h"
 
 #include "base/contract.h"
+#include "compute/parallel/pixels.h"
 #include "compute/parallel/team.h"
 
 struct activation {
@@ -213,23 +214,6 @@ struct gather {
     void (*row)(const void *context, int64_t index, float *x);
     const void *context;
 };
-
-/* to[k] = from[k] / divisor, rounded once.  With a hardware fma the quotient comes from a multiplication and
- * one correction, three times as fast as dividing; tests/unit/test_ops.c proves it equal for every pixel and
- * divisor. */
-static void scale_row(ptrdiff_t K, float *restrict to, const uint8_t *restrict from, float divisor)
-{
-#if defined(__FMA__) || defined(__aarch64__)
-    const float inverse = 1.0f / divisor;
-    for (ptrdiff_t k = 0; k < K; k++) {
-        const float p = (float)from[k], quotient = p * inverse;
-        to[k] = ls_fma(ls_fma(-quotient, divisor, p), inverse, quotient);
-    }
-#else
-    for (ptrdiff_t k = 0; k < K; k++)
-        to[k] = (float)from[k] / divisor;
-#endif
-}
 
 static int64_t gather_u8_part(const void *job, int thread, int threads)
 {

@@ -4,6 +4,7 @@
 #include "compute/parallel/conv.h"
 #include "compute/parallel/dense.h"
 #include "compute/parallel/elementwise.h"
+#include "compute/parallel/images.h"
 #include "compute/parallel/loss.h"
 #include "compute/parallel/pool.h"
 #include "compute/parallel/rows.h"
@@ -51,4 +52,6 @@ const struct ls_ops LS_PER_ISA(ls_ops) = {
     .square_sum = LS_PER_ISA(ls_square_sum),
     .gather_u8 = LS_PER_ISA(ls_gather_u8),
     .gather_rows = LS_PER_ISA(ls_gather_rows),
+    .gather_images = LS_PER_ISA(ls_gather_images),
+    .view_images = LS_PER_ISA(ls_view_images),
 };

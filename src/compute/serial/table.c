@@ -81,4 +81,6 @@ const struct ls_ops ls_ops_serial = {
     .square_sum = ls_serial_square_sum,
     .gather_u8 = gather_u8,
     .gather_rows = gather_rows,
+    .gather_images = ls_serial_gather_images,
+    .view_images = ls_serial_view_images,
 };
