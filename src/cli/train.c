@@ -10,6 +10,7 @@
 #include "base/text.h"
 #include "cli/input_options.h"
 #include "cli/optimizer_options.h"
+#include "cli/stop_options.h"
 #include "cli/train_report.h"
 #include "model/examples.h"
 
@@ -17,7 +18,9 @@ struct train_options {
     struct ls_session_options session;
     struct ls_input_options input;
     const char *data, *test_data, *net, *init, *save, *load, *log;
-    int64_t batch, microbatch, epochs, steps, eval_every, hash_every;
+    int64_t batch, accumulate, microbatch, epochs, steps, eval_every, hash_every;
+    struct ls_stop_options stop;
+    float init_bias;
     struct ls_optimizer_options update;
     int loss, shuffle, drop_last, allreduce, quiet, progress;
     uint64_t seed;
@@ -46,6 +49,7 @@ static enum ls_code parse(struct train_options *o, int argc, char **argv, int *h
     *o = (struct train_options){.data = "digits",
                                 .init = "he-uniform",
                                 .batch = 0, /* not given: 64, or all of a smaller set */
+                                .accumulate = 1,
                                 .microbatch = LS_DEFAULT_MICROBATCH,
                                 .epochs = -1,
                                 .steps = -1,
@@ -78,21 +82,30 @@ static enum ls_code parse(struct train_options *o, int argc, char **argv, int *h
         {"microbatch", "N", LS_OPTION_INT, &o->microbatch,
          "samples in a leaf of the summation tree; part of the result, so not for tuning", "32", 1, 1 << 20,
          NULL, NULL},
+        {"accumulate", "N", LS_OPTION_INT, &o->accumulate,
+         "batches in an update, one after the other: memory for one of them; without batch norm the same "
+         "bits as "
+         "one batch of N times the size, when --batch is a power of two times --microbatch",
+         "1", 1, 1e6, NULL, NULL},
         {"epochs", "N", LS_OPTION_INT, &o->epochs, "passes over the training data",
          "20, or no limit with --steps", 0, most, NULL, NULL},
         {"steps", "N", LS_OPTION_INT, &o->steps, "stop after so many updates", "no limit", 0, big, NULL,
          NULL},
         LS_OPTIMIZER_OPTIONS(&o->update),
         {"init", "NAME", LS_OPTION_TEXT, &o->init,
-         "first weights: he-uniform, he-normal, xavier-uniform, xavier-normal, zeros, constant=X; biases "
-         "start at 0, or X",
+         "first weights: he-uniform, he-normal, xavier-uniform, xavier-normal, zeros, constant=X (biases "
+         "too), "
+         "normal=S and truncated-normal=S of deviation S, uniform=A within +-A",
          "he-uniform", 0, 0, NULL, NULL},
+        {"init-bias", "X", LS_OPTION_FLOAT, &o->init_bias, "where biases start", "0", -1e30, 1e30, NULL,
+         NULL},
         {"seed", "N", LS_OPTION_SEED, &o->seed, "of initialisation, shuffling and augmentation", "1", 0, 0,
          NULL, NULL},
         {"shuffle", "on|off", LS_OPTION_CHOICE, &o->shuffle, "a new keyed order of the samples each epoch",
          "on", 0, 0, on_off, NULL},
         {"drop-last", NULL, LS_OPTION_FLAG, &o->drop_last, "leave out an epoch's last batch when it is short",
          NULL, 0, 0, NULL, NULL},
+        LS_STOP_OPTIONS(&o->stop),
         LS_SESSION_OPTIONS(&o->session),
         {"allreduce", "NAME", LS_OPTION_CHOICE, &o->allreduce,
          "tree: the exact sum; mpi: MPI_Allreduce, whose bits depend on the ranks, for comparison", "tree", 0,
@@ -203,6 +216,7 @@ static enum ls_code make_config(struct job *job, struct ls_error *err)
                                                 : LS_LOSS_SQUARED},
         .allreduce = (enum ls_allreduce)o->allreduce,
         .batch = chosen_batch(o->batch, train->n_samples),
+        .accumulate = o->accumulate,
         .microbatch = o->microbatch,
         .epochs = o->epochs >= 0 ? o->epochs : default_epochs,
         .steps = o->steps,
@@ -214,7 +228,10 @@ static enum ls_code make_config(struct job *job, struct ls_error *err)
     };
     enum ls_code code = ls_optimizer_options_apply(&o->update, &job->config, err);
     if (code == LS_OK)
+        code = ls_stop_options_apply(&o->stop, &job->data, &job->config, err);
+    if (code == LS_OK)
         code = ls_init_parse(&job->init, o->init, err);
+    job->init.bias = o->init_bias;
     if (code == LS_OK)
         code = ls_input_prepare(&o->input, o->load, &job->data, &job->config.augment, err);
     job->config.augment.seed = o->seed;
@@ -241,12 +258,19 @@ static void collect_facts(struct job *job)
     ls_model_facts_add(facts, "train_samples", "%lld", (long long)job->data.train.n_samples);
     ls_input_facts(&job->data.train, &c->augment, facts);
     ls_model_facts_add(facts, "batch", "%lld", (long long)c->batch);
+    if (c->accumulate > 1)
+        ls_model_facts_add(facts, "accumulate", "%lld", (long long)c->accumulate);
     ls_model_facts_add(facts, "microbatch", "%lld", (long long)c->microbatch);
     ls_optimizer_facts(&job->options.update, c, facts);
     ls_model_facts_add(facts, "init", "%s", job->options.load ? "loaded" : job->options.init);
     ls_model_facts_add(facts, "seed", "%llu", (unsigned long long)c->seed);
     ls_model_facts_add(facts, "shuffle", "%s", on_off[c->shuffle]);
     ls_model_facts_add(facts, "drop_last", "%s", c->drop_last ? "yes" : "no");
+    if (job->options.init_bias != 0.0f) {
+        char bias[LS_FLOAT_TEXT];
+        ls_model_facts_add(facts, "init_bias", "%s", ls_text_of_float(job->options.init_bias, bias));
+    }
+    ls_stop_facts(&job->options.stop, facts);
 }
 
 static void collect_results(struct job *job, const struct ls_train_result *result)
@@ -254,6 +278,9 @@ static void collect_results(struct job *job, const struct ls_train_result *resul
     struct ls_model_facts *facts = &job->facts;
     char number[LS_FLOAT_TEXT];
     ls_model_facts_add(facts, "steps", "%lld", (long long)result->good_step);
+    ls_stop_result_facts(&job->config, result, facts);
+    if (job->config.keep_best && result->good_step != result->steps)
+        return; /* what follows is of the last step */
     if (result->last.epoch > 0)
         ls_model_facts_add(facts, "train_loss", "%s", ls_text_of_float(result->last.loss, number));
     if (result->last.evaluated) {
@@ -370,8 +397,10 @@ static enum ls_code run(struct job *job, struct ls_error *err)
         ls_session_warn(&job->session, ls_count_leaves(job->config.batch, job->config.microbatch), err);
     if (code != LS_OK)
         return code;
-    const struct ls_observer observer = {
-        .context = report, .on_step = ls_train_report_step, .on_epoch = ls_train_report_epoch};
+    const struct ls_observer observer = {.context = report,
+                                         .on_step = ls_train_report_step,
+                                         .on_check = ls_train_report_check,
+                                         .on_epoch = ls_train_report_epoch};
     struct ls_train_result result;
     code = ls_train(&job->config, &job->net, job->session.ops, comm, &job->data, job->parameters,
                     first ? &observer : NULL, &result, err);

@@ -41,17 +41,30 @@ static void print_data(const struct ls_train_report *report)
         printf(", %td target value%s\n", train->n_values, train->n_values == 1 ? "" : "s");
 }
 
+/* A net of more layers than this is named, not listed. */
+enum { LISTED_LAYERS = 12, LISTED_TEXT = 300 };
+
 static void print_net(const struct ls_net *net)
 {
     char parameters[32], in[100], out[100];
-    printf("net     %s: %s parameters\n", net->text, grouped(net->n_parameters, parameters));
+    const int cut = strlen(net->text) > LISTED_TEXT;
+    printf("net     %.*s%s: %s parameters\n", LISTED_TEXT, net->text, cut ? " ..." : "",
+           grouped(net->n_parameters, parameters));
+    if (net->n_layers > LISTED_LAYERS) {
+        printf("        %d layers, which 'lockstep info --net' lists; %s -> %s\n", net->n_layers,
+               ls_shape_format(&net->in, in, sizeof in), ls_shape_format(&net->out, out, sizeof out));
+        return;
+    }
     for (int i = 0; i < net->n_layers; i++) {
         const struct ls_layer *layer = &net->layers[i];
         ptrdiff_t n = 0;
         for (int t = 0; t < layer->n_tensors; t++)
-            n += net->tensors[layer->first_tensor + t].count;
-        printf("        %2d  %-18s %9s -> %-9s", i, layer->text, ls_shape_format(&layer->in, in, sizeof in),
-               ls_shape_format(&layer->out, out, sizeof out));
+            n += net->tensors[layer->first_tensor + t].is_state ? 0
+                                                                : net->tensors[layer->first_tensor + t].count;
+        if (!*layer->name)
+            continue; /* an order in memory, no layer of the user's */
+        printf("        %2s  %-18s %9s -> %-9s", layer->name, layer->text,
+               ls_shape_format(&layer->in, in, sizeof in), ls_shape_format(&layer->out, out, sizeof out));
         if (n)
             printf(" %12s parameters", grouped(n, parameters));
         printf("\n");
@@ -71,14 +84,16 @@ static void print_update(const struct ls_train_report *report)
 static void print_batch(const struct ls_train_report *report)
 {
     const struct ls_train_config *c = report->config;
-    const int64_t n = report->data->train.n_samples;
-    const int64_t steps = n / c->batch + (!c->drop_last && n % c->batch != 0);
+    const int64_t n = report->data->train.n_samples,
+                  whole = c->batch * (c->accumulate > 1 ? c->accumulate : 1);
     char batch[32], per_epoch[32];
-    printf("batch   B = %s in %lld leaves of m = %lld; %s steps an epoch", grouped(c->batch, batch),
-           (long long)ls_count_leaves(c->batch, c->microbatch), (long long)c->microbatch,
-           grouped(steps, per_epoch));
-    if (!c->drop_last && n % c->batch)
-        printf(" (the last of %lld samples)", (long long)(n % c->batch));
+    printf("batch   B = %s in %lld leaves of m = %lld", grouped(c->batch, batch),
+           (long long)ls_count_leaves(c->batch, c->microbatch), (long long)c->microbatch);
+    if (c->accumulate > 1)
+        printf(", %lld batches an update", (long long)c->accumulate);
+    printf("; %s steps an epoch", grouped(ls_updates_per_epoch(n, whole, c->drop_last), per_epoch));
+    if (!c->drop_last && n % whole)
+        printf(" (the last of %lld samples)", (long long)(n % whole));
     printf("\n");
 }
 
@@ -228,6 +243,8 @@ static void log_epoch(struct ls_train_report *report, const struct ls_epoch_repo
                              (double)epoch->test.n_correct / (double)epoch->test.n_samples);
         }
     }
+    if (epoch->is_best)
+        ls_runlog_integer(log, "best", 1);
     ls_runlog_double(log, "seconds", epoch->seconds);
     ls_runlog_double(log, "samples_per_s", epoch->samples_per_s);
     ls_runlog_double(log, "compute_share", epoch->compute_share);
@@ -238,21 +255,73 @@ static void log_epoch(struct ls_train_report *report, const struct ls_epoch_repo
     log_failed(report, ls_runlog_end(log, &err), &err);
 }
 
+static const char *loss_text(int evaluated, const struct ls_evaluation *test, char text[LS_FLOAT_TEXT])
+{
+    return evaluated ? ls_text_of_float(test->loss, text) : "-";
+}
+
+static const char *accuracy_text(int evaluated, const struct ls_evaluation *test, char text[32])
+{
+    if (!evaluated || test->n_correct < 0)
+        return "-";
+    snprintf(text, 32, "%.2f %%", 100.0 * (double)test->n_correct / (double)test->n_samples);
+    return text;
+}
+
 static void print_row(const struct ls_epoch_report *epoch)
 {
-    char loss[LS_FLOAT_TEXT], test_loss[LS_FLOAT_TEXT] = "-", accuracy[32] = "-", rate[32],
-                              hash[LS_HASH_TEXT];
-    ls_text_of_float(epoch->loss, loss);
-    if (epoch->evaluated) {
-        ls_text_of_float(epoch->test.loss, test_loss);
-        if (epoch->test.n_correct >= 0)
-            snprintf(accuracy, sizeof accuracy, "%.2f %%",
-                     100.0 * (double)epoch->test.n_correct / (double)epoch->test.n_samples);
-    }
+    char loss[LS_FLOAT_TEXT], test_loss[LS_FLOAT_TEXT], accuracy[32], rate[32], hash[LS_HASH_TEXT];
     ls_hash_text(epoch->hash, hash);
     printf("%5lld %8lld  %-13s %-13s %8s %12s %4.0f/%.0f/%-3.0f %s\n", (long long)epoch->epoch,
-           (long long)epoch->step, loss, test_loss, accuracy, grouped((int64_t)epoch->samples_per_s, rate),
-           100 * epoch->compute_share, 100 * epoch->allreduce_share, 100 * epoch->data_share, hash);
+           (long long)epoch->step, ls_text_of_float(epoch->loss, loss),
+           loss_text(epoch->evaluated, &epoch->test, test_loss),
+           accuracy_text(epoch->evaluated, &epoch->test, accuracy),
+           grouped((int64_t)epoch->samples_per_s, rate), 100 * epoch->compute_share,
+           100 * epoch->allreduce_share, 100 * epoch->data_share, hash);
+    fflush(stdout);
+}
+
+static void print_head(struct ls_train_report *report)
+{
+    if (!report->table_began)
+        printf("                                                             compute/allreduce/data\n"
+               "epoch     step  loss          test loss     accuracy    samples/s   %% of time hash of "
+               "the weights\n");
+    report->table_began = 1;
+}
+
+static void log_check(struct ls_train_report *report, const struct ls_check_report *check)
+{
+    struct ls_error err = {.code = LS_OK};
+    struct ls_runlog *log = report->log;
+    ls_runlog_begin(log, "check");
+    ls_runlog_integer(log, "step", check->step);
+    ls_runlog_integer(log, "epoch", check->epoch);
+    ls_runlog_float(log, "loss", check->loss);
+    if (check->evaluated) {
+        ls_runlog_float(log, "test_loss", check->test.loss);
+        if (check->test.n_correct >= 0)
+            ls_runlog_integer(log, "test_correct", check->test.n_correct);
+    }
+    if (check->is_best)
+        ls_runlog_integer(log, "best", 1);
+    log_failed(report, ls_runlog_end(log, &err), &err);
+}
+
+void ls_train_report_check(void *context, const struct ls_check_report *check)
+{
+    struct ls_train_report *report = context;
+    char loss[LS_FLOAT_TEXT], test_loss[LS_FLOAT_TEXT], accuracy[32];
+    if (report->log)
+        log_check(report, check);
+    if (report->quiet)
+        return;
+    clear_live(report);
+    print_head(report);
+    printf("%5lld %8lld  %-13s %-13s %8s  look%s\n", (long long)check->epoch, (long long)check->step,
+           ls_text_of_float(check->loss, loss), loss_text(check->evaluated, &check->test, test_loss),
+           accuracy_text(check->evaluated, &check->test, accuracy),
+           check->is_best ? ", the best so far" : "");
     fflush(stdout);
 }
 
@@ -264,16 +333,26 @@ enum ls_code ls_train_report_epoch(void *context, const struct ls_epoch_report *
         log_epoch(report, epoch, parameters);
     clear_live(report);
     if (!report->quiet) {
-        if (!report->table_began)
-            printf("                                                             compute/allreduce/data\n"
-                   "epoch     step  loss          test loss     accuracy    samples/s   %% of time hash of "
-                   "the weights\n");
-        report->table_began = 1;
+        print_head(report);
         print_row(epoch);
     }
     if (report->failure.code != LS_OK)
         *err = report->failure;
     return report->failure.code;
+}
+
+/* Silent when a run of given length ended as given and keeps its last model. */
+static void print_end(const struct ls_train_report *report, const struct ls_train_result *result)
+{
+    char loss[LS_FLOAT_TEXT], accuracy[32];
+    const struct ls_look *best = &result->best;
+    const struct ls_evaluation test = {.n_correct = best->n_correct, .n_samples = best->n_samples};
+    if (result->stopped > LS_STOP_STEPS && result->stopped < LS_STOP_NONE)
+        printf("stopped at step %lld: %s\n", (long long)result->steps, ls_stop_describe(result->stopped));
+    if (best->step > 0 && (report->config->keep_best || report->config->stop.patience > 0))
+        printf("best look: step %lld (epoch %lld), loss %s, accuracy %s%s\n", (long long)best->step,
+               (long long)best->epoch, ls_text_of_float(best->loss, loss), accuracy_text(1, &test, accuracy),
+               report->config->keep_best ? "; that model is kept" : "");
 }
 
 enum ls_code ls_train_report_end(struct ls_train_report *report, enum ls_code outcome, const char *message,
@@ -282,6 +361,8 @@ enum ls_code ls_train_report_end(struct ls_train_report *report, enum ls_code ou
     clear_live(report);
     if (report->quiet && result->last.epoch > 0)
         print_row(&result->last);
+    if (!report->quiet)
+        print_end(report, result);
     if (!report->log)
         return LS_OK;
     ls_runlog_begin(report->log, "end");
@@ -290,6 +371,13 @@ enum ls_code ls_train_report_end(struct ls_train_report *report, enum ls_code ou
         ls_runlog_text(report->log, "message", message);
     ls_runlog_integer(report->log, "steps", result->steps);
     ls_runlog_integer(report->log, "epochs", result->epochs);
+    ls_runlog_text(report->log, "stopped_by", ls_stop_names[result->stopped]);
+    ls_runlog_integer(report->log, "kept_step", result->good_step);
+    if (result->best.step > 0) {
+        ls_runlog_integer(report->log, "best_step", result->best.step);
+        ls_runlog_integer(report->log, "best_epoch", result->best.epoch);
+        ls_runlog_float(report->log, "best_loss", result->best.loss);
+    }
     const enum ls_code code = ls_runlog_end(report->log, err);
     return code == LS_OK ? ls_runlog_close(&report->log, err) : code;
 }

@@ -219,7 +219,7 @@ static void gradient_pass(struct ls_engine *engine, float *parameters, const str
     struct ls_gradient_part parts[LS_MAX_ROOTS];
     const struct ls_pass pass = {.seed = engine->seed,
                                  .step = engine->step,
-                                 .first_row = begin,
+                                 .first_row = engine->row_offset + begin,
                                  .global_batch = B,
                                  .m = (ptrdiff_t)m,
                                  .state = parameters,
