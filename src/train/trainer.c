@@ -188,6 +188,7 @@ static enum ls_code look(struct run *run, float train_loss, int evaluate, int *i
 static enum ls_code check(struct run *run, struct ls_error *err)
 {
     const double began = ls_now_s();
+    const struct ls_step_times training = run->engine.times; /* looks are no part of it */
     struct ls_check_report report = {
         .step = run->step,
         .epoch = run->epoch,
@@ -198,6 +199,7 @@ static enum ls_code check(struct run *run, struct ls_error *err)
     report.test = run->last_test;
     if (code == LS_OK && run->observer && run->observer->on_check)
         run->observer->on_check(run->observer->context, &report);
+    run->engine.times = training;
     run->paused_s += ls_now_s() - began;
     return code;
 }
