@@ -139,11 +139,11 @@ static void push(const struct columns *p, struct group *g, ptrdiff_t leaf, vec a
 static void fold_group(const struct columns *p, struct group *g, struct range chunks)
 {
     const ptrdiff_t end = chunks.end == p->chunks ? p->leaves : chunks.end * p->chunk;
+    const ptrdiff_t full = p->rows / p->leaf_rows, end_full = end < full ? end : full;
     const int side = g->vectors == 4 ? 1 : SIDE / g->vectors;
     vec acc[2][SIDE];
     for (ptrdiff_t leaf = chunks.begin * p->chunk; leaf < end;) {
-        /* The last leaf of all may be shorter: it goes alone. */
-        const int several = leaf + side < end || (leaf + side == end && end < p->leaves);
+        const int several = leaf + side <= end_full; /* leaves side by side have as many rows each */
         folds[p->kind][g->shape][several](p, leaf, g->at, g->some, acc);
         for (int l = 0; l < (several ? side : 1); l++)
             push(p, g, leaf++, acc, l * g->vectors);
