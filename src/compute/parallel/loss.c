@@ -10,7 +10,7 @@
 enum { LANES = LS_LANES, ROWS_AT_ONCE = 64 };
 
 struct losses {
-    enum ls_loss kind;
+    const struct ls_loss_rule *rule;
     ptrdiff_t B, N;
     float *loss, *dz;
     const float *z;
@@ -105,9 +105,29 @@ static float row_max(ptrdiff_t N, const float *z)
     return top[0];
 }
 
-/* The denominator s of one row and *shifted = z_label - M; probabilities go to dz. */
-static float softmax_row(ptrdiff_t N, float *dz, const float *z, int32_t label, float *shifted)
+/* lanesum(z_j - top), which only smoothing needs: a pass of its own keeps the usual one as it is. */
+static float shifted_sum(ptrdiff_t N, const float *z, float top)
 {
+    float shifted[LANES];
+    struct row_sum sum;
+    row_sum_start(&sum);
+    for (ptrdiff_t at = 0; at < N; at += LANES) {
+        lanes_load(shifted, z + at, N - at, 0.0f);
+        for (int l = 0; l < LANES; l++)
+            shifted[l] = shifted[l] - top;
+        row_sum_add(&sum, at, N, shifted);
+    }
+    return row_sum_end(&sum);
+}
+
+/* The denominator s of one row; *expected = z_label - M, or with smoothing what stands in its place; the
+ * gradient goes to dz.  Without smoothing the targets are exactly 1 and +0, and p - 0 is p. */
+static float softmax_row(const struct losses *job, ptrdiff_t b, float *expected)
+{
+    const ptrdiff_t N = job->N, label = job->targets->labels[b];
+    const float *z = job->z + b * N;
+    float *dz = job->dz ? job->dz + b * N : NULL;
+    const float a = job->rule->smoothing, share = a / (float)N, whole = (1.0f - a) + share;
     const float top = row_max(N, z);
     float e[LANES];
     struct row_sum sum;
@@ -121,13 +141,15 @@ static float softmax_row(ptrdiff_t N, float *dz, const float *z, int32_t label, 
         row_sum_add(&sum, at, N, e);
     }
     const float s = row_sum_end(&sum);
-    *shifted = z[label] - top;
+    *expected = z[label] - top;
+    if (a != 0.0f)
+        *expected = ls_fma(1.0f - a, *expected, share * shifted_sum(N, z, top));
     for (ptrdiff_t at = 0; dz && at < N; at += LANES) {
         if (N > LANES)
             lanes_load(e, dz + at, N - at, 0.0f);
         for (int l = 0; l < LANES; l++) {
-            const float p = e[l] / s, less = p - 1.0f;
-            e[l] = at + l == label ? less : p;
+            const float p = e[l] / s, at_label = p - whole, elsewhere = p - share;
+            e[l] = at + l == label ? at_label : elsewhere;
         }
         lanes_store(dz + at, e, N - at);
     }
@@ -136,14 +158,13 @@ static float softmax_row(ptrdiff_t N, float *dz, const float *z, int32_t label, 
 
 static void softmax_rows(const struct losses *p, struct range r)
 {
-    float s[ROWS_AT_ONCE], shifted[ROWS_AT_ONCE];
+    float s[ROWS_AT_ONCE], expected[ROWS_AT_ONCE];
     for (ptrdiff_t b = r.begin; b < r.end; b += ROWS_AT_ONCE) {
         const ptrdiff_t rows = r.end - b < ROWS_AT_ONCE ? r.end - b : ROWS_AT_ONCE;
         for (ptrdiff_t i = 0; i < rows; i++)
-            s[i] = softmax_row(p->N, p->dz ? p->dz + (b + i) * p->N : NULL, p->z + (b + i) * p->N,
-                               p->targets->labels[b + i], &shifted[i]);
+            s[i] = softmax_row(p, b + i, &expected[i]);
         for (ptrdiff_t i = 0; i < rows; i++)
-            p->loss[b + i] = ls_log(s[i]) - shifted[i];
+            p->loss[b + i] = ls_log(s[i]) - expected[i];
     }
 }
 
@@ -173,14 +194,14 @@ static float squared_row(const struct losses *p, ptrdiff_t b)
         for (int l = 0; l < LANES; l++) {
             const float d = z[l] - t[l];
             z[l] = d * d;
-            t[l] = p->kind == LS_LOSS_HALF_SQUARED ? d : d + d;
+            t[l] = p->rule->kind == LS_LOSS_HALF_SQUARED ? d : d + d;
         }
         row_sum_add(&sum, at, N, z);
         if (p->dz)
             lanes_store(p->dz + b * N + at, t, N - at);
     }
     const float total = row_sum_end(&sum);
-    return p->kind == LS_LOSS_HALF_SQUARED ? total * 0.5f : total;
+    return p->rule->kind == LS_LOSS_HALF_SQUARED ? total * 0.5f : total;
 }
 
 static float bce_row(const struct losses *p, ptrdiff_t b)
@@ -207,21 +228,109 @@ static float bce_row(const struct losses *p, ptrdiff_t b)
     return row_sum_end(&sum);
 }
 
+static float huber_row(const struct losses *p, ptrdiff_t b)
+{
+    const ptrdiff_t N = p->N;
+    const float delta = p->rule->delta, half_delta = 0.5f * delta;
+    struct row_sum sum;
+    row_sum_start(&sum);
+    for (ptrdiff_t at = 0; at < N; at += LANES) {
+        float z[LANES], t[LANES];
+        lanes_load(z, p->z + b * N + at, N - at, 0.0f);
+        targets_load(t, p, b, at);
+        for (int l = 0; l < LANES; l++) {
+            const float d = z[l] - t[l], size = d < 0.0f ? -d : d;
+            const float near = (0.5f * d) * d, far = delta * (size - half_delta);
+            z[l] = size <= delta ? near : far;
+            const float below = d < -delta ? -delta : d;
+            t[l] = d > delta ? delta : below;
+        }
+        row_sum_add(&sum, at, N, z);
+        if (p->dz)
+            lanes_store(p->dz + b * N + at, t, N - at);
+    }
+    return row_sum_end(&sum);
+}
+
+static float hinge_row(const struct losses *p, ptrdiff_t b)
+{
+    const ptrdiff_t N = p->N, label = p->targets->labels[b];
+    const float of_label = p->z[b * N + label];
+    ptrdiff_t n_margins = 0;
+    struct row_sum sum;
+    row_sum_start(&sum);
+    for (ptrdiff_t at = 0; at < N; at += LANES) {
+        float z[LANES], above[LANES];
+        lanes_load(z, p->z + b * N + at, N - at, -__builtin_inff());
+        int n_here = 0;
+        for (int l = 0; l < LANES; l++) {
+            const float margin = (z[l] - of_label) + 1.0f;
+            const int none = (at + l == label) | (l >= N - at) | (margin <= 0.0f);
+            z[l] = none ? 0.0f : margin;
+            above[l] = z[l] > 0.0f ? 1.0f : 0.0f;
+            n_here += z[l] > 0.0f;
+        }
+        n_margins += n_here;
+        row_sum_add(&sum, at, N, z);
+        if (p->dz)
+            lanes_store(p->dz + b * N + at, above, N - at);
+    }
+    if (p->dz)
+        p->dz[b * N + label] = -(float)n_margins;
+    return row_sum_end(&sum);
+}
+
+static float hinge_of_one_output(const struct losses *p, ptrdiff_t b)
+{
+    const float t = p->targets->labels[b] ? 1.0f : -1.0f;
+    const float margin = ls_fma(-t, p->z[b], 1.0f);
+    const float loss = margin <= 0.0f ? 0.0f : margin;
+    if (p->dz)
+        p->dz[b] = loss > 0.0f ? -t : 0.0f;
+    return loss;
+}
+
+static float loss_row(const struct losses *p, ptrdiff_t b)
+{
+    switch (p->rule->kind) {
+    case LS_LOSS_BCE:
+        return bce_row(p, b);
+    case LS_LOSS_HUBER:
+        return huber_row(p, b);
+    case LS_LOSS_HINGE:
+        return p->N == 1 ? hinge_of_one_output(p, b) : hinge_row(p, b);
+    default:
+        return squared_row(p, b);
+    }
+}
+
+static void weigh_rows(const struct losses *p, struct range r)
+{
+    for (ptrdiff_t b = r.begin; b < r.end; b++) {
+        const float weight = p->rule->class_weights[p->targets->labels[b]];
+        p->loss[b] = p->loss[b] * weight;
+        for (ptrdiff_t j = b * p->N; p->dz && j < (b + 1) * p->N; j++)
+            p->dz[j] = p->dz[j] * weight;
+    }
+}
+
 static int64_t loss_part(const void *job, int thread, int threads)
 {
     const struct losses *p = job;
     const struct range r = range_part(p->B, 1, thread, threads);
-    if (p->kind == LS_LOSS_SOFTMAX)
+    if (p->rule->kind == LS_LOSS_SOFTMAX)
         softmax_rows(p, r);
     else
         for (ptrdiff_t b = r.begin; b < r.end; b++)
-            p->loss[b] = p->kind == LS_LOSS_BCE ? bce_row(p, b) : squared_row(p, b);
+            p->loss[b] = loss_row(p, b);
+    if (p->rule->class_weights)
+        weigh_rows(p, r);
     return 0;
 }
 
 void LS_PER_ISA(ls_loss)(const struct ls_loss_rule *rule, ptrdiff_t B, ptrdiff_t N, float *loss, float *dz,
                          const float *z, const struct ls_targets *targets)
 {
-    const struct losses p = {rule->kind, B, N, loss, dz, z, targets};
+    const struct losses p = {rule, B, N, loss, dz, z, targets};
     team_run((double)B * (20.0 + (double)N), loss_part, &p);
 }
