@@ -46,7 +46,7 @@ static enum ls_code evaluate(struct ls_model_use *use, int64_t microbatch, struc
                              struct ls_error *err)
 {
     struct ls_comm *comm = use->session.comm;
-    const struct ls_engine_plan plan = {.loss = {.kind = use->model.loss},
+    const struct ls_engine_plan plan = {.loss = use->model.loss,
                                         .microbatch = microbatch,
                                         .n_samples = {use->samples->n_samples},
                                         .n_values = use->samples->n_values};

@@ -8,6 +8,7 @@
 #include "base/contract.h"
 #include "base/memory.h"
 #include "base/text.h"
+#include "cli/loss_options.h"
 #include "cli/train_report.h"
 
 struct train_options {
@@ -15,7 +16,8 @@ struct train_options {
     const char *data, *test_data, *net, *init, *save, *load, *log;
     int64_t batch, microbatch, epochs, steps, eval_every, hash_every;
     float learning_rate, momentum, weight_decay;
-    int nesterov, loss, shuffle, drop_last, allreduce, quiet, progress;
+    struct ls_loss_options loss;
+    int nesterov, shuffle, drop_last, allreduce, quiet, progress;
     uint64_t seed;
 };
 
@@ -62,11 +64,7 @@ static enum ls_code parse(struct train_options *o, int argc, char **argv, int *h
         {"net", "LAYERS", LS_OPTION_TEXT, &o->net,
          "layers separated by commas, or @FILE with one a line: dense N [nobias], relu, tanh, sigmoid",
          "dense 128, relu, dense with as many outputs as the data has classes", 0, 0, NULL, NULL},
-        {"loss", "NAME", LS_OPTION_CHOICE, &o->loss,
-         "softmax cross-entropy on logits; squared: the sum over outputs of (z - t)^2; half-squared: half of "
-         "that; bce: "
-         "binary cross-entropy on logits, summed over outputs. All are means over the batch",
-         "softmax, or squared when the data has target values and no classes", 0, 0, ls_loss_names, NULL},
+        LS_LOSS_OPTIONS(&o->loss),
         {"batch", "N", LS_OPTION_INT, &o->batch,
          "samples in one update, over all ranks; all: the whole training set", "64, or all of a smaller set",
          1, most, NULL, "all"},
@@ -134,7 +132,7 @@ static enum ls_code parse(struct train_options *o, int argc, char **argv, int *h
     };
     int n_words = 0;
     const char *words[1];
-    o->loss = -1;
+    o->loss = LS_LOSS_NOT_GIVEN;
     const enum ls_code code = ls_options_parse(&line, argc, argv, words, &n_words, help, err);
     if (code == LS_OK && *help && print)
         ls_options_help(&line, stdout);
@@ -203,9 +201,6 @@ static enum ls_code make_config(struct job *job, struct ls_error *err)
         return ls_fail(err, LS_USAGE, "--nesterov needs --momentum above 0");
     const int64_t default_epochs = o->steps >= 0 ? INT64_MAX : 20;
     job->config = (struct ls_train_config){
-        .loss = {.kind = o->loss >= 0           ? (enum ls_loss)o->loss
-                         : train->n_classes > 0 ? LS_LOSS_SOFTMAX
-                                                : LS_LOSS_SQUARED},
         .allreduce = (enum ls_allreduce)o->allreduce,
         .batch = chosen_batch(o->batch, train->n_samples),
         .microbatch = o->microbatch,
@@ -222,6 +217,8 @@ static enum ls_code make_config(struct job *job, struct ls_error *err)
         .hash_every = o->hash_every,
     };
     enum ls_code code = ls_init_parse(&job->init, o->init, err);
+    if (code == LS_OK)
+        code = ls_loss_options_rule(&job->config.loss, &o->loss, train, err);
     return code == LS_OK ? ls_check_fit(&job->net, job->config.loss.kind, train, err) : code;
 }
 
@@ -310,14 +307,15 @@ static int show_progress(const struct job *job)
 static struct ls_hash hash_of_options(const struct job *job)
 {
     const struct ls_train_config *c = &job->config;
-    char text[500], net[LS_HASH_TEXT];
+    char text[500], net[LS_HASH_TEXT], loss[LS_HASH_TEXT];
+    ls_hash_text(ls_loss_rule_hash(&c->loss), loss);
     ls_hash_text(ls_hash_bytes(job->net.text, strlen(job->net.text)), net);
-    const int n = snprintf(
-        text, sizeof text, "%s %d %d %lld %lld %lld %lld %a %a %a %d %llu %d %d %lld %lld %d", net,
-        (int)c->loss.kind, (int)c->allreduce, (long long)c->batch, (long long)c->microbatch,
-        (long long)c->epochs, (long long)c->steps, (double)c->sgd.learning_rate, (double)c->sgd.momentum,
-        (double)c->sgd.weight_decay, c->sgd.nesterov, (unsigned long long)c->seed, c->shuffle, c->drop_last,
-        (long long)c->eval_every, (long long)c->hash_every, job->options.load != NULL);
+    const int n =
+        snprintf(text, sizeof text, "%s %s %d %lld %lld %lld %lld %a %a %a %d %llu %d %d %lld %lld %d", net,
+                 loss, (int)c->allreduce, (long long)c->batch, (long long)c->microbatch, (long long)c->epochs,
+                 (long long)c->steps, (double)c->sgd.learning_rate, (double)c->sgd.momentum,
+                 (double)c->sgd.weight_decay, c->sgd.nesterov, (unsigned long long)c->seed, c->shuffle,
+                 c->drop_last, (long long)c->eval_every, (long long)c->hash_every, job->options.load != NULL);
     return ls_hash_bytes(text, (size_t)n);
 }
 
@@ -381,7 +379,7 @@ static enum ls_code run(struct job *job, struct ls_error *err)
     if (first) {
         collect_results(job, &result);
         if (job->options.save)
-            ending.code = ls_model_save(job->options.save, &job->net, job->config.loss.kind, job->parameters,
+            ending.code = ls_model_save(job->options.save, &job->net, &job->config.loss, job->parameters,
                                         &job->facts, &ending);
         if (ending.code == LS_OK)
             ending.code = ls_train_report_end(report, code, err->text, &result, &ending);
@@ -409,6 +407,7 @@ enum ls_code ls_command_train(struct ls_comm *comm, int argc, char **argv, struc
         code = run(&job, err);
     ls_train_report_release(&job.report);
     ls_free(job.parameters);
+    ls_loss_rule_release(&job.config.loss);
     ls_net_release(&job.net);
     ls_data_release(&job.data);
     return code;

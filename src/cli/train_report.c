@@ -8,9 +8,6 @@
 #include "base/text.h"
 #include "base/timer.h"
 
-static const char *const loss_titles[] = {"softmax cross-entropy", "squared error", "half squared error",
-                                          "binary cross-entropy on logits"};
-
 /* 60000 -> "60,000". */
 static const char *grouped(int64_t number, char text[32])
 {
@@ -33,7 +30,7 @@ static void print_data(const struct ls_train_report *report)
     char n_train[32], n_test[32], dims[100];
     printf("data    %s: %s training + %s test samples of %s", train->name, grouped(train->n_samples, n_train),
            grouped(report->data->test.n_samples, n_test), ls_shape_format(&shape, dims, sizeof dims));
-    if (report->config->loss.kind == LS_LOSS_SOFTMAX || !train->values)
+    if (ls_loss_takes_labels(&report->config->loss, train))
         printf(", %d classes\n", train->n_classes);
     else
         printf(", %td target value%s\n", train->n_values, train->n_values == 1 ? "" : "s");
@@ -59,8 +56,13 @@ static void print_net(const struct ls_net *net)
 static void print_update(const struct ls_train_report *report)
 {
     const struct ls_train_config *c = &report->config[0];
-    printf("loss    %s, mean over the batch\n", loss_titles[c->loss.kind]);
     char number[LS_FLOAT_TEXT];
+    printf("loss    %s", ls_loss_titles[c->loss.kind]);
+    if (c->loss.smoothing != 0.0f)
+        printf(", label smoothing %s", ls_text_of_float(c->loss.smoothing, number));
+    if (c->loss.kind == LS_LOSS_HUBER)
+        printf(", delta %s", ls_text_of_float(c->loss.delta, number));
+    printf("%s, mean over the batch\n", c->loss.class_weights ? ", class weights" : "");
     printf("update  SGD, learning rate %s", ls_text_of_float(c->sgd.learning_rate, number));
     if (c->sgd.momentum != 0.0f)
         printf(", %s %s", c->sgd.nesterov ? "Nesterov momentum" : "momentum",
@@ -103,6 +105,21 @@ static void log_failed(struct ls_train_report *report, enum ls_code code, const 
         report->failure = *err;
 }
 
+static void log_loss(struct ls_train_report *report, const struct ls_loss_rule *loss)
+{
+    struct ls_error err = {.code = LS_OK};
+    ls_runlog_text(report->log, "loss", ls_loss_names[loss->kind]);
+    if (loss->smoothing != 0.0f)
+        ls_runlog_float(report->log, "label_smoothing", loss->smoothing);
+    if (loss->kind == LS_LOSS_HUBER)
+        ls_runlog_float(report->log, "huber_delta", loss->delta);
+    char *weights = loss->class_weights ? ls_loss_weights_text(loss, &err) : NULL;
+    if (weights)
+        ls_runlog_text(report->log, "class_weights", weights);
+    log_failed(report, err.code, &err);
+    ls_free(weights);
+}
+
 static void log_start(struct ls_train_report *report)
 {
     struct ls_error err = {.code = LS_OK};
@@ -111,7 +128,7 @@ static void log_start(struct ls_train_report *report)
     ls_runlog_text(log, "version", LS_VERSION);
     ls_runlog_integer(log, "contract_version", LS_CONTRACT_VERSION);
     ls_runlog_text(log, "net", report->net->text);
-    ls_runlog_text(log, "loss", ls_loss_names[report->config->loss.kind]);
+    log_loss(report, &report->config->loss);
     for (int i = 0; i < report->facts->n; i++)
         ls_runlog_text(log, report->facts->fact[i].key, report->facts->fact[i].text);
     ls_runlog_integer(log, "parameters", report->net->n_parameters);

@@ -94,7 +94,7 @@ static void charge(double *total, double *since)
 
 static struct ls_targets targets_of(const struct ls_engine *engine, const struct ls_dataset *data)
 {
-    if (data->n_classes > 0 && (engine->loss.kind == LS_LOSS_SOFTMAX || !data->values))
+    if (ls_loss_takes_labels(&engine->loss, data))
         return (struct ls_targets){.labels = engine->labels};
     return (struct ls_targets){.values = engine->values};
 }
@@ -168,8 +168,9 @@ enum ls_code ls_engine_gradient(struct ls_engine *engine, const float *parameter
 
 int32_t ls_predicted_class(enum ls_loss loss, ptrdiff_t N, const float *z)
 {
+    const int above_zero = loss == LS_LOSS_BCE || loss == LS_LOSS_SOFTMAX || loss == LS_LOSS_HINGE;
     if (N == 1)
-        return z[0] > (loss == LS_LOSS_BCE || loss == LS_LOSS_SOFTMAX ? 0.0f : 0.5f);
+        return z[0] > (above_zero ? 0.0f : 0.5f);
     ptrdiff_t best = 0;
     for (ptrdiff_t j = 1; j < N; j++)
         if (z[j] > z[best])

@@ -11,6 +11,7 @@
 #include "data/dataset.h"
 #include "data/sampler.h"
 #include "model/execute.h"
+#include "train/loss_rule.h"
 #include "train/roots.h"
 
 /* Seconds spent, since the caller last zeroed them. */
@@ -80,7 +81,7 @@ enum ls_code ls_check_fit(const struct ls_net *net, enum ls_loss loss, const str
                           struct ls_error *err);
 
 /* The class a row of N outputs stands for: the first largest; with one output, 1 when it is above the loss's
- * threshold (0 for a logit, 1/2 for a squared error). */
+ * threshold (0 for a logit or a margin, 1/2 for a distance). */
 int32_t ls_predicted_class(enum ls_loss loss, ptrdiff_t N, const float *z);
 
 #endif

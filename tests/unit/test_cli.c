@@ -59,7 +59,7 @@ Test(cli, help_lists_every_option_with_its_default, .timeout = LIMIT_S)
           "--net LAYERS",
           "(default dense 128, relu",
           "--loss NAME",
-          "softmax, squared, half-squared, bce",
+          "softmax, squared, half-squared, bce, huber, hinge",
           "--batch N",
           "(default 64, or all of a",
           "--microbatch N",
