@@ -8,9 +8,13 @@
 #include "base/text.h"
 
 const char *const ls_loss_names[] = {"softmax", "squared", "half-squared", "bce", "huber", "hinge", NULL};
-const char *const ls_loss_titles[] = {
-    "softmax cross-entropy", "squared error", "half squared error", "binary cross-entropy on logits",
-    "Huber's",               "hinge",         NULL};
+const char *const ls_loss_titles[] = {"softmax cross-entropy",
+                                      "squared error",
+                                      "half squared error",
+                                      "binary cross-entropy on logits",
+                                      "Huber's",
+                                      "hinge",
+                                      NULL};
 
 void ls_loss_rule_release(struct ls_loss_rule *rule)
 {

@@ -25,8 +25,8 @@ int ls_loss_takes_labels(const struct ls_loss_rule *rule, const struct ls_datase
 enum ls_code ls_loss_check_weights(const struct ls_loss_rule *rule, const struct ls_dataset *data,
                                    struct ls_error *err);
 
-/* Reads "2,0.5,1" into class_weights and n_classes: numbers of at least 0, one of them above 0.  LS_USAGE with
- * what is wrong when it is none. */
+/* Reads "2,0.5,1" into class_weights and n_classes: numbers of at least 0, one of them above 0.  LS_USAGE
+ * with what is wrong when it is none. */
 enum ls_code ls_loss_read_weights(struct ls_loss_rule *rule, const char *text, struct ls_error *err);
 
 /* class_weights as ls_loss_read_weights reads them back, bit for bit; released by ls_free. */
