@@ -246,6 +246,8 @@ static void log_epoch(struct ls_train_report *report, const struct ls_epoch_repo
             ls_runlog_double(log, "test_accuracy",
                              (double)epoch->test.n_correct / (double)epoch->test.n_samples);
         }
+        if (epoch->test.rmse >= 0.0f)
+            ls_runlog_float(log, "test_rmse", epoch->test.rmse);
     }
     ls_runlog_double(log, "seconds", epoch->seconds);
     ls_runlog_double(log, "samples_per_s", epoch->samples_per_s);
@@ -267,12 +269,22 @@ static void print_row(const struct ls_epoch_report *epoch)
         if (epoch->test.n_correct >= 0)
             snprintf(accuracy, sizeof accuracy, "%.2f %%",
                      100.0 * (double)epoch->test.n_correct / (double)epoch->test.n_samples);
+        else if (epoch->test.rmse >= 0.0f)
+            snprintf(accuracy, sizeof accuracy, "%.5g", (double)epoch->test.rmse);
     }
     ls_hash_text(epoch->hash, hash);
     printf("%5lld %8lld  %-13s %-13s %8s %12s %4.0f/%.0f/%-3.0f %s\n", (long long)epoch->epoch,
            (long long)epoch->step, loss, test_loss, accuracy, grouped((int64_t)epoch->samples_per_s, rate),
            100 * epoch->compute_share, 100 * epoch->allreduce_share, 100 * epoch->data_share, hash);
     fflush(stdout);
+}
+
+/* Whether the column of the accuracy has the test data's RMSE instead. */
+static int measures_rmse(const struct ls_train_report *report)
+{
+    const struct ls_dataset *train = &report->data->train;
+    return !ls_predicts_classes(report->net->out.count, train) &&
+           ls_compares_numbers(&report->config->loss, train);
 }
 
 enum ls_code ls_train_report_epoch(void *context, const struct ls_epoch_report *epoch,
@@ -285,8 +297,9 @@ enum ls_code ls_train_report_epoch(void *context, const struct ls_epoch_report *
     if (!report->quiet) {
         if (!report->table_began)
             printf("                                                             compute/allreduce/data\n"
-                   "epoch     step  loss          test loss     accuracy    samples/s   %% of time hash of "
-                   "the weights\n");
+                   "epoch     step  loss          test loss     %s    samples/s   %% of time hash of "
+                   "the weights\n",
+                   measures_rmse(report) ? "    RMSE" : "accuracy");
         report->table_began = 1;
         print_row(epoch);
     }
