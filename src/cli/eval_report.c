@@ -128,8 +128,8 @@ static void print_class_table(const struct ls_metrics *m, FILE *out)
         n_undefined += !s.precision_defined || !s.recall_defined;
     }
     if (n_undefined)
-        fprintf(out, "\n-: never predicted (precision) or without samples (recall). The macro averages take\n"
-                     "it as 0, and leave out a class that is neither predicted nor has samples\n");
+        fprintf(out, "\n-: never predicted (precision) or without samples (recall). Macro averages take\n"
+                     "it as 0, and leave out a class that is neither predicted nor has samples.\n");
 }
 
 void ls_eval_print(const struct ls_eval_report *report, FILE *out)
