@@ -6,7 +6,8 @@
 #include "base/text.h"
 
 const char ls_loss_help[] =
-    "softmax cross-entropy on logits; squared: the sum over outputs of (z - t)^2; half-squared: half of that; "
+    "softmax cross-entropy on logits; squared: the sum over outputs of (z - t)^2; half-squared: half of "
+    "that; "
     "bce: binary cross-entropy on logits, huber: half squared near the target and linear beyond, both summed "
     "over outputs; hinge: margins, the sum over the other classes of max(0, 1 + z - z of the label). All are "
     "means over the batch";
@@ -14,9 +15,9 @@ const char ls_label_smoothing_help[] =
     "of --loss softmax: the share of each target that is spread evenly over all classes";
 const char ls_huber_delta_help[] =
     "of --loss huber: how far from the target the squared error becomes a linear one";
-const char ls_class_weights_help[] =
-    "what the loss of a sample is multiplied by: one number a class, separated by commas; balanced: samples / "
-    "(classes x samples of the class), of the training data";
+const char ls_class_weights_help[] = "what the loss of a sample is multiplied by: one number a class, "
+                                     "separated by commas; balanced: samples / "
+                                     "(classes x samples of the class), of the training data";
 
 static enum ls_code check_pairs(const struct ls_loss_rule *rule, const struct ls_loss_options *options,
                                 struct ls_error *err)

@@ -23,12 +23,15 @@ struct ls_loss_options {
                     NULL),                                                                                   \
         LS_LOSS_ROW("class-weights", "LIST", LS_OPTION_TEXT, &(o)->class_weights, ls_class_weights_help,     \
                     "all 1", 0, 0, NULL)
-#define LS_LOSS_ROW(...) {__VA_ARGS__, NULL}
+#define LS_LOSS_ROW(...)                                                                                     \
+    {                                                                                                        \
+        __VA_ARGS__, NULL                                                                                    \
+    }
 
 extern const char ls_loss_help[], ls_label_smoothing_help[], ls_huber_delta_help[], ls_class_weights_help[];
 
-/* The rule that the options ask for, with defaults that suit the data; LS_USAGE when options and training data
- * do not go together.  Ranks that have the same data get the same rule.  Local.  Release with
+/* The rule that the options ask for, with defaults that suit the data; LS_USAGE when options and training
+ * data do not go together.  Ranks that have the same data get the same rule.  Local.  Release with
  * ls_loss_rule_release, also after failure. */
 enum ls_code ls_loss_options_rule(struct ls_loss_rule *rule, const struct ls_loss_options *options,
                                   const struct ls_dataset *train, struct ls_error *err);

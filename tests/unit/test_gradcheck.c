@@ -318,9 +318,9 @@ Test(gradcheck, the_command_knows_every_loss_and_layer, .timeout = LIMIT_S + 20)
 {
     static const char *const nets[] = {"dense 12, relu, dense 10", "dense 9, sigmoid, dense 10 nobias",
                                        "dense 10, tanh"};
-    static const char *const losses[] = {"softmax", "squared", "half-squared", "bce"};
+    static const char *const losses[] = {"softmax", "squared", "half-squared", "bce", "huber", "hinge"};
     for (int i = 0; i < 3; i++)
-        for (int j = 0; j < 4; j++) {
+        for (int j = 0; j < 6; j++) {
             GRADCHECK("--net", nets[i], "--loss", losses[j], "--elements", "15", "--samples", "9",
                       "--microbatch", "4", j % 2 ? "--serial" : "--threads=1");
             cr_assert(outcome.status == 0, "%s, %s: status %d\n%s%s", nets[i], losses[j], outcome.status,
