@@ -480,14 +480,17 @@ Test(eval, a_list_for_a_hundred_classes, .timeout = LIMIT_S)
     folder_destroy(&folder);
 }
 
-/* Files of the same evaluation on one rank and on three, and of the oracle's, are the same bytes. */
+/* The same training on three ranks writes the same model, and files of the same evaluation on one rank and on
+ * three, and of the oracle's, are the same bytes. */
 static void same_json(const char *data, const char *train)
 {
 #if LS_WITH_MPI
     const struct folder folder = folder_create();
     const struct place model = in_folder(&folder, "m.st"), a = in_folder(&folder, "a.json"),
                        b = in_folder(&folder, "b.json"), c = in_folder(&folder, "c.json");
-    succeeds(lockstep(1, "train --data '%s' %s --quiet --save %s", data, train, model.path));
+    succeeds(lockstep(1, "train --data '%s' %s --quiet --serial --save %s", data, train, a.path));
+    succeeds(lockstep(3, "train --data '%s' %s --quiet --threads 2 --save %s", data, train, model.path));
+    succeeds(lockstep(1, "verify %s %s", a.path, model.path));
     const char *const run = "eval %s --data '%s' --part train --json %s";
     succeeds(lockstep(1, run, model.path, data, a.path));
     succeeds(lockstep(1, "eval %s --data '%s' --part train --serial --json %s", model.path, data, b.path));

@@ -120,14 +120,12 @@ static float shifted_sum(ptrdiff_t N, const float *z, float top)
     return row_sum_end(&sum);
 }
 
-/* The denominator s of one row; *expected = z_label - M, or with smoothing what stands in its place; the
- * gradient goes to dz.  Without smoothing the targets are exactly 1 and +0, and p - 0 is p. */
-static float softmax_row(const struct losses *job, ptrdiff_t b, float *expected)
+/* The denominator s of one row; *expected = z_label - M, or with smoothing a what stands in its place; the
+ * gradient goes to dz.  `smooth` is a constant where this is inlined. */
+LS_ALWAYS_INLINE float softmax_row(ptrdiff_t N, float *dz, const float *z, int32_t label, float *expected,
+                                   int smooth, float a)
 {
-    const ptrdiff_t N = job->N, label = job->targets->labels[b];
-    const float *z = job->z + b * N;
-    float *dz = job->dz ? job->dz + b * N : NULL;
-    const float a = job->rule->smoothing, share = a / (float)N, whole = (1.0f - a) + share;
+    const float share = smooth ? a / (float)N : 0.0f, whole = smooth ? (1.0f - a) + share : 1.0f;
     const float top = row_max(N, z);
     float e[LANES];
     struct row_sum sum;
@@ -142,13 +140,13 @@ static float softmax_row(const struct losses *job, ptrdiff_t b, float *expected)
     }
     const float s = row_sum_end(&sum);
     *expected = z[label] - top;
-    if (a != 0.0f)
+    if (smooth)
         *expected = ls_fma(1.0f - a, *expected, share * shifted_sum(N, z, top));
     for (ptrdiff_t at = 0; dz && at < N; at += LANES) {
         if (N > LANES)
             lanes_load(e, dz + at, N - at, 0.0f);
         for (int l = 0; l < LANES; l++) {
-            const float p = e[l] / s, at_label = p - whole, elsewhere = p - share;
+            const float p = e[l] / s, at_label = p - whole, elsewhere = smooth ? p - share : p;
             e[l] = at + l == label ? at_label : elsewhere;
         }
         lanes_store(dz + at, e, N - at);
@@ -156,13 +154,15 @@ static float softmax_row(const struct losses *job, ptrdiff_t b, float *expected)
     return s;
 }
 
-static void softmax_rows(const struct losses *p, struct range r)
+LS_ALWAYS_INLINE void softmax_rows(const struct losses *p, struct range r, int smooth)
 {
+    const float a = p->rule->smoothing;
     float s[ROWS_AT_ONCE], expected[ROWS_AT_ONCE];
     for (ptrdiff_t b = r.begin; b < r.end; b += ROWS_AT_ONCE) {
         const ptrdiff_t rows = r.end - b < ROWS_AT_ONCE ? r.end - b : ROWS_AT_ONCE;
         for (ptrdiff_t i = 0; i < rows; i++)
-            s[i] = softmax_row(p, b + i, &expected[i]);
+            s[i] = softmax_row(p->N, p->dz ? p->dz + (b + i) * p->N : NULL, p->z + (b + i) * p->N,
+                               p->targets->labels[b + i], &expected[i], smooth, a);
         for (ptrdiff_t i = 0; i < rows; i++)
             p->loss[b + i] = ls_log(s[i]) - expected[i];
     }
@@ -185,6 +185,7 @@ LS_ALWAYS_INLINE void targets_load(float to[LANES], const struct losses *p, ptrd
 static float squared_row(const struct losses *p, ptrdiff_t b)
 {
     const ptrdiff_t N = p->N;
+    const int half = p->rule->kind == LS_LOSS_HALF_SQUARED;
     struct row_sum sum;
     row_sum_start(&sum);
     for (ptrdiff_t at = 0; at < N; at += LANES) {
@@ -194,14 +195,14 @@ static float squared_row(const struct losses *p, ptrdiff_t b)
         for (int l = 0; l < LANES; l++) {
             const float d = z[l] - t[l];
             z[l] = d * d;
-            t[l] = p->rule->kind == LS_LOSS_HALF_SQUARED ? d : d + d;
+            t[l] = half ? d : d + d;
         }
         row_sum_add(&sum, at, N, z);
         if (p->dz)
             lanes_store(p->dz + b * N + at, t, N - at);
     }
     const float total = row_sum_end(&sum);
-    return p->rule->kind == LS_LOSS_HALF_SQUARED ? total * 0.5f : total;
+    return half ? total * 0.5f : total;
 }
 
 static float bce_row(const struct losses *p, ptrdiff_t b)
@@ -318,8 +319,10 @@ static int64_t loss_part(const void *job, int thread, int threads)
 {
     const struct losses *p = job;
     const struct range r = range_part(p->B, 1, thread, threads);
-    if (p->rule->kind == LS_LOSS_SOFTMAX)
-        softmax_rows(p, r);
+    if (p->rule->kind == LS_LOSS_SOFTMAX && p->rule->smoothing != 0.0f)
+        softmax_rows(p, r, 1);
+    else if (p->rule->kind == LS_LOSS_SOFTMAX)
+        softmax_rows(p, r, 0);
     else
         for (ptrdiff_t b = r.begin; b < r.end; b++)
             p->loss[b] = loss_row(p, b);
