@@ -11,10 +11,11 @@ const char *const ls_keeps[] = {"last", "best", NULL};
 
 static enum ls_code bad_target(const char *text, struct ls_error *err)
 {
-    return ls_fail(err, LS_USAGE,
-                   "--stop-at '%.60s': allowed are loss=X, with X a number, and accuracy=X, with X from 0 to 1 or "
-                   "from 0%% to 100%%, or both with a comma between",
-                   text);
+    return ls_fail(
+        err, LS_USAGE,
+        "--stop-at '%.60s': allowed are loss=X, with X a number, and accuracy=X, with X from 0 to 1 or "
+        "from 0%% to 100%%, or both with a comma between",
+        text);
 }
 
 static enum ls_code parse_target(const char *target, const char *whole, struct ls_stop_rule *rule,
@@ -78,9 +79,10 @@ enum ls_code ls_stop_options_apply(const struct ls_stop_options *options, const 
                        tested ? "no classes" : "no test samples: give --test-data, or look at the loss");
     if (tested && config->eval_every == 0 && config->check_every == 0 &&
         (rule->has_loss || rule->has_accuracy || rule->patience > 0 || config->keep_best))
-        return ls_fail(err, LS_USAGE,
-                       "--eval-every 0 never looks at the test data, which --stop-at, --patience and --keep best "
-                       "need: leave it out, or give --check-every");
+        return ls_fail(
+            err, LS_USAGE,
+            "--eval-every 0 never looks at the test data, which --stop-at, --patience and --keep best "
+            "need: leave it out, or give --check-every");
     return LS_OK;
 }
 

@@ -9,6 +9,7 @@
 #include "base/memory.h"
 #include "base/text.h"
 #include "cli/input_options.h"
+#include "cli/loss_options.h"
 #include "cli/optimizer_options.h"
 #include "cli/stop_options.h"
 #include "cli/train_report.h"
@@ -22,7 +23,8 @@ struct train_options {
     struct ls_stop_options stop;
     float init_bias;
     struct ls_optimizer_options update;
-    int loss, shuffle, drop_last, allreduce, quiet, progress;
+    struct ls_loss_options loss;
+    int shuffle, drop_last, allreduce, quiet, progress;
     uint64_t seed;
 };
 
@@ -71,11 +73,7 @@ static enum ls_code parse(struct train_options *o, int argc, char **argv, int *h
         {"net", "LAYERS", LS_OPTION_TEXT, &o->net,
          "layers separated by commas, @FILE with one a line, or a name of 'lockstep info nets'",
          "mlp: dense 128, relu, dense with as many outputs as the data has classes", 0, 0, NULL, NULL},
-        {"loss", "NAME", LS_OPTION_CHOICE, &o->loss,
-         "softmax cross-entropy on logits; squared: the sum over outputs of (z - t)^2; half-squared: half of "
-         "that; bce: "
-         "binary cross-entropy on logits, summed over outputs. All are means over the batch",
-         "softmax, or squared when the data has target values and no classes", 0, 0, ls_loss_names, NULL},
+        LS_LOSS_OPTIONS(&o->loss),
         {"batch", "N", LS_OPTION_INT, &o->batch,
          "samples in one update, over all ranks; all: the whole training set", "64, or all of a smaller set",
          1, most, NULL, "all"},
@@ -146,7 +144,7 @@ static enum ls_code parse(struct train_options *o, int argc, char **argv, int *h
     };
     int n_words = 0;
     const char *words[1];
-    o->loss = -1;
+    o->loss = LS_LOSS_NOT_GIVEN;
     const enum ls_code code = ls_options_parse(&line, argc, argv, words, &n_words, help, err);
     if (code == LS_OK && *help && print)
         ls_options_help(&line, stdout);
@@ -211,9 +209,6 @@ static enum ls_code make_config(struct job *job, struct ls_error *err)
             (long long)o->batch, (long long)train->n_samples);
     const int64_t default_epochs = o->steps >= 0 ? INT64_MAX : 20;
     job->config = (struct ls_train_config){
-        .loss = {.kind = o->loss >= 0           ? (enum ls_loss)o->loss
-                         : train->n_classes > 0 ? LS_LOSS_SOFTMAX
-                                                : LS_LOSS_SQUARED},
         .allreduce = (enum ls_allreduce)o->allreduce,
         .batch = chosen_batch(o->batch, train->n_samples),
         .accumulate = o->accumulate,
@@ -235,6 +230,8 @@ static enum ls_code make_config(struct job *job, struct ls_error *err)
     if (code == LS_OK)
         code = ls_input_prepare(&o->input, o->load, &job->data, &job->config.augment, err);
     job->config.augment.seed = o->seed;
+    if (code == LS_OK)
+        code = ls_loss_options_rule(&job->config.loss, &o->loss, train, err);
     return code == LS_OK ? ls_check_fit(&job->net, job->config.loss.kind, train, err) : code;
 }
 
@@ -332,18 +329,12 @@ static struct ls_hash hash_of_options(const struct job *job)
     const struct ls_hash net = ls_hash_bytes(job->net.text, strlen(job->net.text));
     struct ls_model_facts same = job->facts; /* nodes may keep the data in different places */
     memset(&same.fact[0], 0, sizeof same.fact[0]);
+    const struct ls_hash loss = ls_loss_rule_hash(&c->loss);
     const struct ls_hash facts = ls_hash_bytes(&same, sizeof same);
-    const int64_t numbers[] = {(int64_t)net.high,
-                               (int64_t)net.low,
-                               (int64_t)facts.high,
-                               (int64_t)facts.low,
-                               (int64_t)c->loss.kind,
-                               (int64_t)c->allreduce,
-                               c->epochs,
-                               c->steps,
-                               c->eval_every,
-                               c->hash_every,
-                               job->options.load != NULL};
+    const int64_t numbers[] = {(int64_t)net.high,     (int64_t)net.low,   (int64_t)facts.high,
+                               (int64_t)facts.low,    (int64_t)loss.high, (int64_t)loss.low,
+                               (int64_t)c->allreduce, c->epochs,          c->steps,
+                               c->eval_every,         c->hash_every,      job->options.load != NULL};
     return ls_hash_bytes(numbers, sizeof numbers);
 }
 
@@ -410,7 +401,7 @@ static enum ls_code run(struct job *job, struct ls_error *err)
     if (first) {
         collect_results(job, &result);
         if (job->options.save)
-            ending.code = ls_model_save(job->options.save, &job->net, job->config.loss.kind, job->parameters,
+            ending.code = ls_model_save(job->options.save, &job->net, &job->config.loss, job->parameters,
                                         &job->facts, &ending);
         if (ending.code == LS_OK)
             ending.code = ls_train_report_end(report, code, err->text, &result, &ending);
@@ -438,6 +429,7 @@ enum ls_code ls_command_train(struct ls_comm *comm, int argc, char **argv, struc
         code = run(&job, err);
     ls_train_report_release(&job.report);
     ls_free(job.parameters);
+    ls_loss_rule_release(&job.config.loss);
     ls_net_release(&job.net);
     ls_data_release(&job.data);
     return code;

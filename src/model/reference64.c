@@ -1,4 +1,5 @@
-/* Owns the binary64 forward pass; one sample at a time, layer by layer. */
+/* Owns the binary64 forward pass; one sample at a time, layer by layer.  The losses are in
+ * reference64_loss.c. */
 #include "model/reference64.h"
 
 #include <math.h>
@@ -35,33 +36,6 @@ static void dense(const struct ls_net *net, const struct ls_layer *layer, double
     }
 }
 
-static double target(const struct ls_targets *targets, ptrdiff_t N, ptrdiff_t b, ptrdiff_t j)
-{
-    if (targets->values)
-        return (double)targets->values[b * N + j];
-    return N == 1 ? (double)targets->labels[b] : (double)(targets->labels[b] == j);
-}
-
-static double sample_loss(enum ls_loss loss, ptrdiff_t N, const double *z, const struct ls_targets *targets,
-                          ptrdiff_t b)
-{
-    double sum = 0, top = z[0];
-    for (ptrdiff_t j = 1; j < N; j++)
-        top = z[j] > top ? z[j] : top;
-    for (ptrdiff_t j = 0; j < N; j++) {
-        if (loss == LS_LOSS_SOFTMAX) {
-            sum += exp(z[j] - top);
-            continue;
-        }
-        const double t = target(targets, N, b, j);
-        if (loss == LS_LOSS_BCE)
-            sum += fmax(z[j], 0) - z[j] * t + log1p(exp(-fabs(z[j])));
-        else
-            sum += (z[j] - t) * (z[j] - t) * (loss == LS_LOSS_HALF_SQUARED ? 0.5 : 1.0);
-    }
-    return loss == LS_LOSS_SOFTMAX ? log(sum) - (z[targets->labels[b]] - top) : sum;
-}
-
 static ptrdiff_t widest(const struct ls_net *net)
 {
     ptrdiff_t most = net->in.count;
@@ -75,8 +49,9 @@ ptrdiff_t ls_reference64_scratch(const struct ls_net *net)
     return 2 * widest(net);
 }
 
-double ls_reference64_loss(const struct ls_net *net, enum ls_loss loss, ptrdiff_t B, const double *x,
-                           const double *parameters, const struct ls_targets *targets, double *scratch)
+double ls_reference64_loss(const struct ls_net *net, const struct ls_loss_rule *loss, ptrdiff_t B,
+                           const double *x, const double *parameters, const struct ls_targets *targets,
+                           double *scratch)
 {
     double total = 0;
     for (ptrdiff_t b = 0; b < B; b++) {
@@ -92,7 +67,7 @@ double ls_reference64_loss(const struct ls_net *net, enum ls_loss loss, ptrdiff_
                     out[j] = activate(layer->activation, in[j]);
             in = out;
         }
-        total += sample_loss(loss, net->out.count, in, targets, b);
+        total += ls_reference64_sample_loss(loss, net->out.count, in, targets, b);
     }
     return total / (double)B;
 }

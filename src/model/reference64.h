@@ -9,8 +9,13 @@
 
 /* The mean loss over B samples; x (B, in), parameters in the net's flat layout, targets as in compute/ops.h.
  * scratch holds 2 * widest layer doubles (ls_reference64_scratch). */
-double ls_reference64_loss(const struct ls_net *net, enum ls_loss loss, ptrdiff_t B, const double *x,
-                           const double *parameters, const struct ls_targets *targets, double *scratch);
+double ls_reference64_loss(const struct ls_net *net, const struct ls_loss_rule *loss, ptrdiff_t B,
+                           const double *x, const double *parameters, const struct ls_targets *targets,
+                           double *scratch);
 ptrdiff_t ls_reference64_scratch(const struct ls_net *net);
+
+/* The loss of sample b with the outputs z (N). */
+double ls_reference64_sample_loss(const struct ls_loss_rule *rule, ptrdiff_t N, const double *z,
+                                  const struct ls_targets *targets, ptrdiff_t b);
 
 #endif

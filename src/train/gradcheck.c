@@ -65,7 +65,7 @@ static const float *analytic(struct bench *bench)
 static double loss64(const struct bench *bench)
 {
     const struct ls_gradcheck_case *check = bench->check;
-    return ls_reference64_loss(check->net, check->loss.kind, check->B, bench->x, bench->parameters,
+    return ls_reference64_loss(check->net, &check->loss, check->B, bench->x, bench->parameters,
                                &check->targets, bench->scratch);
 }
 

@@ -1,7 +1,8 @@
 /* Owns the comparison of looks. */
 #include "train/stopping.h"
 
-const char *const ls_stop_names[] = {"epochs", "steps", "loss", "accuracy", "patience", "gradient", "time", "none"};
+const char *const ls_stop_names[] = {"epochs",   "steps",    "loss", "accuracy",
+                                     "patience", "gradient", "time", "none"};
 
 const char *ls_stop_describe(enum ls_stop_reason reason)
 {

@@ -30,6 +30,8 @@ struct matrix_run {
 
 #define SGD(...) .optimizer = {.learning_rate = 0.1f, __VA_ARGS__}
 
+static const float three_weights[] = {0.25f, 1.75f, 1.0f}, four_weights[] = {2.0f, 0.0f, 0.3f, 1.1f};
+
 /* What each is there for stands in its name.  All are small: every one is trained 9 times with 3 ISAs. */
 static const struct matrix_run runs[] = {
     {.name = "softmax regression; m does not divide B, B not N",
@@ -86,6 +88,31 @@ static const struct matrix_run runs[] = {
                 .microbatch = 16,
                 .epochs = 3,
                 SGD(.weight_decay = 0.1f)}},
+    {.name = "softmax with smoothing and class weights",
+     .data = "synthetic:n=55,shape=9,classes=3,test=23",
+     .net = "dense 17, relu, dense 3",
+     .config = {.loss = {.kind = LS_LOSS_SOFTMAX,
+                         .smoothing = 0.1f,
+                         .class_weights = three_weights,
+                         .n_classes = 3},
+                .batch = 18,
+                .microbatch = 4,
+                .epochs = 2,
+                SGD(.momentum = 0.9f)}},
+    {.name = "hinge with class weights",
+     .data = "synthetic:n=55,shape=9,classes=4,test=23",
+     .net = "dense 8, tanh, dense 4",
+     .config = {.loss = {.kind = LS_LOSS_HINGE, .class_weights = four_weights, .n_classes = 4},
+                .batch = 20,
+                .microbatch = 3,
+                .epochs = 2,
+                SGD(0)}},
+    {.name = "Huber's, target values",
+     .data = "inline:1 2 3=0.5 -1;0 1 0=1 1;2 2 1=-0.25 3;-1 0 4=0 0;3 1 1=2 2;0 0 1=1 -1;1 1 1=0.125 7",
+     .test_data = "inline:1 1 2=0 1;2 0 0=1.5 2;0 3 1=1 1;2 1 0=3 0.5;1 1 1=0 0",
+     .net = "dense 5, tanh, dense 2",
+     .config =
+         {.loss = {.kind = LS_LOSS_HUBER, .delta = 0.5f}, .batch = 5, .microbatch = 2, .epochs = 3, SGD(0)}},
     {.name = "target values, half squared; tests of the replicas each 2 steps",
      .data = "inline:1 2 3=0.5 -1;0 1 0=1 1;2 2 1=-0.25 3;-1 0 4=0 0;3 1 1=2 2;0 0 1=1 -1;1 1 1=0.125 7",
      .test_data = "inline:1 1 2=0 1;2 0 0=1.5 2;0 3 1=1 1",
@@ -154,7 +181,7 @@ struct record {
     int64_t n_steps, n_epochs, n_correct[MOST_EPOCHS], n_samples[MOST_EPOCHS];
     struct ls_hash epoch_hash[MOST_EPOCHS], step_hash[MOST_STEPS], last_hash;
     uint64_t tensors[MOST_STEPS][MOST_TENSORS];
-    float step_loss[MOST_STEPS], epoch_loss[MOST_EPOCHS], test_loss[MOST_EPOCHS];
+    float step_loss[MOST_STEPS], epoch_loss[MOST_EPOCHS], test_loss[MOST_EPOCHS], rmse[MOST_EPOCHS];
 };
 
 /* A run, opened: what it is trained from, and what came of it. */
@@ -196,6 +223,7 @@ static enum ls_code on_epoch(void *context, const struct ls_epoch_report *report
     if (report->evaluated) {
         record->test_loss[epoch] = report->test.loss;
         record->n_correct[epoch] = report->test.n_correct;
+        record->rmse[epoch] = report->test.rmse;
         record->n_samples[epoch] = report->test.n_samples;
     }
     return LS_OK;
@@ -295,11 +323,13 @@ static void describe_difference(const struct bench *bench, const struct record *
     for (int64_t i = 0; i < expected->n_epochs && i < MOST_EPOCHS; i++)
         if (memcmp(&found->epoch_loss[i], &expected->epoch_loss[i], sizeof(float)) != 0 ||
             memcmp(&found->test_loss[i], &expected->test_loss[i], sizeof(float)) != 0 ||
+            memcmp(&found->rmse[i], &expected->rmse[i], sizeof(float)) != 0 ||
             found->n_correct[i] != expected->n_correct[i]) {
-            snprintf(text, size, "epoch %lld: loss %a, test loss %a, %lld correct; not %a, %a, %lld",
-                     (long long)i + 1, (double)found->epoch_loss[i], (double)found->test_loss[i],
-                     (long long)found->n_correct[i], (double)expected->epoch_loss[i],
-                     (double)expected->test_loss[i], (long long)expected->n_correct[i]);
+            snprintf(
+                text, size, "epoch %lld: loss %a, test loss %a, %lld correct, RMSE %a; not %a, %a, %lld, %a",
+                (long long)i + 1, (double)found->epoch_loss[i], (double)found->test_loss[i],
+                (long long)found->n_correct[i], (double)found->rmse[i], (double)expected->epoch_loss[i],
+                (double)expected->test_loss[i], (long long)expected->n_correct[i], (double)expected->rmse[i]);
             return;
         }
     snprintf(text, size, "a reported hash or count of samples differs");
