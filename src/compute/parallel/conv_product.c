@@ -134,7 +134,7 @@ struct part {
     int columns;
     struct range depth; /* within the group */
     struct fit fit;
-    struct piece piece;
+    struct piece piece, next; /* the piece whose tables and frame are in the scratch, and the one to come */
     struct frame frame;
 };
 
@@ -204,7 +204,7 @@ static void find_taps(const struct conv_product *p, const struct part *part)
 
 /* All tiles of a phase of a piece. */
 static void product_phase(const struct conv_product *p, const struct part *part, ptrdiff_t fy, ptrdiff_t fx,
-                          ptrdiff_t pixels)
+                          struct range pixels)
 {
     const ptrdiff_t depth = part->depth.end - part->depth.begin, before = taps_before(p, fy, fx) * depth;
     const int last_chunk = part->depth.end == p->depth;
@@ -225,10 +225,10 @@ static void product_phase(const struct conv_product *p, const struct part *part,
         t.to = p->to + image + from;
         t.y = p->y ? p->y + image + from : NULL;
         t.bias = p->bias ? p->bias + part->at + from : NULL;
-        t.pixels = ls_scratch.pixels;
-        t.places = ls_scratch.places;
-        t.tiles = pixels / TILE_ROWS;
-        const ptrdiff_t more = pixels % TILE_ROWS;
+        t.pixels = ls_scratch.pixels + pixels.begin;
+        t.places = ls_scratch.places + pixels.begin;
+        t.tiles = (pixels.end - pixels.begin) / TILE_ROWS;
+        const ptrdiff_t more = (pixels.end - pixels.begin) % TILE_ROWS;
         void (*const *tiles)(const struct product_tile *) =
             p->walk.unit == 1 ? product_tiles : depthwise_tiles;
         if (t.tiles > 0)
@@ -241,38 +241,48 @@ static void product_phase(const struct conv_product *p, const struct part *part,
     }
 }
 
-static int same_piece(const struct piece *a, const struct piece *b)
+/* The tables of a piece: its taps, and its pixels phase after phase. */
+static void product_tables(const struct conv_product *p, const struct part *part)
 {
-    return a->images == b->images && a->y.begin == b->y.begin && a->y.end == b->y.end &&
-           a->x.begin == b->x.begin && a->x.end == b->x.end;
+    ptrdiff_t n = 0;
+    find_taps(p, part);
+    for (ptrdiff_t fy = 0; fy < p->walk.y.phases; fy++)
+        for (ptrdiff_t fx = 0; fx < p->walk.x.phases; fx++) {
+            find_pixels(&p->walk, part->frame, part->piece, fy, fx, p->to_channels, n);
+            n += count_pixels(&p->walk, &part->piece, fy, fx);
+        }
+}
+
+static void product_piece(const struct conv_product *p, struct part *part)
+{
+    const struct piece known = part->piece;
+    part->piece = part->next;
+    part->frame = frame_of(&p->walk, part->piece.images, part->piece.y.end - part->piece.y.begin,
+                           part->piece.x.end - part->piece.x.begin);
+    const int same = same_piece(&known, &part->piece);
+    if (!same)
+        product_tables(p, part);
+    frame_fill(&p->walk, part->frame, part->piece,
+               (struct fill){(part->group * p->depth + part->depth.begin) * p->walk.unit,
+                             part->depth.end - part->depth.begin, part->columns, !same});
+    struct range pixels = {0, 0};
+    for (ptrdiff_t fy = 0; fy < p->walk.y.phases; fy++)
+        for (ptrdiff_t fx = 0; fx < p->walk.x.phases; fx++) {
+            pixels.begin = pixels.end;
+            pixels.end += count_pixels(&p->walk, &part->piece, fy, fx);
+            product_phase(p, part, fy, fx, pixels);
+        }
 }
 
 /* Columns and chunk of a part, over all pieces of `rows`, rows of positions of all images. */
 static void product_rows(const struct conv_product *p, struct part *part, struct range rows)
 {
-    struct piece known = {0}; /* the one whose pixels are in the table */
-    struct frame frame = {0};
-    ptrdiff_t pixels = 0;
-    const int one_phase = p->walk.y.phases == 1 && p->walk.x.phases == 1;
+    part->piece = (struct piece){0};
     for (ptrdiff_t row = rows.begin; row < rows.end;) {
         for (ptrdiff_t column = 0; column < axis_length(&p->walk.x);) {
-            const struct piece piece = piece_at(&p->walk, part->fit, row, column, rows.end);
-            part->piece = piece;
-            part->frame =
-                frame_of(&p->walk, piece.images, piece.y.end - piece.y.begin, piece.x.end - piece.x.begin);
-            if (memcmp(&frame, &part->frame, sizeof frame) != 0)
-                find_taps(p, part);
-            frame = part->frame;
-            frame_fill(&p->walk, frame, piece, (part->group * p->depth + part->depth.begin) * p->walk.unit,
-                       part->depth.end - part->depth.begin, part->columns);
-            for (ptrdiff_t fy = 0; fy < p->walk.y.phases; fy++)
-                for (ptrdiff_t fx = 0; fx < p->walk.x.phases; fx++) {
-                    if (!one_phase || !same_piece(&known, &piece))
-                        pixels = frame_pixels(&p->walk, frame, piece, fy, fx, p->to_channels);
-                    product_phase(p, part, fy, fx, pixels);
-                }
-            known = piece;
-            column += piece.x.end - piece.x.begin;
+            part->next = piece_at(&p->walk, part->fit, row, column, rows.end);
+            product_piece(p, part);
+            column += part->piece.x.end - part->piece.x.begin;
         }
         row += part->piece.images * (part->piece.y.end - part->piece.y.begin);
     }
@@ -386,7 +396,7 @@ static void product_run(const struct ls_conv_shape *s, struct conv_product *p)
     p->KW = s->at.KW;
     p->N = s->N;
     p->walk.unit = 1;
-    p->walk.most_pixels = LS_SCRATCH_TABLE;
+    p->walk.most_pixels = LS_SCRATCH_TABLE / p->walk.y.phases / p->walk.x.phases;
     if (conv_is_depthwise(s)) {
         p->walk.unit = VEC;
         p->groups = (s->G + VEC - 1) / VEC;

@@ -150,18 +150,20 @@ static void gradient_piece(const struct conv_gradient *g, const struct part *p, 
     }
 }
 
-/* Makes the frame of a piece; `known` is the frame that is there, whose pixels are in the table. */
-static void gradient_frame(const struct conv_gradient *g, struct part *p, struct frame *known)
+/* Makes the frame of the next piece; its table, zeros and ones may be there from the one before. */
+static void gradient_frame(const struct conv_gradient *g, struct part *p, struct piece next)
 {
     const ptrdiff_t end = p->channels.end < g->depth ? p->channels.end : g->depth;
-    p->frame = frame_of(&g->walk, p->piece.images, p->piece.y.end - p->piece.y.begin,
-                        p->piece.x.end - p->piece.x.begin);
-    frame_fill(&g->walk, p->frame, p->piece, (p->group * g->depth + p->channels.begin) * g->walk.unit,
-               end - p->channels.begin, p->columns);
-    if (memcmp(known, &p->frame, sizeof *known) == 0)
+    const int same = same_piece(&p->piece, &next);
+    p->piece = next;
+    p->frame = frame_of(&g->walk, next.images, next.y.end - next.y.begin, next.x.end - next.x.begin);
+    frame_fill(&g->walk, p->frame, next,
+               (struct fill){(p->group * g->depth + p->channels.begin) * g->walk.unit,
+                             end - p->channels.begin, p->columns, !same});
+    if (same)
         return;
-    *known = p->frame;
-    p->pixels = frame_pixels(&g->walk, p->frame, p->piece, 0, 0, 0);
+    p->pixels = count_pixels(&g->walk, &next, 0, 0);
+    find_pixels(&g->walk, p->frame, next, 0, 0, 0, 0);
     float *ones = ls_scratch.image + (end - p->channels.begin) * p->frame.plane;
     for (ptrdiff_t i = 0; end < p->channels.end && i < p->frame.plane; i++)
         ones[i] = 1.0f;
@@ -171,18 +173,17 @@ static void gradient_frame(const struct conv_gradient *g, struct part *p, struct
 static void gradient_leaves(const struct conv_gradient *g, struct part *p)
 {
     const ptrdiff_t Q = axis_length(&g->walk.y), R = axis_length(&g->walk.x);
-    struct frame known = {0};
     struct gradient_tile t = {0};
+    p->piece = (struct piece){0};
     for (t.leaf = 0; t.leaf < g->leaves; t.leaf++) {
         const ptrdiff_t end = t.leaf + 1 < g->leaves ? (t.leaf + 1) * g->m * Q : g->B * Q;
         t.resume = false;
         t.final = t.leaf + 1 == g->leaves;
         for (ptrdiff_t row = t.leaf * g->m * Q; row < end;) {
             for (ptrdiff_t column = 0; column < R;) {
-                p->piece = piece_at(&g->walk, p->fit, row, column, end);
+                gradient_frame(g, p, piece_at(&g->walk, p->fit, row, column, end));
                 column += p->piece.x.end - p->piece.x.begin;
                 t.push = column == R && row + p->piece.images * (p->piece.y.end - p->piece.y.begin) == end;
-                gradient_frame(g, p, &known);
                 gradient_piece(g, p, &t);
                 t.resume = true;
             }
@@ -298,7 +299,7 @@ void LS_PER_ISA(ls_conv_weight_gradient)(const struct ls_conv_shape *s, ptrdiff_
 {
     const struct ls_window *at = &s->at;
     const ptrdiff_t leaf = m < at->B ? m : at->B;
-    if (conv_is_dense(s) || at->B == 0) {
+    if ((conv_is_dense(s) && at->H * at->W == 1) || at->B == 0) {
         LS_PER_ISA(ls_dense_weight_gradient)
         ((struct ls_dense_shape){at->B * at->H * at->W, at->C / s->G * at->KH * at->KW, s->N},
          leaf * at->H * at->W, dw, db, x, dz);
