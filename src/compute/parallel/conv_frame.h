@@ -145,6 +145,8 @@ static inline struct fit fit_of(const struct walk *w, ptrdiff_t channels, ptrdif
         f.columns -= 1 + f.columns / 64;
     if (!fits(w, f))
         return (struct fit){0};
+    const ptrdiff_t bands = (rows + f.rows - 1) / f.rows;
+    f.rows = (rows + bands - 1) / bands;
     while (f.rows == rows && f.columns == axis_length(&w->x) && (f.images + 1) * f.rows * f.columns <= most &&
            fits(w, (struct fit){f.channels, f.images + 1, f.rows, f.columns}))
         f.images++;
@@ -244,7 +246,7 @@ static inline void frame_fill(const struct walk *w, struct frame f, struct piece
     const ptrdiff_t y0 = axis_first_cell(&w->y, p.y.begin), x0 = axis_first_cell(&w->x, p.x.begin);
     const struct range y = axis_filled(&w->y, y0, f.height), x = axis_filled(&w->x, x0, f.width);
     const ptrdiff_t source_x = (x0 + x.begin) * w->x.every + w->x.shift;
-    for (ptrdiff_t image = 0; image < p.images; image++)
+    for (ptrdiff_t image = 0; fill.channels > 0 && image < p.images; image++)
         for (ptrdiff_t i = 0; i < f.height; i++) {
             float *to = ls_scratch.image + (image * f.height + i) * f.width * w->unit;
             const ptrdiff_t source_y = (y0 + i) * w->y.every + w->y.shift;
