@@ -1,5 +1,5 @@
-/* Adam and AdamW.  With c_k = 1 - beta_k^t,  w -= (lr / c_1) v / (sqrt(s / c_2) + epsilon):  the numbers of an
- * update are  rate = lr / c_1  and  correction2 = 1 / sqrt(c_2). */
+/* Adam and AdamW.  With c_k = 1 - beta_k^t,  w -= (lr / c_1) v / (sqrt(s / c_2) + epsilon):  the numbers of
+ * an update are  rate = lr / c_1  and  correction2 = 1 / sqrt(c_2). */
 #include "optim/family.h"
 
 const char *ls_adam_velocity_name(const struct ls_optimizer_rule *rule)

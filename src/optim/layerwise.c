@@ -27,8 +27,8 @@ static int64_t step_lars(const struct ls_optimizer *optimizer, const struct ls_o
         const float of_w = norm(ops, n, at->w, 1.0f);
         const float of_g = norm(ops, n, at->sum, update->gradient_scale * update->clip_factor);
         if (of_w > 0.0f && of_g > 0.0f)
-            own.rate = update->rate *
-                       (optimizer->rule.trust * of_w / ls_fma(update->weight_decay, of_w, of_g));
+            own.rate =
+                update->rate * (optimizer->rule.trust * of_w / ls_fma(update->weight_decay, of_w, of_g));
     }
     return ops->update(&own, at->rows, at->columns, at->w, at->velocity, at->square, at->sum);
 }
@@ -42,8 +42,11 @@ static void prepare_lamb(const struct ls_optimizer *optimizer, float learning_ra
 static int64_t step_lamb(const struct ls_optimizer *optimizer, const struct ls_ops *ops,
                          const struct ls_update *update, const struct ls_tensor_step *at)
 {
-    struct ls_update descent = {
-        .kind = LS_UPDATE_SGD, .gradient_scale = 1.0f, .clip_factor = 1.0f, .keep = 1.0f, .rate = update->rate};
+    struct ls_update descent = {.kind = LS_UPDATE_SGD,
+                                .gradient_scale = 1.0f,
+                                .clip_factor = 1.0f,
+                                .keep = 1.0f,
+                                .rate = update->rate};
     ops->adam_direction(update, at->rows, at->columns, optimizer->direction, at->w, at->velocity, at->square,
                         at->sum);
     if (!optimizer->rule.trust_skips_vectors || !ls_is_vector(at->tensor)) {

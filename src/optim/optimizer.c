@@ -1,4 +1,5 @@
-/* Owns the state, the order of a step, and clipping by norm.  What a family does differently is its file's. */
+/* Owns the state, the order of a step, and clipping by norm.  What a family does differently is its file's.
+ */
 #include "optim/optimizer.h"
 
 #include "base/contract.h"

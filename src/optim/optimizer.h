@@ -29,15 +29,15 @@ struct ls_optimizer_rule {
     float momentum;      /* SGD, RMSProp, LARS; 0: none */
     int nesterov;        /* SGD, with momentum */
     float weight_decay;
-    int decoupled;            /* decay is w = w (1 - rate decay), no part of the gradient; AdamW's always is */
-    int decay_skips_vectors;  /* no decay of biases and of norms' gamma and beta */
-    float beta1, beta2;       /* Adam, AdamW, LAMB */
-    float alpha;              /* RMSProp's memory of squares */
-    float epsilon;            /* all with squares, outside of the root */
-    float trust;              /* LARS: its eta */
-    int trust_skips_vectors;  /* LARS, LAMB: biases and norms get the plain rate */
-    float clip_norm;          /* > 0: scale the whole gradient down to this Euclidean norm */
-    float clip_value;         /* > 0: then hold each element within it */
+    int decoupled;           /* decay is w = w (1 - rate decay), no part of the gradient; AdamW's always is */
+    int decay_skips_vectors; /* no decay of biases and of norms' gamma and beta */
+    float beta1, beta2;      /* Adam, AdamW, LAMB */
+    float alpha;             /* RMSProp's memory of squares */
+    float epsilon;           /* all with squares, outside of the root */
+    float trust;             /* LARS: its eta */
+    int trust_skips_vectors; /* LARS, LAMB: biases and norms get the plain rate */
+    float clip_norm;         /* > 0: scale the whole gradient down to this Euclidean norm */
+    float clip_value;        /* > 0: then hold each element within it */
     int report_gradient_norm; /* take the norm also when nothing clips by it */
 };
 
@@ -59,15 +59,16 @@ struct ls_optimizer {
     int n_tensors;
     ptrdiff_t n_floats;
     int n_states;
-    struct ls_optimizer_state states[LS_OPTIMIZER_STATES]; /* zero at the start; the whole memory of the past */
-    float *velocity, *square;                              /* the same arrays by their use, or NULL */
-    float *direction;   /* LAMB: (elements of the largest tensor), holds nothing between steps */
-    int64_t updates;    /* done */
-    float memory[2];    /* 1 - beta1^updates, 1 - beta2^updates */
+    struct ls_optimizer_state
+        states[LS_OPTIMIZER_STATES]; /* zero at the start; the whole memory of the past */
+    float *velocity, *square;        /* the same arrays by their use, or NULL */
+    float *direction;                /* LAMB: (elements of the largest tensor), holds nothing between steps */
+    int64_t updates;                 /* done */
+    float memory[2];                 /* 1 - beta1^updates, 1 - beta2^updates */
 };
 
-/* For tensors in a flat buffer of n_floats; keeps the pointer to them.  Release with ls_optimizer_release, also
- * after failure. */
+/* For tensors in a flat buffer of n_floats; keeps the pointer to them.  Release with ls_optimizer_release,
+ * also after failure. */
 enum ls_code ls_optimizer_create(struct ls_optimizer *optimizer, const struct ls_optimizer_rule *rule,
                                  const struct ls_parameter *tensors, int n_tensors, ptrdiff_t n_floats,
                                  struct ls_error *err);
@@ -77,7 +78,7 @@ void ls_optimizer_release(struct ls_optimizer *optimizer);
 void ls_optimizer_resume(struct ls_optimizer *optimizer, int64_t updates);
 
 struct ls_optimizer_report {
-    int64_t not_finite;  /* nonzero: a parameter is no longer finite */
+    int64_t not_finite; /* nonzero: a parameter is no longer finite */
     int has_norm;
     float gradient_norm; /* Euclidean, of the mean gradient over all tensors, before clipping */
 };
@@ -85,6 +86,7 @@ struct ls_optimizer_report {
 /* Updates w in place from summed gradients of global_batch samples.  Tensors that are state are left alone.
  * report may be NULL.  Returns report->not_finite. */
 int64_t ls_optimizer_step(struct ls_optimizer *optimizer, const struct ls_ops *ops, int64_t global_batch,
-                          float learning_rate, float *w, const float *sum, struct ls_optimizer_report *report);
+                          float learning_rate, float *w, const float *sum,
+                          struct ls_optimizer_report *report);
 
 #endif

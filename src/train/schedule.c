@@ -30,7 +30,7 @@ struct ls_learning_rate ls_learning_rate_start(const struct ls_schedule *schedul
                                     .plateau_rate = base,
                                     .best = __builtin_inff()};
     rate.total = updates_per_epoch > 0 && epochs > INT64_MAX / updates_per_epoch ? INT64_MAX
-                                                                                : epochs * updates_per_epoch;
+                                                                                 : epochs * updates_per_epoch;
     if (steps >= 0 && steps < rate.total)
         rate.total = steps;
     return rate;
@@ -64,7 +64,7 @@ static float along_cosine(float from, float to, float x)
 
 static float along_line(float from, float to, float x)
 {
-    return ls_fma(to - from, x, from);
+    return ls_fma(from - to, 1.0f - x, to);
 }
 
 static int64_t milestones_reached(const struct ls_learning_rate *rate, int64_t t)
@@ -94,7 +94,8 @@ static float one_cycle(const struct ls_learning_rate *rate, int64_t t, int64_t l
 static float scheduled(const struct ls_learning_rate *rate, int64_t t, int64_t warmup)
 {
     const struct ls_schedule *s = &rate->schedule;
-    const int64_t after = t > warmup ? t - warmup : 0, length = rate->total > warmup ? rate->total - warmup : 1;
+    const int64_t after = t > warmup ? t - warmup : 0,
+                  length = rate->total > warmup ? rate->total - warmup : 1;
     const float x = after < length ? (float)after / (float)length : 1.0f;
     int64_t every;
     switch (s->kind) {

@@ -1,8 +1,9 @@
-/* Schedules: the learning rate as a function of the update's number (Goyal et al. 2017 for warm-up and the linear
- * scaling rule, Loshchilov and Hutter 2017 for cosine, Smith and Topin 2018 for one cycle).
+/* Schedules: the learning rate as a function of the update's number (Goyal et al. 2017 for warm-up and the
+ * linear scaling rule, Loshchilov and Hutter 2017 for cosine, Smith and Topin 2018 for one cycle).
  *
  * All but "plateau" are pure functions of the update and the run's length; plateau also follows the losses it
- * is told.  Every rank computes the rate itself, in fixed sequences of binary32, so all have the same bits. */
+ * is told.  Every rank computes the rate itself, in fixed sequences of binary32, so all have the same bits.
+ */
 #ifndef LS_TRAIN_SCHEDULE_H
 #define LS_TRAIN_SCHEDULE_H
 

@@ -5,8 +5,8 @@
 #include "base/text.h"
 #include "train/schedule.h"
 
-static const char *const kinds[] = {"constant",   "step",   "multistep", "exponential",
-                                    "polynomial", "cosine", "onecycle",  "plateau",     NULL};
+static const char *const kinds[] = {"constant", "step",     "multistep", "exponential", "polynomial",
+                                    "cosine",   "onecycle", "plateau",   NULL};
 static const char *const anneals[] = {"cosine", "linear", NULL};
 
 enum setting_type { NUMBER, WHOLE, SPAN, SPANS, ANNEAL };
@@ -72,13 +72,23 @@ enum ls_code ls_span_parse(struct ls_span *span, const char *text, struct ls_err
     return LS_OK;
 }
 
+/* 30, where the fewest digits would be 3e+01. */
+static const char *plain_number(float value, char text[LS_FLOAT_TEXT])
+{
+    if (value >= 10.0f && value < 1e7f && (float)(int32_t)value == value)
+        snprintf(text, LS_FLOAT_TEXT, "%d", (int)value);
+    else
+        ls_text_of_float(value, text);
+    return text;
+}
+
 const char *ls_span_format(struct ls_span span, char text[LS_SPAN_TEXT])
 {
     char number[LS_FLOAT_TEXT];
     if (span.in_updates) /* whole, so no exponent that the parser would refuse */
         snprintf(text, LS_SPAN_TEXT, "%.0fu", (double)span.length);
     else
-        snprintf(text, LS_SPAN_TEXT, "%s", ls_text_of_float(span.length, number));
+        snprintf(text, LS_SPAN_TEXT, "%s", plain_number(span.length, number));
     return text;
 }
 
@@ -139,7 +149,8 @@ static enum ls_code read_setting(struct ls_schedule *schedule, const struct sett
     case WHOLE:
         if (ls_text_to_int64(value, target) && *(int64_t *)target >= 0 && *(int64_t *)target <= 1000000000)
             return LS_OK;
-        return ls_fail(err, LS_USAGE, "'%.60s' is not allowed: give a whole number from 0 to 1000000000", value);
+        return ls_fail(err, LS_USAGE, "'%.60s' is not allowed: give a whole number from 0 to 1000000000",
+                       value);
     case SPAN:
         code = ls_span_parse(target, value, err);
         if (code == LS_OK && ((struct ls_span *)target)->length == 0.0f)
@@ -180,8 +191,8 @@ static enum ls_code read_word(struct ls_schedule *schedule, char *word, unsigned
         return ls_fail(err, LS_USAGE, "'%.60s': %s takes no settings", word, kind);
     ls_text_join(names, known, sizeof known);
     if (!equals)
-        return ls_fail(err, LS_USAGE, "'%.60s' is no setting: give name=value; those of %s are %s", word, kind,
-                       known);
+        return ls_fail(err, LS_USAGE, "'%.60s' is no setting: give name=value; those of %s are %s", word,
+                       kind, known);
     *equals = '\0';
     for (int i = 0; i < n; i++) {
         if (strcmp(word, names[i]) != 0)
@@ -253,7 +264,7 @@ static void format_value(const struct ls_schedule *schedule, const struct settin
     text[0] = '\0';
     switch (setting->type) {
     case NUMBER:
-        ls_text_of_float(*(const float *)value, text);
+        plain_number(*(const float *)value, text);
         break;
     case WHOLE:
         snprintf(text, size, "%lld", (long long)*(const int64_t *)value);

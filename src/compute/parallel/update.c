@@ -304,8 +304,7 @@ static int64_t squares_part(const void *job, int thread, int threads)
     for (; b < whole; b++)
         whole_blocks(s->block_sums + b, s->v + b * LS_LANESUM_BLOCK, s->factor, 1);
     for (; b < r.end; b++)
-        s->block_sums[b] =
-            short_block(s->n - b * LS_LANESUM_BLOCK, s->v + b * LS_LANESUM_BLOCK, s->factor);
+        s->block_sums[b] = short_block(s->n - b * LS_LANESUM_BLOCK, s->v + b * LS_LANESUM_BLOCK, s->factor);
     return 0;
 }
 
