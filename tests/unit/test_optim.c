@@ -1,5 +1,5 @@
-/* Optimizers: their operations bit for bit against the oracle, their first two steps by hand, clipping, and what
- * is skipped.  Ten steps of each against PyTorch are in test_fixtures.c. */
+/* Optimizers: their operations bit for bit against the oracle, their first two steps by hand, clipping, and
+ * what is skipped.  Ten steps of each against PyTorch are in test_fixtures.c. */
 #include <criterion/criterion.h>
 #include <math.h>
 #include <stdio.h>
@@ -33,8 +33,9 @@ static float *values(ptrdiff_t n, int special)
     float *v = malloc((size_t)(n > 0 ? n : 1) * sizeof *v);
     cr_assert(v);
     for (ptrdiff_t i = 0; i < n; i++)
-        v[i] = special && random_bits() % 8 == 0 ? specials[random_bits() % (special == 2 ? 7 : COUNT(specials))]
-                                                 : (float)(int32_t)(random_bits() % 65536) / 32768.0f - 1.0f;
+        v[i] = special && random_bits() % 8 == 0
+                   ? specials[random_bits() % (special == 2 ? 7 : COUNT(specials))]
+                   : (float)(int32_t)(random_bits() % 65536) / 32768.0f - 1.0f;
     return v;
 }
 
@@ -45,8 +46,8 @@ static float *copy(ptrdiff_t n, const float *v)
     return memcpy(c, v, (size_t)n * sizeof *c);
 }
 
-static void expect_same(const char *what, const struct ls_ops *ops, int threads, const char *shape, ptrdiff_t n,
-                        const float *found, const float *expected)
+static void expect_same(const char *what, const struct ls_ops *ops, int threads, const char *shape,
+                        ptrdiff_t n, const float *found, const float *expected)
 {
     cr_assert(compare_floats(COMPARE_BITS_OR_NAN, what, (size_t)n, found, expected, message, sizeof message),
               "%s, %d threads, %s: %s", ops->name, threads, shape, message);
@@ -69,13 +70,14 @@ static int has_velocity(const struct ls_update *rule)
 static void check_update(const struct ls_update *rule, ptrdiff_t rows, ptrdiff_t columns, int special)
 {
     const ptrdiff_t n = rows * columns;
-    float *w = values(n, special), *v = values(n, special), *s = values(n, special), *sum = values(n, special);
+    float *w = values(n, special), *v = values(n, special), *s = values(n, special),
+          *sum = values(n, special);
     for (ptrdiff_t i = 0; i < n; i++)
         s[i] = fabsf(s[i]);
     float *new_w = copy(n, w), *new_v = copy(n, v), *new_s = copy(n, s);
     const int square = rule->kind >= LS_UPDATE_ADAGRAD;
-    const int64_t not_finite = ls_ops_serial.update(rule, rows, columns, new_w, has_velocity(rule) ? new_v : NULL,
-                                                    square ? new_s : NULL, sum);
+    const int64_t not_finite = ls_ops_serial.update(
+        rule, rows, columns, new_w, has_velocity(rule) ? new_v : NULL, square ? new_s : NULL, sum);
     char shape[160];
     snprintf(shape, sizeof shape, "kind %d, %td x %td momentum %g decay %g keep %g nesterov %d special %d",
              (int)rule->kind, rows, columns, (double)rule->momentum, (double)rule->weight_decay,
@@ -85,8 +87,8 @@ static void check_update(const struct ls_update *rule, ptrdiff_t rows, ptrdiff_t
         float *found_w = copy(n, w), *found_v = has_velocity(rule) ? copy(n, v) : NULL,
               *found_s = square ? copy(n, s) : NULL;
         const int64_t found = ops->update(rule, rows, columns, found_w, found_v, found_s, sum);
-        cr_assert_eq(found != 0, not_finite != 0, "%s, %d threads, %s: %td not finite, expected %td", ops->name,
-                     threads, shape, (ptrdiff_t)found, (ptrdiff_t)not_finite);
+        cr_assert_eq(found != 0, not_finite != 0, "%s, %d threads, %s: %td not finite, expected %td",
+                     ops->name, threads, shape, (ptrdiff_t)found, (ptrdiff_t)not_finite);
         expect_same("w", ops, threads, shape, n, found_w, new_w);
         if (found_v)
             expect_same("velocity", ops, threads, shape, n, found_v, new_v);
@@ -162,7 +164,8 @@ Test(optim, adam_s_direction_is_the_oracle_s, .timeout = 120)
             const ptrdiff_t rows = i < COUNT(counts) ? 1 : shapes[i - COUNT(counts)][0],
                             columns = i < COUNT(counts) ? counts[i] : shapes[i - COUNT(counts)][1],
                             n = rows * columns;
-            float *w = values(n, (int)i % 3), *v = values(n, 0), *s = values(n, 0), *sum = values(n, (int)i % 3);
+            float *w = values(n, (int)i % 3), *v = values(n, 0), *s = values(n, 0),
+                  *sum = values(n, (int)i % 3);
             for (ptrdiff_t e = 0; e < n; e++)
                 s[e] = fabsf(s[e]);
             float *direction = copy(n, w), *new_v = copy(n, v), *new_s = copy(n, s);
@@ -224,7 +227,8 @@ Test(optim, an_update_finds_each_non_finite)
             for (int at = 0; at < N; at++) {
                 float w[N] = {0};
                 w[at] = at % 3 == 0 ? NAN : at % 3 == 1 ? INFINITY : -INFINITY;
-                cr_assert(ops->update(&rule, 1, N, w, v, s, sum) != 0, "%s kind %d: w[%d]", ops->name, kind, at);
+                cr_assert(ops->update(&rule, 1, N, w, v, s, sum) != 0, "%s kind %d: w[%d]", ops->name, kind,
+                          at);
             }
             float w[N] = {0};
             w[3] = 0x1.fffffep127f;
@@ -276,7 +280,8 @@ static void reference_step(const struct ls_optimizer_rule *r, int t, double lr, 
         if (r->clip_value > 0.0f)
             g[i] = fmax(-(double)r->clip_value, fmin((double)r->clip_value, g[i]));
     }
-    const double mu = (double)r->momentum, eps = (double)r->epsilon, b1 = (double)r->beta1, b2 = (double)r->beta2;
+    const double mu = (double)r->momentum, eps = (double)r->epsilon, b1 = (double)r->beta1,
+                 b2 = (double)r->beta2;
     for (int tensor = 0; tensor < 3; tensor++) {
         const int from = ends[tensor], to = ends[tensor + 1];
         const double decay = tensor > 0 && r->decay_skips_vectors ? 0 : (double)r->weight_decay;
@@ -289,7 +294,8 @@ static void reference_step(const struct ls_optimizer_rule *r, int t, double lr, 
             if (r->kind == LS_RMSPROP)
                 x->s[i] = (double)r->alpha * x->s[i] + (1 - (double)r->alpha) * g[i] * g[i];
             else
-                x->s[i] = r->kind == LS_ADAGRAD ? x->s[i] + g[i] * g[i] : b2 * x->s[i] + (1 - b2) * g[i] * g[i];
+                x->s[i] =
+                    r->kind == LS_ADAGRAD ? x->s[i] + g[i] * g[i] : b2 * x->s[i] + (1 - b2) * g[i] * g[i];
             switch (r->kind) {
             case LS_SGD:
                 x->v[i] = mu * x->v[i] + g[i];
@@ -352,8 +358,8 @@ static void check_two_steps(const struct ls_optimizer_rule *rule)
         }
         for (int i = 0; i < 10; i++)
             cr_assert(fabs((double)w[places[i]] - expected.w[i]) <= 1e-6 * (1 + fabs(expected.w[i])),
-                      "%s with %s: w[%d] = %.9g, expected %.9g", ls_optimizer_names[rule->kind], all[o]->name, i,
-                      (double)w[places[i]], expected.w[i]);
+                      "%s with %s: w[%d] = %.9g, expected %.9g", ls_optimizer_names[rule->kind], all[o]->name,
+                      i, (double)w[places[i]], expected.w[i]);
         if (o == 0)
             memcpy(bits, w, sizeof w);
         cr_assert(memcmp(bits, w, sizeof w) == 0, "%s: not the oracle's bits", all[o]->name);
@@ -421,7 +427,8 @@ Test(optim, a_norm_of_zero_leaves_the_rate_alone)
         float w[FLOATS] = {0}, sum[FLOATS] = {2.0f, -2.0f, 2.0f, 2.0f};
         cr_assert(ls_optimizer_create(&optimizer, &rule, tensors, 4, FLOATS, &err) == LS_OK);
         ls_optimizer_step(&optimizer, &ls_ops_serial, 2, 0.5f, w, sum, NULL);
-        cr_assert(fabsf(w[0] + 0.5f) < 1e-6f && fabsf(w[1] - 0.5f) < 1e-6f, "%g %g", (double)w[0], (double)w[1]);
+        cr_assert(fabsf(w[0] + 0.5f) < 1e-6f && fabsf(w[1] - 0.5f) < 1e-6f, "%g %g", (double)w[0],
+                  (double)w[1]);
         ls_optimizer_release(&optimizer);
     }
 }
@@ -441,8 +448,8 @@ Test(optim, a_resumed_run_has_the_corrections_of_one_that_never_stopped)
         cr_assert(two.updates == t && memcmp(one.memory, two.memory, sizeof one.memory) == 0, "after %d", t);
         for (int k = 0; k < 2; k++) {
             const double exact = 1 - pow((double)(k ? rule.beta2 : rule.beta1), t);
-            cr_assert(fabs((double)one.memory[k] / exact - 1) < 5e-5, "1 - beta%d^%d = %.9g, not %.9g", k + 1, t,
-                      (double)one.memory[k], exact);
+            cr_assert(fabs((double)one.memory[k] / exact - 1) < 5e-5, "1 - beta%d^%d = %.9g, not %.9g", k + 1,
+                      t, (double)one.memory[k], exact);
         }
     }
     ls_optimizer_release(&one);
@@ -479,7 +486,7 @@ Test(optim, an_average_follows_the_weights)
     cr_assert(ls_average_create(&average, 3, 0.75f, w, &err) == LS_OK);
     const float next[3] = {3.0f, -2.0f, 1.0f}, expected[3] = {1.5f, -2.0f, 0.25f};
     ls_average_follow(&average, &ls_ops_serial, next);
-    cr_assert(compare_floats(COMPARE_BITS, "average", 3, average.flat, expected, message, sizeof message), "%s",
-              message);
+    cr_assert(compare_floats(COMPARE_BITS, "average", 3, average.flat, expected, message, sizeof message),
+              "%s", message);
     ls_average_release(&average);
 }

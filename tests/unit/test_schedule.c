@@ -1,5 +1,5 @@
-/* Schedules: values of torch.optim.lr_scheduler (PyTorch 1.13), frozen; warm-up and the scaling rule by hand; and
- * their text. */
+/* Schedules: values of torch.optim.lr_scheduler (PyTorch 1.13), frozen; warm-up and the scaling rule by hand;
+ * and their text. */
 #include <criterion/criterion.h>
 #include <math.h>
 #include <stdio.h>
@@ -23,8 +23,8 @@ static struct ls_schedule parsed(const char *text, const char *warmup)
 
 static void close_to(const char *text, int64_t t, float found, double expected)
 {
-    cr_assert(fabs((double)found - expected) <= 1e-6 * fabs(expected) + 1e-9, "%s, update %lld: %.9g, expected %.9g",
-              text, (long long)t, (double)found, expected);
+    cr_assert(fabs((double)found - expected) <= 1e-6 * fabs(expected) + 1e-9,
+              "%s, update %lld: %.9g, expected %.9g", text, (long long)t, (double)found, expected);
 }
 
 /* A rate of 0.1 over `n` updates. */
@@ -49,15 +49,16 @@ Test(schedule, values_are_pytorch_s)
                                          0.081450625, 0.0773780937, 0.0735091891, 0.0698337296};
     check("exponential factor=0.95", 1, 8, exponential, COUNT(exponential));
     check("exponential factor=0.95 every=1u", 100, 8, exponential, COUNT(exponential));
-    static const double polynomial[] = {0.1,          0.0768433471, 0.0572433402, 0.0409963413,  0.0278854801,
-                                        0.0176776695, 0.0101192885, 0.00492950302, 0.00178885438, 0.000316227766};
+    static const double polynomial[] = {0.1,           0.0768433471,  0.0572433402, 0.0409963413,
+                                        0.0278854801,  0.0176776695,  0.0101192885, 0.00492950302,
+                                        0.00178885438, 0.000316227766};
     check("polynomial power=2.5", 2, 5, polynomial, COUNT(polynomial));
     static const double cosine[] = {0.1,    0.0975772976, 0.0905463412, 0.07959537,   0.0657963412,
                                     0.0505, 0.0352036588, 0.02140463,   0.0104536588, 0.00342270244};
     check("cosine min=0.001", 5, 2, cosine, COUNT(cosine));
-    static const double one_cycle[] = {0.004,        0.0131671843, 0.0371671843, 0.0668328157, 0.0908328157,
-                                       0.1,          0.0987464006, 0.0950484632, 0.0890916178, 0.0811745654,
-                                       0.0716943002, 0.0611262022, 0.0500002,    0.0388741978, 0.0283060998,
+    static const double one_cycle[] = {0.004,        0.0131671843, 0.0371671843, 0.0668328157,  0.0908328157,
+                                       0.1,          0.0987464006, 0.0950484632, 0.0890916178,  0.0811745654,
+                                       0.0716943002, 0.0611262022, 0.0500002,    0.0388741978,  0.0283060998,
                                        0.0188258346, 0.0109087822, 0.0049519368, 0.00125399938, 4e-07};
     check("onecycle", 4, 5, one_cycle, COUNT(one_cycle));
     static const double lines[] = {0.01,         0.0357142857, 0.0614285714, 0.0871428571, 0.0909181818,
@@ -69,8 +70,8 @@ Test(schedule, values_are_pytorch_s)
 
 Test(schedule, plateau_is_pytorch_s)
 {
-    static const float losses[] = {1,         0.9f, 0.9f, 0.9f, 0.9f, 0.8f, 0.8f, 0.8f, 0.79999f,
-                                   0.8f,      0.8f, 0.8f, 0.8f, 0.8f, 0.8f, 0.8f, 0.8f, 0.8f};
+    static const float losses[] = {1,    0.9f, 0.9f, 0.9f, 0.9f, 0.8f, 0.8f, 0.8f, 0.79999f,
+                                   0.8f, 0.8f, 0.8f, 0.8f, 0.8f, 0.8f, 0.8f, 0.8f, 0.8f};
     static const double rates[] = {0.1,   0.1,   0.1,   0.1,   0.02,  0.02,  0.02,  0.02,  0.004,
                                    0.004, 0.004, 0.001, 0.001, 0.001, 0.001, 0.001, 0.001, 0.001};
     const char *text = "plateau factor=0.2 patience=2 min=0.001";
@@ -122,8 +123,13 @@ Test(schedule, the_run_s_length_is_the_nearer_limit)
 /* Extremes stay numbers: runs of one update, warm-up longer than the run, peaks at the ends. */
 Test(schedule, nothing_divides_by_zero)
 {
-    static const char *const texts[] = {"cosine", "polynomial power=0.5", "onecycle", "onecycle peak-at=0",
-                                        "onecycle peak-at=1", "step every=1e-9", "exponential factor=0",
+    static const char *const texts[] = {"cosine",
+                                        "polynomial power=0.5",
+                                        "onecycle",
+                                        "onecycle peak-at=0",
+                                        "onecycle peak-at=1",
+                                        "step every=1e-9",
+                                        "exponential factor=0",
                                         "multistep at=0,1"};
     for (size_t i = 0; i < COUNT(texts); i++)
         for (int64_t epochs = 0; epochs < 4; epochs++) {
