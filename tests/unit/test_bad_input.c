@@ -465,7 +465,7 @@ BAD_TEST(options_that_are_no_numbers)
         {"train --momentum 1", USAGE, "--momentum: '1'"},
         {"train --weight-decay ' 1'", USAGE, "--weight-decay: ' 1'"},
         {"train --nesterov", USAGE, "--nesterov needs --momentum"},
-        {"train --optimizer adma", USAGE, "--optimizer: unknown 'adma': did you mean 'adam'?|lars, lamb"},
+        {"train --optimizer Adam", USAGE, "--optimizer: unknown 'Adam': did you mean 'adam'?|lars, lamb"},
         {"train --beta1 0.5", USAGE, "--beta1 means nothing to --optimizer sgd: it is an option of adam"},
         {"train --optimizer adam --momentum 0.9", USAGE, "--momentum means nothing|sgd, rmsprop, lars"},
         {"train --optimizer lamb --nesterov", USAGE, "--nesterov means nothing|an option of sgd"},
