@@ -67,23 +67,23 @@ LS_ALWAYS_INLINE void block_transpose(float *to, ptrdiff_t to_step, const float 
 }
 #endif
 
-/* panel[k][j] = b[j * step + k] for j < columns, +0 up to a whole vector.  LINE depths at a time, so that
- * each line of b is read once however few sets its rows share. */
-static inline void panel_pack_transposed(float *panel, ptrdiff_t depth, const float *b, ptrdiff_t step,
-                                         int columns)
+/* panel[k * row + j] = b[j * step + k] for j < columns, +0 up to a whole vector.  LINE depths at a time, so
+ * that each line of b is read once however few sets its rows share. */
+static inline void panel_pack_transposed(float *panel, ptrdiff_t row, ptrdiff_t depth, const float *b,
+                                         ptrdiff_t step, int columns)
 {
     const int width = (columns + VEC - 1) / VEC * VEC, whole = columns / BLOCK * BLOCK;
     const ptrdiff_t deep = depth / BLOCK * BLOCK;
     for (ptrdiff_t k = 0; k < deep; k += LINE)
         for (int j = 0; j < whole; j += BLOCK)
             for (ptrdiff_t i = k; i < deep && i < k + LINE; i += BLOCK)
-                block_transpose(panel + i * width + j, width, b + j * step + i, step);
+                block_transpose(panel + i * row + j, row, b + j * step + i, step);
     for (ptrdiff_t k = deep; k < depth; k++)
         for (int j = 0; j < whole; j++)
-            panel[k * width + j] = b[j * step + k];
+            panel[k * row + j] = b[j * step + k];
     for (ptrdiff_t k = 0; k < depth; k++)
         for (int j = whole; j < width; j++)
-            panel[k * width + j] = j < columns ? b[j * step + k] : 0.0f;
+            panel[k * row + j] = j < columns ? b[j * step + k] : 0.0f;
 }
 
 #endif

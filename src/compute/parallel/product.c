@@ -8,10 +8,9 @@
 #include "compute/parallel/cut.h"
 #include "compute/parallel/dense.h"
 #include "compute/parallel/elementwise.h"
+#include "compute/parallel/finish.h"
 #include "compute/parallel/panel.h"
 #include "compute/parallel/tile.h"
-
-enum finish { FINISH_NONE, FINISH_RELU, FINISH_RELU_GRADIENT, FINISH_TANH_GRADIENT, FINISH_SIGMOID_GRADIENT };
 
 struct product {
     ptrdiff_t rows, columns, depth;
@@ -52,26 +51,6 @@ LS_ALWAYS_INLINE void tile_start(const int rows, const int vectors, tile acc, co
         LS_UNROLL
     for (int v = 0; v < vectors; v++)
         acc[r][v] = t->bias ? bias[v] : vec_zero();
-}
-
-LS_ALWAYS_INLINE vec finished(const enum finish finish, vec z, vec y)
-{
-    switch (finish) {
-    case FINISH_RELU:
-        return vec_if_positive(z, z);
-    case FINISH_RELU_GRADIENT:
-        return vec_if_positive(y, z);
-    case FINISH_TANH_GRADIENT:
-#ifdef LS_MUTANT_BROKEN_TANH
-        return z * vec_fma(-y, vec_all(0.9f), vec_all(1.0f));
-#endif
-        return z * vec_fma(-y, y, vec_all(1.0f));
-    case FINISH_SIGMOID_GRADIENT:
-        return z * vec_fma(-y, y, y);
-    case FINISH_NONE:
-        break;
-    }
-    return z;
 }
 
 LS_ALWAYS_INLINE void tile_end(const int rows, const int vectors, const enum finish finish, tile acc,
@@ -131,7 +110,7 @@ static struct tile_right product_right(const struct product *p, ptrdiff_t at, in
     const int width = whole_vectors(columns);
     const ptrdiff_t depth = k.end - k.begin;
     if (p->b_transposed)
-        panel_pack_transposed(panel, depth, p->b + at * p->depth + k.begin, p->depth, columns);
+        panel_pack_transposed(panel, width, depth, p->b + at * p->depth + k.begin, p->depth, columns);
     else if (tiles > 1 || columns != width)
         panel_pack(panel, depth, p->b + k.begin * p->columns + at, p->columns, columns);
     else
@@ -190,7 +169,6 @@ static double product_ns(const struct product *p)
 void LS_PER_ISA(ls_dense_forward)(struct ls_dense_shape shape, float *y, const float *x, const float *w,
                                   const float *bias, enum ls_activation act)
 {
-    const int in_registers = act == LS_ACT_NONE || act == LS_ACT_RELU;
     const struct product p = {.rows = shape.B,
                               .columns = shape.N,
                               .depth = shape.K,
@@ -198,18 +176,14 @@ void LS_PER_ISA(ls_dense_forward)(struct ls_dense_shape shape, float *y, const f
                               .a = x,
                               .b = w,
                               .bias = bias,
-                              .finish = act == LS_ACT_RELU ? FINISH_RELU : FINISH_NONE,
-                              .after = in_registers ? LS_ACT_NONE : act};
+                              .finish = finish_forward(act),
+                              .after = finish_after(act)};
     team_run(product_ns(&p), product_part, &p);
 }
 
 void LS_PER_ISA(ls_dense_input_gradient)(struct ls_dense_shape shape, float *dx, const float *dz,
                                          const float *w, enum ls_activation act, const float *x)
 {
-    static const enum finish derivative[] = {[LS_ACT_NONE] = FINISH_NONE,
-                                             [LS_ACT_RELU] = FINISH_RELU_GRADIENT,
-                                             [LS_ACT_TANH] = FINISH_TANH_GRADIENT,
-                                             [LS_ACT_SIGMOID] = FINISH_SIGMOID_GRADIENT};
     const struct product p = {.rows = shape.B,
                               .columns = shape.K,
                               .depth = shape.N,
@@ -218,7 +192,7 @@ void LS_PER_ISA(ls_dense_input_gradient)(struct ls_dense_shape shape, float *dx,
                               .b = w,
                               .b_transposed = 1,
                               .y = x,
-                              .finish = derivative[act],
+                              .finish = finish_gradient(act),
                               .after = LS_ACT_NONE};
     team_run(product_ns(&p), product_part, &p);
 }

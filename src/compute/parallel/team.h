@@ -15,12 +15,22 @@
 enum { LS_WORTH_A_TEAM_NS = 3000 };
 
 /* Scratch of each thread, one for all ISAs: inside an operation nothing is allocated.  Sizes in floats. */
-enum { LS_SCRATCH_PANELS = 64 * 1024, LS_SCRATCH_STACK = 60 * 1024 };
+enum {
+    LS_SCRATCH_PANELS = 64 * 1024,
+    LS_SCRATCH_STACK = 60 * 1024,
+    LS_SCRATCH_IMAGE = 64 * 1024,
+    LS_SCRATCH_TABLE = 4096
+};
 struct ls_scratch {
     /* Packed columns of the right-hand matrix: a quarter of an L2. */
     _Alignas(64) float panels[LS_SCRATCH_PANELS];
     /* Partial tiles of the tree over leaves. */
     _Alignas(64) float stack[LS_SCRATCH_STACK];
+    /* A convolution's padded piece of some images, and where in it and in the result its taps and pixels
+     * are. */
+    _Alignas(64) float image[LS_SCRATCH_IMAGE];
+    int32_t taps[LS_SCRATCH_TABLE], pixels[LS_SCRATCH_TABLE];
+    ptrdiff_t places[LS_SCRATCH_TABLE];
 };
 extern _Thread_local struct ls_scratch ls_scratch;
 

@@ -80,6 +80,13 @@ LS_ALWAYS_INLINE void row_store(const int vectors, float *p, const vec row[PANEL
         LS_EACH_HEIGHT_6(DO, 1) LS_EACH_HEIGHT_6(DO, 2) LS_EACH_HEIGHT_6(DO, 3) LS_EACH_HEIGHT_6(DO, 4)
 #endif
 
+/* DO(rows, 1) for every height. */
+#if defined(__AVX512F__)
+#    define LS_EACH_LOW_TILE(DO) LS_EACH_HEIGHT_8(DO, 1)
+#else
+#    define LS_EACH_LOW_TILE(DO) LS_EACH_HEIGHT_6(DO, 1)
+#endif
+
 static inline ptrdiff_t tile_index(ptrdiff_t rows, int vectors)
 {
     return (vectors - 1) * TILE_ROWS + rows - 1;

@@ -1,0 +1,252 @@
+/* What a convolution reads its left operand from: a padded copy, in a thread's scratch, of a piece of some
+ * images.
+ *
+ * Both directions are one walk.  On each axis there are positions p; the copy's cell p * stride + direction *
+ * t holds what tap t of position p is multiplied with.  Forward, a position is an output.  For the input
+ * gradient, inputs fall into `phases` by (y + PY) mod SY, each with every SY-th tap, ascending taps at
+ * descending outputs: position p of phase f is input p * SY + f - PY, and its tap t, ky = f + t * SY, meets
+ * output p - t.
+ *
+ * The copy is channels-first: the taps of one channel and of neighbouring pixels are then within a few lines,
+ * whatever the number of channels.  Depthwise, a "channel" is a vector of channels and a cell holds one
+ * vector. */
+#ifndef LS_COMPUTE_PARALLEL_CONV_FRAME_H
+#define LS_COMPUTE_PARALLEL_CONV_FRAME_H
+
+#include "compute/parallel/cut.h"
+#include "compute/parallel/panel.h"
+#include "compute/parallel/team.h"
+#include "compute/parallel/vec.h"
+
+struct axis {
+    ptrdiff_t from, to; /* extents of source and destination */
+    ptrdiff_t taps, phases;
+    struct range positions;
+    ptrdiff_t stride, direction; /* in cells */
+    ptrdiff_t every, shift;      /* cell i is source i * every + shift */
+    ptrdiff_t shift_to;          /* position p of phase f is destination p * phases + f - shift_to */
+};
+
+/* A window as wide as its stride or less leaves gaps; one of a single tap does not copy them. */
+static inline struct axis axis_forward(ptrdiff_t from, ptrdiff_t to, ptrdiff_t taps, ptrdiff_t stride,
+                                       ptrdiff_t padding)
+{
+    const ptrdiff_t every = taps == 1 ? stride : 1;
+    return (struct axis){from, to, taps, 1, {0, to}, stride / every, 1, every, -padding, 0};
+}
+
+static inline struct axis axis_backward(ptrdiff_t from, ptrdiff_t to, ptrdiff_t taps, ptrdiff_t stride,
+                                        ptrdiff_t padding)
+{
+    const struct range positions = {padding / stride, (to - 1 + padding) / stride + 1};
+    return (struct axis){from, to, taps, stride, positions, 1, -1, 1, 0, padding};
+}
+
+/* Taps of a phase; the first phase has most. */
+static inline ptrdiff_t axis_taps(const struct axis *a, ptrdiff_t phase)
+{
+    return (a->taps - phase + a->phases - 1) / a->phases;
+}
+
+static inline ptrdiff_t axis_length(const struct axis *a)
+{
+    return a->positions.end - a->positions.begin;
+}
+
+/* Cells that n neighbouring positions touch, and the first one of position p. */
+static inline ptrdiff_t axis_cells(const struct axis *a, ptrdiff_t n)
+{
+    return (n - 1) * a->stride + axis_taps(a, 0);
+}
+
+static inline ptrdiff_t axis_first_cell(const struct axis *a, ptrdiff_t p)
+{
+    return p * a->stride - (a->direction < 0 ? axis_taps(a, 0) - 1 : 0);
+}
+
+/* floor(a / b) of any a, b > 0. */
+static inline ptrdiff_t floor_of(ptrdiff_t a, ptrdiff_t b)
+{
+    return a >= 0 ? a / b : -((b - 1 - a) / b);
+}
+
+static inline struct range range_common(struct range a, struct range b)
+{
+    const ptrdiff_t begin = a.begin > b.begin ? a.begin : b.begin, end = a.end < b.end ? a.end : b.end;
+    return (struct range){begin, end > begin ? end : begin};
+}
+
+/* Of positions p, those whose place in `phase` lies within the destination. */
+static inline struct range axis_inside(const struct axis *a, struct range p, ptrdiff_t phase)
+{
+    const struct range inside = {-floor_of(phase - a->shift_to, a->phases),
+                                 floor_of(a->to - 1 + a->shift_to - phase, a->phases) + 1};
+    return range_common(p, inside);
+}
+
+/* Of n cells from `cell`, those that lie within the source; counted from `cell`. */
+static inline struct range axis_filled(const struct axis *a, ptrdiff_t cell, ptrdiff_t n)
+{
+    const ptrdiff_t begin = -floor_of(a->shift, a->every) - cell,
+                    end = floor_of(a->from - 1 - a->shift, a->every) + 1 - cell;
+    return range_common((struct range){0, n}, (struct range){begin, end < n ? end : n});
+}
+
+struct walk {
+    struct axis y, x;
+    const float *from; /* source images, from_channels wide */
+    ptrdiff_t from_channels;
+    int unit;              /* floats of a cell: 1, or VEC depthwise */
+    ptrdiff_t most_pixels; /* of a piece, <= LS_SCRATCH_TABLE */
+};
+
+/* A piece: whole images, or some rows of one, or some columns of one row. */
+struct piece {
+    ptrdiff_t b, images;
+    struct range y, x;
+};
+
+/* The copy of a piece: cell (image, i, j) of channel c is at c * plane + ((image * height + i) * width + j) *
+ * unit. */
+struct frame {
+    ptrdiff_t images, height, width, plane;
+};
+
+static inline struct frame frame_of(const struct walk *w, ptrdiff_t images, ptrdiff_t rows, ptrdiff_t columns)
+{
+    const ptrdiff_t height = axis_cells(&w->y, rows), width = axis_cells(&w->x, columns);
+    /* An odd number of lines, so that channels spread over all cache sets. */
+    const ptrdiff_t lines = (images * height * width * w->unit + LINE - 1) / LINE;
+    return (struct frame){images, height, width, (lines | 1) * LINE};
+}
+
+/* The largest pieces that fit: `channels` at a time.  channels == 0 says that nothing does. */
+struct fit {
+    ptrdiff_t channels, images, rows, columns;
+};
+
+static inline int fits(const struct walk *w, struct fit f)
+{
+    return f.images * f.rows * f.columns <= w->most_pixels &&
+           f.channels <= LS_SCRATCH_IMAGE / frame_of(w, f.images, f.rows, f.columns).plane;
+}
+
+/* `channels` are as many as other limits allow; a piece of several images has no more than `most` pixels. */
+static inline struct fit fit_of(const struct walk *w, ptrdiff_t channels, ptrdiff_t most)
+{
+    enum { FEW_ROWS = 4 };
+    const ptrdiff_t rows = axis_length(&w->y);
+    struct fit f = {channels, 1, rows < FEW_ROWS ? rows : FEW_ROWS, axis_length(&w->x)};
+    while (f.channels > 1 && !fits(w, f))
+        f.channels = (f.channels + 1) / 2;
+    for (f.rows = rows; f.rows > 1 && !fits(w, f);)
+        f.rows -= 1 + f.rows / 64;
+    while (f.columns > 1 && !fits(w, f))
+        f.columns -= 1 + f.columns / 64;
+    if (!fits(w, f))
+        return (struct fit){0};
+    while (f.rows == rows && f.columns == axis_length(&w->x) && (f.images + 1) * f.rows * f.columns <= most &&
+           fits(w, (struct fit){f.channels, f.images + 1, f.rows, f.columns}))
+        f.images++;
+    return f;
+}
+
+/* The piece at `row` of all images' rows of positions, column of positions `column`, before row `end`. */
+static inline struct piece piece_at(const struct walk *w, struct fit f, ptrdiff_t row, ptrdiff_t column,
+                                    ptrdiff_t end)
+{
+    const ptrdiff_t Q = axis_length(&w->y), R = axis_length(&w->x), b = row / Q, y = row % Q;
+    const ptrdiff_t whole = y == 0 && f.rows == Q ? (end - row) / Q : 0;
+    ptrdiff_t rows = f.rows < Q - y ? f.rows : Q - y;
+    rows = rows < end - row ? rows : end - row;
+    const ptrdiff_t columns = f.columns < R - column ? f.columns : R - column;
+    const ptrdiff_t y0 = w->y.positions.begin + y, x0 = w->x.positions.begin + column;
+    return (struct piece){b,
+                          whole < 1          ? 1
+                          : whole < f.images ? whole
+                                             : f.images,
+                          {y0, y0 + rows},
+                          {x0, x0 + columns}};
+}
+
+/* to[j * plane + i] = from[i * step + j], i < n pixels, j < channels. */
+static inline void pixels_transpose(float *to, ptrdiff_t plane, const float *from, ptrdiff_t step,
+                                    ptrdiff_t n, ptrdiff_t channels)
+{
+    const ptrdiff_t whole = n < BLOCK ? 0 : channels / BLOCK * BLOCK;
+    for (ptrdiff_t i = 0; i < n && whole > 0; i += BLOCK) {
+        const ptrdiff_t at = i < n - BLOCK ? i : n - BLOCK; /* the last block may overlap the one before */
+        for (ptrdiff_t j = 0; j < whole; j += BLOCK)
+            block_transpose(to + j * plane + at, plane, from + at * step + j, step);
+    }
+    for (ptrdiff_t j = whole; j < channels; j++)
+        for (ptrdiff_t i = 0; i < n; i++)
+            to[j * plane + i] = from[i * step + j];
+}
+
+/* One row of cells: `n` of them, those in `filled` from the source row. */
+static inline void frame_row(const struct walk *w, float *to, ptrdiff_t plane, const float *from, ptrdiff_t n,
+                             struct range filled, ptrdiff_t channels, int lanes)
+{
+    const ptrdiff_t step = w->from_channels * w->x.every;
+    if (w->unit == VEC) {
+        for (ptrdiff_t i = 0; i < n; i++)
+            vec_store(to + i * VEC, i >= filled.begin && i < filled.end
+                                        ? vec_load_first(from + (i - filled.begin) * step, lanes)
+                                        : vec_zero());
+        return;
+    }
+    for (ptrdiff_t c = 0; c < channels; c++) {
+        for (ptrdiff_t i = 0; i < filled.begin; i++)
+            to[c * plane + i] = 0.0f;
+        for (ptrdiff_t i = filled.end; i < n; i++)
+            to[c * plane + i] = 0.0f;
+    }
+    pixels_transpose(to + filled.begin, plane, from, step, filled.end - filled.begin, channels);
+}
+
+/* Copies channels [channel, channel + channels) of a piece into the scratch; depthwise the `lanes` channels
+ * from `channel`. */
+static inline void frame_fill(const struct walk *w, struct frame f, struct piece p, ptrdiff_t channel,
+                              ptrdiff_t channels, int lanes)
+{
+    const ptrdiff_t y0 = axis_first_cell(&w->y, p.y.begin), x0 = axis_first_cell(&w->x, p.x.begin);
+    const struct range y = axis_filled(&w->y, y0, f.height), x = axis_filled(&w->x, x0, f.width);
+    const ptrdiff_t source_x = (x0 + x.begin) * w->x.every + w->x.shift;
+    for (ptrdiff_t image = 0; channels > 0 && image < p.images; image++)
+        for (ptrdiff_t i = 0; i < f.height; i++) {
+            float *to = ls_scratch.image + (image * f.height + i) * f.width * w->unit;
+            const ptrdiff_t source_y = (y0 + i) * w->y.every + w->y.shift;
+            if (i < y.begin || i >= y.end || x.begin == x.end) {
+                for (ptrdiff_t c = 0; c < channels; c++)
+                    memset(to + c * f.plane, 0, (size_t)(f.width * w->unit) * sizeof *to);
+                continue;
+            }
+            const ptrdiff_t pixel = ((p.b + image) * w->y.from + source_y) * w->x.from + source_x;
+            frame_row(w, to, f.plane, w->from + pixel * w->from_channels + channel, f.width, x, channels,
+                      lanes);
+        }
+}
+
+/* Fills ls_scratch.pixels with the offsets of tap 0 of the piece's positions of phase (fy, fx) in a plane,
+ * and ls_scratch.places with those of their destinations, `to_channels` wide, from destination image p.b.
+ * Returns their number. */
+static inline ptrdiff_t frame_pixels(const struct walk *w, struct frame f, struct piece p, ptrdiff_t fy,
+                                     ptrdiff_t fx, ptrdiff_t to_channels)
+{
+    const struct range y = axis_inside(&w->y, p.y, fy), x = axis_inside(&w->x, p.x, fx);
+    const ptrdiff_t y0 = axis_first_cell(&w->y, p.y.begin), x0 = axis_first_cell(&w->x, p.x.begin);
+    ptrdiff_t n = 0;
+    for (ptrdiff_t image = 0; image < p.images; image++)
+        for (ptrdiff_t i = y.begin; i < y.end; i++)
+            for (ptrdiff_t j = x.begin; j < x.end; j++, n++) {
+                const ptrdiff_t row = image * f.height + i * w->y.stride - y0;
+                const ptrdiff_t to_y = i * w->y.phases + fy - w->y.shift_to,
+                                to_x = j * w->x.phases + fx - w->x.shift_to;
+                ls_scratch.pixels[n] = (int32_t)((row * f.width + j * w->x.stride - x0) * w->unit);
+                ls_scratch.places[n] = ((image * w->y.to + to_y) * w->x.to + to_x) * to_channels;
+            }
+    return n;
+}
+
+#endif

@@ -1,0 +1,447 @@
+/* Forward and input-gradient convolutions: each result is a fold over taps of a padded copy of its images
+ * (conv_frame.h) with packed weights.
+ *
+ * Weights are packed once a thread when they fit, and pieces of images come and go; when they do not, columns
+ * are taken in groups, and source channels, the outermost of the fold, in chunks between which a partial
+ * fold waits in the result.  There is never more of an image in memory twice than one thread's piece. */
+#include "base/contract.h"
+#include "compute/parallel/conv.h"
+#include "compute/parallel/conv_frame.h"
+#include "compute/parallel/conv_tile.h"
+#include "compute/parallel/dense.h"
+#include "compute/parallel/elementwise.h"
+#include "compute/parallel/finish.h"
+
+struct conv_product {
+    struct walk walk;
+    ptrdiff_t B, groups, depth, columns; /* of a group: source channels, or cells; columns */
+    ptrdiff_t to_channels;               /* all columns */
+    float *to;
+    const float *w; /* (taps of a column, N) */
+    ptrdiff_t KH, KW, N;
+    int transposed; /* columns are inputs */
+    const float *bias, *y;
+    enum finish finish;       /* done in registers */
+    enum ls_activation after; /* done on finished pixels in L1 */
+};
+
+struct product_tile {
+    ptrdiff_t depth, tiles;
+    const int32_t *taps;
+    const float *panel, *from;
+    const int32_t *pixels;
+    const ptrdiff_t *places;
+    float *to;
+    const float *bias, *y;
+    int columns, last;
+    int resume; /* start from `to` instead of the bias */
+    enum finish finish;
+    enum ls_activation after;
+};
+
+LS_ALWAYS_INLINE void tile_start(const int rows, const int vectors, tile acc, const struct product_tile *t,
+                                 const ptrdiff_t *places)
+{
+    if (t->resume) {
+        LS_UNROLL
+        for (int r = 0; r < rows; r++)
+            row_load(vectors, acc[r], t->to + places[r], t->last);
+        return;
+    }
+    vec bias[PANEL_VECTORS] = {vec_zero()};
+    if (t->bias)
+        row_load(vectors, bias, t->bias, t->last);
+    LS_UNROLL
+    for (int r = 0; r < rows; r++)
+        LS_UNROLL
+    for (int v = 0; v < vectors; v++)
+        acc[r][v] = t->bias ? bias[v] : vec_zero();
+}
+
+LS_ALWAYS_INLINE void tile_end(const int rows, const int vectors, const enum finish finish, tile acc,
+                               const struct product_tile *t, const ptrdiff_t *places)
+{
+    LS_UNROLL
+    for (int r = 0; r < rows; r++) {
+        vec y[PANEL_VECTORS] = {vec_zero()};
+        if (finish > FINISH_RELU)
+            row_load(vectors, y, t->y + places[r], t->last);
+        LS_UNROLL
+        for (int v = 0; v < vectors; v++)
+            acc[r][v] = finished(finish, acc[r][v], y[v]);
+        row_store(vectors, t->to + places[r], acc[r], t->last);
+    }
+}
+
+/* t->tiles tiles of neighbouring pixels. */
+LS_ALWAYS_INLINE void conv_tiles(const int rows, const int vectors, const int lanes,
+                                 const struct product_tile *t)
+{
+    const int32_t *pixels = t->pixels;
+    const ptrdiff_t *places = t->places;
+    for (ptrdiff_t i = 0; i < t->tiles; i++, pixels += rows, places += rows) {
+        tile acc;
+        const float *left[TILE_ROWS];
+        LS_UNROLL
+        for (int r = 0; r < rows; r++)
+            left[r] = t->from + pixels[r];
+        tile_start(rows, vectors, acc, t, places);
+        gather_fold(rows, vectors, lanes, acc, t->depth, left, t->taps,
+                    (struct tile_right){t->panel, vectors * VEC, VEC});
+        switch (t->finish) {
+        case FINISH_NONE:
+            tile_end(rows, vectors, FINISH_NONE, acc, t, places);
+            break;
+        case FINISH_RELU:
+            tile_end(rows, vectors, FINISH_RELU, acc, t, places);
+            break;
+        case FINISH_RELU_GRADIENT:
+            tile_end(rows, vectors, FINISH_RELU_GRADIENT, acc, t, places);
+            break;
+        case FINISH_TANH_GRADIENT:
+            tile_end(rows, vectors, FINISH_TANH_GRADIENT, acc, t, places);
+            break;
+        case FINISH_SIGMOID_GRADIENT:
+            tile_end(rows, vectors, FINISH_SIGMOID_GRADIENT, acc, t, places);
+            break;
+        }
+        for (int r = 0; t->after != LS_ACT_NONE && r < rows; r++)
+            activate(t->after, 0.0f, t->columns, t->to + places[r], t->to + places[r]);
+    }
+}
+
+#define DEFINE(R, V)                                                                                         \
+    static void product_##R##x##V(const struct product_tile *t)                                              \
+    {                                                                                                        \
+        conv_tiles(R, V, 1, t);                                                                              \
+    }
+#define ENTRY(R, V) product_##R##x##V,
+LS_EACH_TILE(DEFINE)
+static void (*const product_tiles[])(const struct product_tile *) = {LS_EACH_TILE(ENTRY)};
+
+#define DEFINE_LANES(R, V)                                                                                   \
+    static void depthwise_##R##x##V(const struct product_tile *t)                                            \
+    {                                                                                                        \
+        conv_tiles(R, V, VEC, t);                                                                            \
+    }
+#define ENTRY_LANES(R, V) depthwise_##R##x##V,
+LS_EACH_LOW_TILE(DEFINE_LANES)
+static void (*const depthwise_tiles[])(const struct product_tile *) = {LS_EACH_LOW_TILE(ENTRY_LANES)};
+
+/* What a thread works on: columns of one group, a chunk of source channels, a piece of images. */
+struct part {
+    ptrdiff_t group, at; /* first column */
+    int columns;
+    struct range depth; /* within the group */
+    struct fit fit;
+    struct piece piece;
+    struct frame frame;
+};
+
+/* Taps of all phases before (fy, fx), in their order. */
+static ptrdiff_t taps_before(const struct conv_product *p, ptrdiff_t fy, ptrdiff_t fx)
+{
+    ptrdiff_t n = 0;
+    for (ptrdiff_t f = 0; f < fy; f++)
+        n += axis_taps(&p->walk.y, f) * p->KW;
+    for (ptrdiff_t f = 0; f < fx; f++)
+        n += axis_taps(&p->walk.y, fy) * axis_taps(&p->walk.x, f);
+    return n;
+}
+
+/* Packs `columns` columns from `at` of one phase, the chunk's depths. */
+static void pack_phase(const struct conv_product *p, const struct part *part, float *panel, ptrdiff_t at,
+                       int columns, ptrdiff_t fy, ptrdiff_t fx)
+{
+    const ptrdiff_t taps_y = axis_taps(&p->walk.y, fy), taps_x = axis_taps(&p->walk.x, fx);
+    const ptrdiff_t window = p->KH * p->KW, depth = part->depth.end - part->depth.begin;
+    const int width = whole_vectors(columns);
+    if (!p->transposed && p->walk.unit == 1) {
+        panel_pack(panel, depth * window, p->w + part->depth.begin * window * p->N + at, p->N, columns);
+        return;
+    }
+    for (ptrdiff_t ty = 0; ty < taps_y; ty++)
+        for (ptrdiff_t tx = 0; tx < taps_x; tx++, panel += width) {
+            const ptrdiff_t tap = (fy + ty * p->walk.y.phases) * p->KW + fx + tx * p->walk.x.phases;
+            if (p->walk.unit == VEC) {
+                panel_pack(panel, 1, p->w + tap * p->N + at, p->N, columns);
+                continue;
+            }
+            const ptrdiff_t row = (at - part->group * p->columns) * window + tap;
+            panel_pack_transposed(panel, taps_y * taps_x * width, depth,
+                                  p->w + row * p->N + part->group * p->depth + part->depth.begin,
+                                  window * p->N, columns);
+        }
+}
+
+/* Packs the weights of a part, panel after panel, each phase after phase. */
+static void pack_weights(const struct conv_product *p, const struct part *part)
+{
+    const ptrdiff_t depth = part->depth.end - part->depth.begin, all = depth * p->KH * p->KW;
+    for (int from = 0; from < part->columns; from += PANEL) {
+        const int columns = next_columns(from, part->columns, PANEL), width = whole_vectors(columns);
+        for (ptrdiff_t fy = 0; fy < p->walk.y.phases; fy++)
+            for (ptrdiff_t fx = 0; fx < p->walk.x.phases; fx++)
+                pack_phase(p, part, ls_scratch.panels + from * all + taps_before(p, fy, fx) * depth * width,
+                           part->at + from, columns, fy, fx);
+    }
+}
+
+/* ls_scratch.taps: where the taps of all phases are, from a pixel's tap 0 of the chunk's first channel. */
+static void find_taps(const struct conv_product *p, const struct part *part)
+{
+    const struct axis *y = &p->walk.y, *x = &p->walk.x;
+    int32_t *to = ls_scratch.taps;
+    for (ptrdiff_t fy = 0; fy < y->phases; fy++)
+        for (ptrdiff_t fx = 0; fx < x->phases; fx++)
+            for (ptrdiff_t c = 0; c < part->depth.end - part->depth.begin; c++)
+                for (ptrdiff_t ty = 0; ty < axis_taps(y, fy); ty++)
+                    for (ptrdiff_t tx = 0; tx < axis_taps(x, fx); tx++)
+                        *to++ = (int32_t)(c * part->frame.plane +
+                                          (y->direction * ty * part->frame.width + x->direction * tx) *
+                                              p->walk.unit);
+}
+
+/* All tiles of a phase of a piece. */
+static void product_phase(const struct conv_product *p, const struct part *part, ptrdiff_t fy, ptrdiff_t fx,
+                          ptrdiff_t pixels)
+{
+    const ptrdiff_t depth = part->depth.end - part->depth.begin, before = taps_before(p, fy, fx) * depth;
+    const int last_chunk = part->depth.end == p->depth;
+    struct product_tile t = {
+        .depth = axis_taps(&p->walk.y, fy) * axis_taps(&p->walk.x, fx) * depth,
+        .taps = ls_scratch.taps + before,
+        .from = ls_scratch.image,
+        .resume = part->depth.begin > 0,
+        .finish = last_chunk ? p->finish : FINISH_NONE,
+        .after = last_chunk ? p->after : LS_ACT_NONE,
+    };
+    const ptrdiff_t image = part->piece.b * p->walk.y.to * p->walk.x.to * p->to_channels + part->at;
+    for (int from = 0; from < part->columns; from += PANEL) {
+        t.columns = next_columns(from, part->columns, PANEL);
+        const int width = whole_vectors(t.columns), vectors = width / VEC;
+        t.panel = ls_scratch.panels + from * depth * p->KH * p->KW + before * width;
+        t.last = t.columns - width + VEC;
+        t.to = p->to + image + from;
+        t.y = p->y ? p->y + image + from : NULL;
+        t.bias = p->bias ? p->bias + part->at + from : NULL;
+        t.pixels = ls_scratch.pixels;
+        t.places = ls_scratch.places;
+        t.tiles = pixels / TILE_ROWS;
+        const ptrdiff_t more = pixels % TILE_ROWS;
+        void (*const *tiles)(const struct product_tile *) =
+            p->walk.unit == 1 ? product_tiles : depthwise_tiles;
+        if (t.tiles > 0)
+            tiles[tile_index(TILE_ROWS, vectors)](&t);
+        t.pixels += t.tiles * TILE_ROWS;
+        t.places += t.tiles * TILE_ROWS;
+        t.tiles = 1;
+        if (more > 0)
+            tiles[tile_index(more, vectors)](&t);
+    }
+}
+
+static int same_piece(const struct piece *a, const struct piece *b)
+{
+    return a->images == b->images && a->y.begin == b->y.begin && a->y.end == b->y.end &&
+           a->x.begin == b->x.begin && a->x.end == b->x.end;
+}
+
+/* Columns and chunk of a part, over all pieces of `rows`, rows of positions of all images. */
+static void product_rows(const struct conv_product *p, struct part *part, struct range rows)
+{
+    struct piece known = {0}; /* the one whose pixels are in the table */
+    struct frame frame = {0};
+    ptrdiff_t pixels = 0;
+    const int one_phase = p->walk.y.phases == 1 && p->walk.x.phases == 1;
+    for (ptrdiff_t row = rows.begin; row < rows.end;) {
+        for (ptrdiff_t column = 0; column < axis_length(&p->walk.x);) {
+            const struct piece piece = piece_at(&p->walk, part->fit, row, column, rows.end);
+            part->piece = piece;
+            part->frame =
+                frame_of(&p->walk, piece.images, piece.y.end - piece.y.begin, piece.x.end - piece.x.begin);
+            if (memcmp(&frame, &part->frame, sizeof frame) != 0)
+                find_taps(p, part);
+            frame = part->frame;
+            frame_fill(&p->walk, frame, piece, (part->group * p->depth + part->depth.begin) * p->walk.unit,
+                       part->depth.end - part->depth.begin, part->columns);
+            for (ptrdiff_t fy = 0; fy < p->walk.y.phases; fy++)
+                for (ptrdiff_t fx = 0; fx < p->walk.x.phases; fx++) {
+                    if (!one_phase || !same_piece(&known, &piece))
+                        pixels = frame_pixels(&p->walk, frame, piece, fy, fx, p->to_channels);
+                    product_phase(p, part, fy, fx, pixels);
+                }
+            known = piece;
+            column += piece.x.end - piece.x.begin;
+        }
+        row += part->piece.images * (part->piece.y.end - part->piece.y.begin);
+    }
+}
+
+/* Source channels whose weights for one panel, and whose taps, fit. */
+static ptrdiff_t most_channels(const struct conv_product *p)
+{
+    const ptrdiff_t taps = p->KH * p->KW, panel = LS_SCRATCH_PANELS / PANEL / taps,
+                    table = LS_SCRATCH_TABLE / taps, most = panel < table ? panel : table;
+    return most < p->depth ? most : p->depth;
+}
+
+static struct fit product_fit(const struct conv_product *p)
+{
+    enum { MOST_PIXELS = 256 };
+    const ptrdiff_t channels = most_channels(p);
+    return channels == 0 ? (struct fit){0} : fit_of(&p->walk, channels, MOST_PIXELS);
+}
+
+/* Columns [columns.begin, columns.end) of one group. */
+static void product_group(const struct conv_product *p, ptrdiff_t group, struct range columns,
+                          struct range rows, struct fit fit)
+{
+    const ptrdiff_t chunks = (p->depth + fit.channels - 1) / fit.channels;
+    const ptrdiff_t room = LS_SCRATCH_PANELS / (fit.channels * p->KH * p->KW) / PANEL * PANEL;
+    struct part part = {.group = group, .fit = fit};
+    for (part.at = columns.begin; part.at < columns.end; part.at += part.columns) {
+        part.columns = next_columns(part.at, columns.end, room < 4 * GROUP ? (int)room : 4 * GROUP);
+        for (ptrdiff_t chunk = 0; chunk < chunks; chunk++) {
+            part.depth = range_part(p->depth, 1, chunk, chunks);
+            pack_weights(p, &part);
+            product_rows(p, &part, rows);
+        }
+    }
+}
+
+/* The fold of one result; y, x are a position and its phase. */
+static float result_plainly(const struct conv_product *p, ptrdiff_t b, const ptrdiff_t y[2],
+                            const ptrdiff_t x[2], ptrdiff_t column)
+{
+    const struct walk *w = &p->walk;
+    const ptrdiff_t group = column / p->columns, row = column % p->columns;
+    float sum = p->bias ? p->bias[column] : 0.0f;
+    for (ptrdiff_t d = 0; d < p->depth; d++)
+        for (ptrdiff_t ty = 0; ty < axis_taps(&w->y, y[1]); ty++)
+            for (ptrdiff_t tx = 0; tx < axis_taps(&w->x, x[1]); tx++) {
+                const ptrdiff_t tap = (y[1] + ty * w->y.phases) * p->KW + x[1] + tx * w->x.phases;
+                const ptrdiff_t channel = w->unit == VEC ? column : group * p->depth + d;
+                const ptrdiff_t at_y = (y[0] * w->y.stride + w->y.direction * ty) * w->y.every + w->y.shift,
+                                at_x = (x[0] * w->x.stride + w->x.direction * tx) * w->x.every + w->x.shift;
+                const int inside = at_y >= 0 && at_y < w->y.from && at_x >= 0 && at_x < w->x.from;
+                const float value =
+                    inside ? w->from[((b * w->y.from + at_y) * w->x.from + at_x) * w->from_channels + channel]
+                           : 0.0f;
+                const float weight = w->unit == VEC  ? p->w[tap * p->N + column]
+                                     : p->transposed ? p->w[(row * p->KH * p->KW + tap) * p->N + channel]
+                                                     : p->w[(d * p->KH * p->KW + tap) * p->N + column];
+                sum = ls_fma(value, weight, sum);
+            }
+    return sum;
+}
+
+/* One number after the other, for windows that are larger than the scratch. */
+static void product_plainly(const struct conv_product *p, struct rectangle mine)
+{
+    const struct axis *y = &p->walk.y, *x = &p->walk.x;
+    for (ptrdiff_t row = mine.rows.begin * y->phases; row < mine.rows.end * y->phases; row++) {
+        const ptrdiff_t b = row / y->phases / axis_length(y);
+        const ptrdiff_t at_y[2] = {y->positions.begin + row / y->phases % axis_length(y), row % y->phases};
+        const ptrdiff_t to_y = at_y[0] * y->phases + at_y[1] - y->shift_to;
+        for (ptrdiff_t to_x = 0; to_x < x->to && to_y >= 0 && to_y < y->to; to_x++) {
+            const ptrdiff_t at_x[2] = {(to_x + x->shift_to) / x->phases, (to_x + x->shift_to) % x->phases};
+            const ptrdiff_t pixel = ((b * y->to + to_y) * x->to + to_x) * p->to_channels;
+            for (ptrdiff_t j = mine.columns.begin; j < mine.columns.end; j++) {
+                const vec z = vec_all(result_plainly(p, b, at_y, at_x, j));
+                const vec before = vec_all(p->y ? p->y[pixel + j] : 0.0f);
+                p->to[pixel + j] = finished(p->finish, z, before)[0];
+            }
+            activate(p->after, 0.0f, mine.columns.end - mine.columns.begin,
+                     p->to + pixel + mine.columns.begin, p->to + pixel + mine.columns.begin);
+        }
+    }
+}
+
+static int64_t product_part(const void *job, int thread, int threads)
+{
+    const struct conv_product *p = job;
+    const struct rectangle mine =
+        rectangle_of(thread, threads, p->B * axis_length(&p->walk.y), p->to_channels, CUT_BETWEEN_ROWS);
+    const struct fit fit = product_fit(p);
+    if (fit.channels == 0) {
+        product_plainly(p, mine);
+        return 0;
+    }
+    for (ptrdiff_t g = 0; g < p->groups && mine.rows.begin < mine.rows.end; g++) {
+        const struct range columns =
+            range_common(mine.columns, (struct range){g * p->columns, (g + 1) * p->columns});
+        if (columns.begin < columns.end)
+            product_group(p, g, columns, mine.rows, fit);
+    }
+    return 0;
+}
+
+/* Depthwise, a group is a vector of channels. */
+static void product_run(const struct ls_conv_shape *s, struct conv_product *p)
+{
+    p->B = s->at.B;
+    p->groups = s->G;
+    p->KH = s->at.KH;
+    p->KW = s->at.KW;
+    p->N = s->N;
+    p->walk.unit = 1;
+    p->walk.most_pixels = LS_SCRATCH_TABLE;
+    if (conv_is_depthwise(s)) {
+        p->walk.unit = VEC;
+        p->groups = (s->G + VEC - 1) / VEC;
+        p->columns = VEC;
+        p->depth = 1;
+    }
+    if (p->B > 0)
+        team_run(conv_ns(s), product_part, p);
+}
+
+void LS_PER_ISA(ls_conv_forward)(const struct ls_conv_shape *s, float *y, const float *x, const float *w,
+                                 const float *bias, enum ls_activation act)
+{
+    const struct ls_window *at = &s->at;
+    if (conv_is_dense(s)) {
+        LS_PER_ISA(ls_dense_forward)
+        ((struct ls_dense_shape){.B = at->B * at->H * at->W, .K = at->C, .N = s->N}, y, x, w, bias, act);
+        return;
+    }
+    struct conv_product p = {.walk = {.y = axis_forward(at->H, at->OH, at->KH, at->SY, at->PY),
+                                      .x = axis_forward(at->W, at->OW, at->KW, at->SX, at->PX),
+                                      .from = x,
+                                      .from_channels = at->C},
+                             .depth = at->C / s->G,
+                             .columns = s->N / s->G,
+                             .to_channels = s->N,
+                             .to = y,
+                             .w = w,
+                             .bias = bias,
+                             .finish = finish_forward(act),
+                             .after = finish_after(act)};
+    product_run(s, &p);
+}
+
+void LS_PER_ISA(ls_conv_input_gradient)(const struct ls_conv_shape *s, float *dx, const float *dz,
+                                        const float *w, enum ls_activation act, const float *x)
+{
+    const struct ls_window *at = &s->at;
+    if (conv_is_dense(s)) {
+        LS_PER_ISA(ls_dense_input_gradient)
+        ((struct ls_dense_shape){.B = at->B * at->H * at->W, .K = at->C, .N = s->N}, dx, dz, w, act, x);
+        return;
+    }
+    struct conv_product p = {.walk = {.y = axis_backward(at->OH, at->H, at->KH, at->SY, at->PY),
+                                      .x = axis_backward(at->OW, at->W, at->KW, at->SX, at->PX),
+                                      .from = dz,
+                                      .from_channels = s->N},
+                             .depth = s->N / s->G,
+                             .columns = at->C / s->G,
+                             .to_channels = at->C,
+                             .to = dx,
+                             .w = w,
+                             .transposed = 1,
+                             .y = x,
+                             .finish = finish_gradient(act),
+                             .after = LS_ACT_NONE};
+    product_run(s, &p);
+}

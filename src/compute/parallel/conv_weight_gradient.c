@@ -1,0 +1,324 @@
+/* Weight and bias gradients of convolutions, summed over pixels within a leaf and by the tree over leaves.
+ *
+ * A row of dw is one tap of one channel, and reads a padded copy of x (conv_frame.h) shifted by that tap; db
+ * is one row more, of a channel of ones.  Pieces of the leaf's images come one after the other; between two
+ * of them a tile of a leaf's unfinished sums waits in dw, finished subtrees on the tile's own stack. */
+#include <stdbool.h>
+
+#include "base/contract.h"
+#include "compute/parallel/conv.h"
+#include "compute/parallel/conv_frame.h"
+#include "compute/parallel/conv_tile.h"
+#include "compute/parallel/dense.h"
+
+struct conv_gradient {
+    struct walk walk;
+    ptrdiff_t B, m, leaves;
+    int levels;                       /* of a stack */
+    ptrdiff_t groups, depth, columns; /* of a group: channels, or cells; columns */
+    ptrdiff_t KH, KW, N;
+    float *dw, *db;
+    const float *dz;
+};
+
+enum { TILE_FLOATS = TILE_ROWS * PANEL, STACK_TILES = LS_SCRATCH_STACK / TILE_FLOATS };
+_Static_assert((int)STACK_TILES >= (int)LS_TREE_LEVELS, "one tile's whole stack fits");
+
+struct gradient_tile {
+    ptrdiff_t depth; /* pixels */
+    const float *left[TILE_ROWS];
+    const int32_t *pixels;
+    struct tile_right dz;
+    float *to[TILE_ROWS];
+    int last;
+    bool resume, push, final; /* an unfinished leaf waits in `to`; this ends a leaf; it ends the last one */
+    ptrdiff_t leaf;
+    float *stack;
+};
+
+/* Pushes a finished leaf, as in weight_gradient.c: set digits of its number are subtrees to its left. */
+LS_ALWAYS_INLINE float *tile_push(const int rows, const int vectors, tile acc, const struct gradient_tile *t)
+{
+    float *level = t->stack;
+    for (ptrdiff_t digits = t->leaf; digits && (t->final || digits & 1); digits >>= 1, level += TILE_FLOATS)
+        if (digits & 1)
+            LS_UNROLL
+    for (int r = 0; r < rows; r++)
+        LS_UNROLL
+    for (int v = 0; v < vectors; v++)
+        acc[r][v] = vec_load(level + (r * vectors + v) * VEC) + acc[r][v];
+    return level;
+}
+
+LS_ALWAYS_INLINE void gradient_tile(const int rows, const int vectors, const int lanes,
+                                    const struct gradient_tile *t)
+{
+    tile acc;
+    LS_UNROLL
+    for (int r = 0; r < rows; r++) {
+        LS_UNROLL
+        for (int v = 0; v < vectors; v++)
+            acc[r][v] = vec_zero();
+        if (t->resume)
+            row_load(vectors, acc[r], t->to[r], t->last);
+    }
+    if (t->dz.last == VEC)
+        gather_fold(rows, vectors, lanes, acc, t->depth, t->left, t->pixels,
+                    (struct tile_right){t->dz.p, t->dz.step, VEC});
+    else
+        gather_fold(rows, vectors, lanes, acc, t->depth, t->left, t->pixels, t->dz);
+    if (t->push) {
+        float *level = tile_push(rows, vectors, acc, t);
+        if (!t->final) {
+            LS_UNROLL
+            for (int r = 0; r < rows; r++)
+                row_store(vectors, level + r * vectors * VEC, acc[r], VEC);
+            return;
+        }
+    }
+    LS_UNROLL
+    for (int r = 0; r < rows; r++)
+        row_store(vectors, t->to[r], acc[r], t->last);
+}
+
+#define DEFINE(R, V)                                                                                         \
+    static void gradient_##R##x##V(const struct gradient_tile *t)                                            \
+    {                                                                                                        \
+        gradient_tile(R, V, 1, t);                                                                           \
+    }
+#define ENTRY(R, V) gradient_##R##x##V,
+LS_EACH_TILE(DEFINE)
+static void (*const gradient_tiles[])(const struct gradient_tile *) = {LS_EACH_TILE(ENTRY)};
+
+#define DEFINE_LANES(R, V)                                                                                   \
+    static void depthwise_##R##x##V(const struct gradient_tile *t)                                           \
+    {                                                                                                        \
+        gradient_tile(R, V, VEC, t);                                                                         \
+    }
+#define ENTRY_LANES(R, V) depthwise_##R##x##V,
+LS_EACH_LOW_TILE(DEFINE_LANES)
+static void (*const depthwise_tiles[])(const struct gradient_tile *) = {LS_EACH_LOW_TILE(ENTRY_LANES)};
+
+/* What a thread works on: some rows of dw, taps of channels [channels.begin, channels.end) of one group, and
+ * columns from `at`; a piece of images. */
+struct part {
+    ptrdiff_t group, at;
+    int columns, packed;
+    struct range rows, channels;
+    struct fit fit;
+    struct piece piece;
+    struct frame frame;
+    ptrdiff_t pixels;
+};
+
+/* Row `row` of dw: where it reads, and where its columns of the part are. */
+static void find_row(const struct conv_gradient *g, const struct part *p, ptrdiff_t row, const float **left,
+                     float **to)
+{
+    const ptrdiff_t window = g->KH * g->KW, c = row / window, ky = row % window / g->KW, kx = row % g->KW;
+    *left = ls_scratch.image + (c - p->channels.begin) * p->frame.plane +
+            (ky * p->frame.width + kx) * g->walk.unit;
+    *to = (c < g->depth ? g->dw + row * g->N : g->db) + p->at;
+}
+
+/* All tiles of a part, over one piece.  `t` says where in the leaves it is. */
+static void gradient_piece(const struct conv_gradient *g, const struct part *p, struct gradient_tile *t)
+{
+    const ptrdiff_t height = p->rows.end - p->rows.begin, tiles = tiles_of(height);
+    const ptrdiff_t pixel = (p->piece.b * g->walk.y.to + p->piece.y.begin) * g->walk.x.to + p->piece.x.begin;
+    void (*const *each)(const struct gradient_tile *) = g->walk.unit == 1 ? gradient_tiles : depthwise_tiles;
+    t->depth = p->pixels;
+    t->pixels = ls_scratch.pixels;
+    t->stack = ls_scratch.stack;
+    for (int from = 0; p->packed && from < p->columns; from += PANEL)
+        panel_pack(ls_scratch.panels + from * p->pixels, p->pixels, g->dz + pixel * g->N + p->at + from, g->N,
+                   next_columns(from, p->columns, PANEL));
+    for (ptrdiff_t i = 0; i < tiles; i++) {
+        const struct range part = range_part(height, 1, i, tiles);
+        for (ptrdiff_t r = part.begin; r < part.end; r++)
+            find_row(g, p, p->rows.begin + r, &t->left[r - part.begin], &t->to[r - part.begin]);
+        for (int from = 0; from < p->columns; from += PANEL) {
+            const int columns = next_columns(from, p->columns, PANEL), width = whole_vectors(columns);
+            t->last = columns - width + VEC;
+            t->dz = p->packed ? (struct tile_right){ls_scratch.panels + from * p->pixels, width, VEC}
+                              : (struct tile_right){g->dz + pixel * g->N + p->at + from, g->N, t->last};
+            each[tile_index(part.end - part.begin, width / VEC)](t);
+            t->stack += g->levels * TILE_FLOATS;
+            for (ptrdiff_t r = part.begin; r < part.end; r++)
+                t->to[r - part.begin] += PANEL;
+        }
+    }
+}
+
+/* Makes the frame of a piece; `known` is the frame that is there, whose pixels are in the table. */
+static void gradient_frame(const struct conv_gradient *g, struct part *p, struct frame *known)
+{
+    const ptrdiff_t end = p->channels.end < g->depth ? p->channels.end : g->depth;
+    p->frame = frame_of(&g->walk, p->piece.images, p->piece.y.end - p->piece.y.begin,
+                        p->piece.x.end - p->piece.x.begin);
+    frame_fill(&g->walk, p->frame, p->piece, (p->group * g->depth + p->channels.begin) * g->walk.unit,
+               end - p->channels.begin, p->columns);
+    if (memcmp(known, &p->frame, sizeof *known) == 0)
+        return;
+    *known = p->frame;
+    p->pixels = frame_pixels(&g->walk, p->frame, p->piece, 0, 0, 0);
+    float *ones = ls_scratch.image + (end - p->channels.begin) * p->frame.plane;
+    for (ptrdiff_t i = 0; end < p->channels.end && i < p->frame.plane; i++)
+        ones[i] = 1.0f;
+}
+
+/* A part over all leaves. */
+static void gradient_leaves(const struct conv_gradient *g, struct part *p)
+{
+    const ptrdiff_t Q = axis_length(&g->walk.y), R = axis_length(&g->walk.x);
+    struct frame known = {0};
+    struct gradient_tile t = {0};
+    for (t.leaf = 0; t.leaf < g->leaves; t.leaf++) {
+        const ptrdiff_t end = t.leaf + 1 < g->leaves ? (t.leaf + 1) * g->m * Q : g->B * Q;
+        t.resume = false;
+        t.final = t.leaf + 1 == g->leaves;
+        for (ptrdiff_t row = t.leaf * g->m * Q; row < end;) {
+            for (ptrdiff_t column = 0; column < R;) {
+                p->piece = piece_at(&g->walk, p->fit, row, column, end);
+                column += p->piece.x.end - p->piece.x.begin;
+                t.push = column == R && row + p->piece.images * (p->piece.y.end - p->piece.y.begin) == end;
+                gradient_frame(g, p, &known);
+                gradient_piece(g, p, &t);
+                t.resume = true;
+            }
+            row += p->piece.images * (p->piece.y.end - p->piece.y.begin);
+        }
+    }
+}
+
+/* The fold of one row and column of one leaf. */
+static float leaf_plainly(const struct conv_gradient *g, ptrdiff_t leaf, ptrdiff_t row, ptrdiff_t column)
+{
+    const ptrdiff_t window = g->KH * g->KW, c = row / window, ky = row % window / g->KW, kx = row % g->KW;
+    const ptrdiff_t channel = g->walk.unit == VEC ? column : column / g->columns * g->depth + c;
+    const struct axis *y = &g->walk.y, *x = &g->walk.x;
+    float sum = 0.0f;
+    for (ptrdiff_t b = leaf * g->m; b < g->B && b - leaf * g->m < g->m; b++)
+        for (ptrdiff_t oy = 0; oy < y->to; oy++)
+            for (ptrdiff_t ox = 0; ox < x->to; ox++) {
+                const ptrdiff_t at_y = (oy * y->stride + ky) * y->every + y->shift,
+                                at_x = (ox * x->stride + kx) * x->every + x->shift;
+                const int inside = at_y >= 0 && at_y < y->from && at_x >= 0 && at_x < x->from;
+                const float tap =
+                    c == g->depth ? 1.0f
+                    : inside
+                        ? g->walk
+                              .from[((b * y->from + at_y) * x->from + at_x) * g->walk.from_channels + channel]
+                        : 0.0f;
+                sum = ls_fma(tap, g->dz[((b * y->to + oy) * x->to + ox) * g->N + column], sum);
+            }
+    return sum;
+}
+
+/* One number after the other, for windows that are larger than the scratch. */
+static void gradient_plainly(const struct conv_gradient *g, struct rectangle mine)
+{
+    for (ptrdiff_t row = mine.rows.begin; row < mine.rows.end; row++)
+        for (ptrdiff_t column = mine.columns.begin; column < mine.columns.end; column++) {
+            struct ls_tree tree = {.count = 0};
+            for (ptrdiff_t leaf = 0; leaf < g->leaves; leaf++)
+                ls_tree_push(&tree, leaf_plainly(g, leaf, row, column));
+            const float sum = ls_tree_sum(&tree);
+            if (row < g->depth * g->KH * g->KW)
+                g->dw[row * g->N + column] = sum;
+            else
+                g->db[column] = sum;
+        }
+}
+
+/* A rectangle of one group: columns in groups, rows in turns whose stacks and channels fit. */
+static void gradient_group(const struct conv_gradient *g, ptrdiff_t group, struct rectangle mine)
+{
+    enum { MOST_PIXELS = 1024, WORTH_PACKING = 4 };
+    const ptrdiff_t window = g->KH * g->KW, room = STACK_TILES / (g->levels > 0 ? g->levels : 1);
+    const int widest = (int)(room < GROUP / PANEL ? room : GROUP / PANEL) * PANEL;
+    struct part p = {.group = group};
+    for (p.at = mine.columns.begin; p.at < mine.columns.end; p.at += p.columns) {
+        p.columns = next_columns(p.at, mine.columns.end, widest);
+        const ptrdiff_t panels = (p.columns + PANEL - 1) / PANEL, rows = room / panels * TILE_ROWS;
+        struct walk walk = g->walk;
+        walk.most_pixels = LS_SCRATCH_PANELS / whole_vectors(p.columns);
+        if (walk.most_pixels > LS_SCRATCH_TABLE)
+            walk.most_pixels = LS_SCRATCH_TABLE;
+        const ptrdiff_t height =
+            mine.rows.end - mine.rows.begin < rows ? mine.rows.end - mine.rows.begin : rows;
+        p.fit = fit_of(&walk, (height + window - 2) / window + 1, MOST_PIXELS);
+        if (p.fit.channels == 0) {
+            gradient_plainly(g, (struct rectangle){mine.rows, {p.at, p.at + p.columns}});
+            continue;
+        }
+        for (p.rows = mine.rows; p.rows.begin < mine.rows.end; p.rows.begin = p.rows.end) {
+            p.channels.begin = p.rows.begin / window;
+            p.rows.end = p.rows.begin + rows < mine.rows.end ? p.rows.begin + rows : mine.rows.end;
+            if (p.rows.end > (p.channels.begin + p.fit.channels) * window)
+                p.rows.end = (p.channels.begin + p.fit.channels) * window;
+            p.channels.end = (p.rows.end - 1) / window + 1;
+            p.packed = tiles_of(p.rows.end - p.rows.begin) >= WORTH_PACKING;
+            gradient_leaves(g, &p);
+        }
+    }
+}
+
+static int64_t gradient_part(const void *job, int thread, int threads)
+{
+    const struct conv_gradient *g = job;
+    const ptrdiff_t rows = g->depth * g->KH * g->KW + (g->db != NULL);
+    const struct rectangle mine = rectangle_of(thread, threads, rows, g->N, CUT_BETWEEN_ROWS);
+    for (ptrdiff_t group = 0; group < g->groups && mine.rows.begin < mine.rows.end; group++) {
+        const struct range columns =
+            range_common(mine.columns, (struct range){group * g->columns, (group + 1) * g->columns});
+        if (columns.begin < columns.end)
+            gradient_group(g, group, (struct rectangle){mine.rows, columns});
+    }
+    return 0;
+}
+
+/* Depthwise, a group is a vector of channels. */
+static void gradient_run(const struct ls_conv_shape *s, struct conv_gradient *g)
+{
+    if (conv_is_depthwise(s)) {
+        g->walk.unit = VEC;
+        g->groups = (s->G + VEC - 1) / VEC;
+        g->columns = VEC;
+        g->depth = 1;
+    }
+    g->leaves = (g->B - 1) / g->m + 1;
+    for (g->levels = 0; (g->leaves - 1) >> g->levels;)
+        g->levels++;
+    team_run(conv_ns(s), gradient_part, g);
+}
+
+void LS_PER_ISA(ls_conv_weight_gradient)(const struct ls_conv_shape *s, ptrdiff_t m, float *dw, float *db,
+                                         const float *x, const float *dz)
+{
+    const struct ls_window *at = &s->at;
+    const ptrdiff_t leaf = m < at->B ? m : at->B;
+    if (conv_is_dense(s) || at->B == 0) {
+        LS_PER_ISA(ls_dense_weight_gradient)
+        ((struct ls_dense_shape){at->B * at->H * at->W, at->C / s->G * at->KH * at->KW, s->N},
+         leaf * at->H * at->W, dw, db, x, dz);
+        return;
+    }
+    struct conv_gradient g = {.walk = {.y = axis_forward(at->H, at->OH, at->KH, at->SY, at->PY),
+                                       .x = axis_forward(at->W, at->OW, at->KW, at->SX, at->PX),
+                                       .from = x,
+                                       .from_channels = at->C,
+                                       .unit = 1},
+                              .B = at->B,
+                              .m = leaf,
+                              .groups = s->G,
+                              .depth = at->C / s->G,
+                              .columns = s->N / s->G,
+                              .KH = at->KH,
+                              .KW = at->KW,
+                              .N = s->N,
+                              .dw = dw,
+                              .db = db,
+                              .dz = dz};
+    gradient_run(s, &g);
+}
