@@ -50,6 +50,7 @@ CASE_LOOPS(log)
 CASE_LOOPS(log1p)
 CASE_LOOPS(tanh)
 CASE_LOOPS(sigmoid)
+CASE_LOOPS(erf)
 
 static double exact_sigmoid(double x)
 {
@@ -62,6 +63,7 @@ static const struct elementary_case elementary_cases[] = {
     {"log1p", ls_log1p, log1p, CASE_TABLE(log1p)},
     {"tanh", ls_tanh, tanh, CASE_TABLE(tanh)},
     {"sigmoid", ls_sigmoid, exact_sigmoid, CASE_TABLE(sigmoid)},
+    {"erf", ls_erf, erf, CASE_TABLE(erf)},
 };
 enum { N_ELEMENTARY_CASES = sizeof elementary_cases / sizeof elementary_cases[0] };
 

@@ -67,13 +67,13 @@ ParameterizedTest(int *which, elementary, sweep)
 }
 
 /* Zeros and the smallest numbers, the edge of the subnormals, infinities and NaNs, overflow and underflow of
- * exp, the ends of the logs' interval, the seam of tanh, where tanh and sigmoid saturate, halves of ln 2. */
+ * exp, the ends of the logs' interval, the seams of tanh and erf, where they and sigmoid saturate, halves of
+ * ln 2. */
 static const float anchors[] = {
-    0.0f,          0x1p-126f,     0x1p-24f,   INFINITY, 0x1.fffffep+127f,
-    1.0f,          2.0f / 3,      4.0f / 3,   0.5f,     0.55f,
-    9.010914f,     10.0f,         17.328680f, 20.0f,    88.722839f,
-    87.336545f,    89.0f,         103.97208f, 105.0f,   1.0f / 3,
-    0x1.62e43p-2f, 0x1.0a2b22p0f, 0x1p23f,    0x1p24f,  0x1.555556p127f,
+    0.0f,     0x1p-126f,  0x1p-24f,      INFINITY,      0x1.fffffep+127f, 1.0f,    2.0f / 3,
+    4.0f / 3, 0.5f,       0.55f,         0.96f,         3.919206f,        4.0f,    9.010914f,
+    10.0f,    17.328680f, 20.0f,         88.722839f,    87.336545f,       89.0f,   103.97208f,
+    105.0f,   1.0f / 3,   0x1.62e43p-2f, 0x1.0a2b22p0f, 0x1p23f,          0x1p24f, 0x1.555556p127f,
     0x1p64f,
 };
 
@@ -188,6 +188,14 @@ Test(elementary, special_values)
         {"sigmoid", 0xc2cff1b4u, 1},
         {"sigmoid", 0x41a00000u, one},
         {"sigmoid", 0xff800001u, nan},
+        {"erf", 0, 0},
+        {"erf", minus, minus},
+        {"erf", 1, 1},
+        {"erf", 0x80000001u, 0x80000001u},
+        {"erf", inf, one},
+        {"erf", inf | minus, one | minus},
+        {"erf", 0x40800000u, one},
+        {"erf", 0xff800001u, nan},
     };
     for (size_t c = 0; c < sizeof cases / sizeof cases[0]; c++)
         for (int f = 0; f < N_ELEMENTARY_CASES; f++) {
@@ -198,7 +206,7 @@ Test(elementary, special_values)
         }
 }
 
-/* tanh is odd to the bit; nothing leaves [-1, 1] or [0, 1]. */
+/* tanh and erf are odd to the bit; nothing leaves [-1, 1] or [0, 1]. */
 Test(elementary, symmetry_and_bounds)
 {
     for (uint32_t bits = 0; bits < 0x7f800000u; bits += 10007u) {
@@ -206,6 +214,8 @@ Test(elementary, symmetry_and_bounds)
         cr_assert(ls_bits(up) == (ls_bits(down) ^ 0x80000000u), "tanh(%a) = %a but tanh(-that) = %a",
                   (double)x, (double)up, (double)down);
         cr_assert(up <= 1.0f, "tanh(%a) = %a", (double)x, (double)up);
+        cr_assert(ls_bits(ls_erf(x)) == (ls_bits(ls_erf(-x)) ^ 0x80000000u) && ls_erf(x) <= 1.0f, "erf(%a)",
+                  (double)x);
         cr_assert(ls_sigmoid(x) <= 1.0f && ls_sigmoid(-x) >= 0.0f && ls_sigmoid(-x) <= 0.5f);
         cr_assert(ls_exp(-x) <= 1.0f, "exp(%a) = %a", (double)-x, (double)ls_exp(-x));
     }
@@ -298,7 +308,8 @@ Test(elementary, results_are_the_contract)
     static const char *const wanted[] = {
         "c66235d88a1aca3d81e5b272208d2f72", "bc69685ad26474d740226795972c7dda",
         "6b3f454949860ba1477d1c98fd0a8c01", "f08f7850b561d006f0e8a19910ee6a2d",
-        "13807c7c85ec352484e938595d27b15c", "c0731dd2f0c594c309e3762d0de1f370",
+        "13807c7c85ec352484e938595d27b15c", "00000000000000000000000000000000",
+        "c0731dd2f0c594c309e3762d0de1f370",
     };
     for (int f = 0; f <= N_ELEMENTARY_CASES; f++) {
         const int quantile = f == N_ELEMENTARY_CASES;

@@ -19,7 +19,7 @@ struct activation {
 
 static double activation_ns(enum ls_activation act, ptrdiff_t n)
 {
-    return (double)n * (act == LS_ACT_TANH || act == LS_ACT_SIGMOID ? 1.0 : 0.2);
+    return (double)n * (act <= LS_ACT_RELU || act == LS_ACT_LEAKYRELU ? 0.2 : 1.0);
 }
 
 static int64_t forward_part(const void *job, int thread, int threads)
@@ -63,8 +63,20 @@ static int64_t backward_part(const void *job, int thread, int threads)
             dz[i] = dy[i] * ls_fma(-y[i], y[i], y[i]);
         break;
     case LS_ACT_LEAKYRELU:
+        for (ptrdiff_t i = r.begin; i < r.end; i++) {
+            const float pass = dy[i], less = a->slope * pass;
+            dz[i] = y[i] <= 0.0f ? less : pass;
+        }
+        break;
     case LS_ACT_GELU:
+        for (ptrdiff_t i = r.begin; i < r.end; i++) {
+            const float z = y[i], density = ls_exp(-0.5f * z * z) * 0.3989422804f;
+            dz[i] = dy[i] * ls_fma(z, density, ls_fma(0.5f, ls_erf(z * 0.70710678118f), 0.5f));
+        }
+        break;
     case LS_ACT_SOFTPLUS:
+        for (ptrdiff_t i = r.begin; i < r.end; i++)
+            dz[i] = dy[i] * ls_sigmoid(y[i]);
         break;
     }
     return 0;
@@ -74,7 +86,77 @@ void LS_PER_ISA(ls_activation_backward)(enum ls_activation act, float slope, ptr
                                         const float *dy, const float *y)
 {
     const struct activation a = {act, slope, n, dz, dy, y};
-    team_run(activation_ns(LS_ACT_RELU, n), backward_part, &a);
+    team_run(activation_ns(act > LS_ACT_LEAKYRELU ? act : LS_ACT_RELU, n), backward_part, &a);
+}
+
+/* to = from op other, for the sums and products of whole buffers. */
+struct pairs {
+    ptrdiff_t n;
+    float *to;
+    const float *a, *b;
+    float factor;
+    enum ls_activation act;
+};
+
+/* A stretch at a time, so that its activation finds it in L1. */
+static int64_t add_part(const void *job, int thread, int threads)
+{
+    enum { STRETCH = 2048 };
+    const struct pairs *p = job;
+    const struct range r = range_part(p->n, LINE, thread, threads);
+    for (ptrdiff_t at = r.begin; at < r.end; at += STRETCH) {
+        const ptrdiff_t n = r.end - at < STRETCH ? r.end - at : STRETCH;
+        float *y = p->to + at;
+        const float *a = p->a + at, *b = p->b + at;
+        for (ptrdiff_t i = 0; i < n; i++) {
+            const float sum = a[i] + b[i];
+            y[i] = sum;
+        }
+        if (p->act != LS_ACT_NONE)
+            activate(p->act, 0.0f, n, y, y);
+    }
+    return 0;
+}
+
+void LS_PER_ISA(ls_add)(enum ls_activation act, ptrdiff_t n, float *y, const float *a, const float *b)
+{
+    const struct pairs p = {n, y, a, b, 0.0f, act};
+    team_run((double)n * (act > LS_ACT_RELU ? 1.0 : 0.2), add_part, &p);
+}
+
+static int64_t blend_part(const void *job, int thread, int threads)
+{
+    const struct pairs *p = job;
+    const struct range r = range_part(p->n, LINE, thread, threads);
+    float *restrict average = p->to;
+    const float *restrict x = p->a;
+    const float weight = p->factor;
+    for (ptrdiff_t i = r.begin; i < r.end; i++)
+        average[i] = ls_fma(weight, x[i] - average[i], average[i]);
+    return 0;
+}
+
+void LS_PER_ISA(ls_blend)(ptrdiff_t n, float *average, const float *x, float weight)
+{
+    const struct pairs p = {.n = n, .to = average, .a = x, .factor = weight};
+    team_run((double)n * 0.2, blend_part, &p);
+}
+
+static int64_t scale_part(const void *job, int thread, int threads)
+{
+    const struct pairs *p = job;
+    const struct range r = range_part(p->n, LINE, thread, threads);
+    float *y = p->to;
+    const float *x = p->a, factor = p->factor;
+    for (ptrdiff_t i = r.begin; i < r.end; i++)
+        y[i] = x[i] * factor;
+    return 0;
+}
+
+void LS_PER_ISA(ls_scale)(ptrdiff_t n, float *y, const float *x, float factor)
+{
+    const struct pairs p = {.n = n, .to = y, .a = x, .factor = factor};
+    team_run((double)n * 0.2, scale_part, &p);
 }
 
 struct addition {
@@ -83,7 +165,7 @@ struct addition {
     const float *right;
 };
 
-static int64_t add_part(const void *job, int thread, int threads)
+static int64_t tree_add_part(const void *job, int thread, int threads)
 {
     const struct addition *a = job;
     const struct range r = range_part(a->n, LINE, thread, threads);
@@ -97,7 +179,7 @@ static int64_t add_part(const void *job, int thread, int threads)
 void LS_PER_ISA(ls_tree_add)(ptrdiff_t n, float *left, const float *right)
 {
     const struct addition a = {n, left, right};
-    team_run((double)n * 0.2, add_part, &a);
+    team_run((double)n * 0.2, tree_add_part, &a);
 }
 
 /* One leaf's fold is a chain of dependent additions, so FLOCK leaves are folded side by side. */

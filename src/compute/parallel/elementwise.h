@@ -10,6 +10,12 @@ void LS_PER_ISA(ls_activation_forward)(enum ls_activation act, float slope, ptrd
                                        const float *z);
 void LS_PER_ISA(ls_activation_backward)(enum ls_activation act, float slope, ptrdiff_t n, float *dz,
                                         const float *dy, const float *y);
+void LS_PER_ISA(ls_dropout)(const struct ls_dropout *drop, ptrdiff_t B, ptrdiff_t K, float *y,
+                            const float *x);
+void LS_PER_ISA(ls_transpose)(ptrdiff_t B, ptrdiff_t rows, ptrdiff_t columns, float *to, const float *from);
+void LS_PER_ISA(ls_add)(enum ls_activation act, ptrdiff_t n, float *y, const float *a, const float *b);
+void LS_PER_ISA(ls_blend)(ptrdiff_t n, float *average, const float *x, float weight);
+void LS_PER_ISA(ls_scale)(ptrdiff_t n, float *y, const float *x, float factor);
 float LS_PER_ISA(ls_leaf_sum)(ptrdiff_t B, ptrdiff_t m, const float *v);
 void LS_PER_ISA(ls_tree_add)(ptrdiff_t n, float *left, const float *right);
 int64_t LS_PER_ISA(ls_sgd)(const struct ls_sgd *rule, ptrdiff_t rows, ptrdiff_t columns, float *w,
@@ -45,7 +51,15 @@ static inline void activate(enum ls_activation act, float slope, ptrdiff_t n, fl
             y[i] = z[i] <= 0.0f ? slope * z[i] : z[i];
         break;
     case LS_ACT_GELU:
+        for (ptrdiff_t i = 0; i < n; i++)
+            y[i] = z[i] * ls_fma(0.5f, ls_erf(z[i] * 0.70710678118f), 0.5f);
+        break;
     case LS_ACT_SOFTPLUS:
+        for (ptrdiff_t i = 0; i < n; i++) {
+            const float positive = z[i] <= 0.0f ? 0.0f : z[i];
+            const float magnitude = z[i] < 0.0f ? -z[i] : z[i];
+            y[i] = positive + ls_log1p(ls_exp(-magnitude));
+        }
         break;
     }
 }

@@ -3,8 +3,8 @@
 
 #include <stddef.h>
 
-#include "base/contract.h"
 #include "base/elementary.h"
+#include "compute/serial/row_sum.h"
 
 /* What output j of sample b should be: a given value, or a label as a one-hot row (as a number when N == 1).
  */
@@ -15,36 +15,6 @@ static float target(const struct ls_targets *targets, ptrdiff_t N, ptrdiff_t b, 
     if (N == 1)
         return (float)targets->labels[b];
     return targets->labels[b] == j ? 1.0f : 0.0f;
-}
-
-/* The terms of one row's sum, summed by lanesum without storing a row: term(j) is asked for in ascending
- * order, which is each lane's order too. */
-struct row_sum {
-    ptrdiff_t count;
-    float lane[LS_LANES];
-    struct ls_tree blocks;
-};
-
-static void row_sum_close_block(struct row_sum *sum)
-{
-    ls_tree_push(&sum->blocks, ls_lanesum_block(sum->lane, LS_LANES));
-    for (int l = 0; l < LS_LANES; l++)
-        sum->lane[l] = 0.0f;
-}
-
-static void row_sum_add(struct row_sum *sum, float term)
-{
-    const ptrdiff_t lane = sum->count % LS_LANES;
-    sum->lane[lane] = ls_fma(term, 1.0f, sum->lane[lane]);
-    if (++sum->count % LS_LANESUM_BLOCK == 0)
-        row_sum_close_block(sum);
-}
-
-static float row_sum_end(struct row_sum *sum)
-{
-    if (sum->count % LS_LANESUM_BLOCK != 0 || sum->count == 0)
-        row_sum_close_block(sum);
-    return ls_tree_sum(&sum->blocks);
 }
 
 static float softmax_row(ptrdiff_t N, float *dz, const float *z, int32_t label)
