@@ -1,8 +1,9 @@
 /* batchnorm [momentum M] [epsilon E]: each channel of the global batch brought to mean 0 and variance 1, then
  * scaled and shifted (Ioffe and Szegedy 2015, algorithm 1 and its gradient).  The statistics are sums over
  * every rank's rows by the leaf tree, so this layer is synchronised by definition.  The variance is that of
- * the centred values, a second sum: one pass over x and x^2 cancels.  Running averages, for inference, move by
- * M towards each batch's mean and unbiased variance, as PyTorch has it.  Fuses the activation behind it. */
+ * the centred values, a second sum: one pass over x and x^2 cancels.  Running averages, for inference, move
+ * by M towards each batch's mean and unbiased variance, as PyTorch has it.  Fuses the activation behind it.
+ */
 #include "layers/layer.h"
 
 #include <string.h>

@@ -1,5 +1,6 @@
 /* conv N KHxKW [stride S] [pad P|same] [groups G|depthwise] [nobias]: the cross-correlation that everybody
- * calls convolution, N output channels, weights (N, C/G, KH, KW) in files.  Fuses the activation behind it. */
+ * calls convolution, N output channels, weights (N, C/G, KH, KW) in files.  Fuses the activation behind it.
+ */
 #include <stdint.h>
 #include <string.h>
 
@@ -23,9 +24,10 @@ static enum ls_code read_option(struct ls_layer *layer, int n_words, char *const
             return ls_fail(err, LS_USAGE, "'groups' needs a number behind it: %s", layer->kind->usage);
         return ls_word_to_count(words[*i], "number of groups", &layer->conv.G, err);
     } else {
-        return ls_fail(err, LS_USAGE,
-                       "'%s' is no option of conv: allowed are 'stride', 'pad', 'groups', 'depthwise', 'nobias'",
-                       words[*i]);
+        return ls_fail(
+            err, LS_USAGE,
+            "'%s' is no option of conv: allowed are 'stride', 'pad', 'groups', 'depthwise', 'nobias'",
+            words[*i]);
     }
     return LS_OK;
 }
@@ -68,10 +70,11 @@ static enum ls_code infer(struct ls_layer *layer, struct ls_parameter tensors[LS
     if (layer->depthwise)
         conv->G = at->C;
     if (at->C % conv->G != 0 || N % conv->G != 0)
-        return ls_fail(err, LS_USAGE,
-                       "%td groups must divide the input channels, which are %td, and the output channels, which "
-                       "are %td",
-                       conv->G, at->C, N);
+        return ls_fail(
+            err, LS_USAGE,
+            "%td groups must divide the input channels, which are %td, and the output channels, which "
+            "are %td",
+            conv->G, at->C, N);
     const ptrdiff_t taps = at->KH * at->KW, channels = at->C / conv->G;
     if (channels * taps > (PTRDIFF_MAX / 64) / N)
         return ls_fail(err, LS_USAGE, "%td taps times %td outputs are more weights than memory can hold",

@@ -52,9 +52,9 @@ static void weight_gradient(const struct ls_layer *layer, const struct ls_layer_
     for (int p = 0; p < call->pass->n_parts; p++) {
         const struct ls_gradient_part *part = &call->pass->parts[p];
         call->ops->layernorm_weight_gradient(
-            part->end - part->begin, layer->in.count, call->pass->m,
-            part->flat + call->tensors[GAMMA].offset, part->flat + call->tensors[BETA].offset,
-            dy + part->begin * layer->in.count, x + part->begin * layer->in.count, call->aux + 2 * part->begin);
+            part->end - part->begin, layer->in.count, call->pass->m, part->flat + call->tensors[GAMMA].offset,
+            part->flat + call->tensors[BETA].offset, dy + part->begin * layer->in.count,
+            x + part->begin * layer->in.count, call->aux + 2 * part->begin);
     }
 }
 

@@ -37,14 +37,17 @@ enum ls_code ls_window_infer(struct ls_layer *layer, struct ls_error *err)
     at->H = image.H;
     at->W = image.W;
     if (at->KH > at->H + 2 * at->PY || at->KW > at->W + 2 * at->PX)
-        return ls_fail(err, LS_USAGE,
-                       "its %tdx%td window needs an input of at least %tdx%td with padding %tdx%td, and gets %s",
-                       at->KH, at->KW, at->KH - 2 * at->PY > 1 ? at->KH - 2 * at->PY : 1,
-                       at->KW - 2 * at->PX > 1 ? at->KW - 2 * at->PX : 1, at->PY, at->PX,
-                       ls_shape_format(&layer->in, found, sizeof found));
+        return ls_fail(
+            err, LS_USAGE,
+            "its %tdx%td window needs an input of at least %tdx%td with padding %tdx%td, and gets %s", at->KH,
+            at->KW, at->KH - 2 * at->PY > 1 ? at->KH - 2 * at->PY : 1,
+            at->KW - 2 * at->PX > 1 ? at->KW - 2 * at->PX : 1, at->PY, at->PX,
+            ls_shape_format(&layer->in, found, sizeof found));
     if (at->PY >= at->KH || at->PX >= at->KW)
-        return ls_fail(err, LS_USAGE, "padding %tdx%td would make windows of padding alone: it must be below the "
-                       "window's %tdx%td", at->PY, at->PX, at->KH, at->KW);
+        return ls_fail(err, LS_USAGE,
+                       "padding %tdx%td would make windows of padding alone: it must be below the "
+                       "window's %tdx%td",
+                       at->PY, at->PX, at->KH, at->KW);
     at->OH = (at->H + 2 * at->PY - at->KH) / at->SY + 1;
     at->OW = (at->W + 2 * at->PX - at->KW) / at->SX + 1;
     return LS_OK;

@@ -4,8 +4,8 @@
 
 #include "layers/layer.h"
 
-/* Reads the option word at words[*i] ("stride S", "pad P") and moves *i to its last word.  *known says whether
- * it was one. */
+/* Reads the option word at words[*i] ("stride S", "pad P") and moves *i to its last word.  *known says
+ * whether it was one. */
 enum ls_code ls_window_option(struct ls_layer *layer, int n_words, char *const *words, int *i, int *known,
                               struct ls_error *err);
 

@@ -37,8 +37,7 @@ static enum ls_code read_file(struct parser *p, const char *path)
             code =
                 ls_fail(p->err, LS_USAGE, "the net file '%s' is longer than %d bytes", path, MAX_TEXT_BYTES);
         else if (memchr(p->source, '\0', n))
-            code =
-                ls_fail(p->err, LS_USAGE, "the net file '%s' holds a zero byte: it must be text", path);
+            code = ls_fail(p->err, LS_USAGE, "the net file '%s' holds a zero byte: it must be text", path);
         else
             p->source[n] = '\0';
     }
@@ -133,7 +132,8 @@ static enum ls_code read_item(struct parser *p, char *text, size_t size)
         length--;
     if (length >= size) {
         char problem[100];
-        snprintf(problem, sizeof problem, "a layer of %zu characters; at most %zu are allowed", length, size - 1);
+        snprintf(problem, sizeof problem, "a layer of %zu characters; at most %zu are allowed", length,
+                 size - 1);
         return fail_here(p, problem);
     }
     memcpy(text, begin, length);

@@ -1,8 +1,8 @@
 /* The same nets and losses once more, forward only, in binary64: what numerical gradients are taken of.
  *
- * Independent of compute/ops.h on purpose: it uses libm and plain sums, has an indexing of its own (images are
- * channels-first throughout, one number an index into (B, C, H, W)), fuses nothing, and nothing it computes
- * reaches a weight.  Only the layout of the parameters (layers/layer.h) and the key of dropout
+ * Independent of compute/ops.h on purpose: it uses libm and plain sums, has an indexing of its own (images
+ * are channels-first throughout, one number an index into (B, C, H, W)), fuses nothing, and nothing it
+ * computes reaches a weight.  Only the layout of the parameters (layers/layer.h) and the key of dropout
  * (layers/dropout.c) are the net's. */
 #ifndef LS_MODEL_REFERENCE64_H
 #define LS_MODEL_REFERENCE64_H

@@ -141,7 +141,8 @@ static void pool(const struct call *c)
                 *y++ = (largest ? largest_tap : mean_tap)(at, c->x + plane * at->H * at->W, oy, ox);
 }
 
-/* y[i] = gamma[i * step] * (x[i] - mean) / deviation + beta[i * step], for the n numbers of one plane or row. */
+/* y[i] = gamma[i * step] * (x[i] - mean) / deviation + beta[i * step], for the n numbers of one plane or row.
+ */
 static void normalise(ptrdiff_t n, double *y, const double *x, double mean, double variance, double epsilon,
                       const double *gamma, const double *beta, ptrdiff_t step)
 {
@@ -215,8 +216,7 @@ static uint32_t random_word(const struct ls_layer *layer, ptrdiff_t b, ptrdiff_t
 {
     const struct ls_image image = ls_shape_image(&layer->in);
     const ptrdiff_t P = image.H * image.W;
-    const ptrdiff_t place =
-        layer->order == LS_ORDER_CHANNELS_LAST ? k % P * image.C + k / P : k;
+    const ptrdiff_t place = layer->order == LS_ORDER_CHANNELS_LAST ? k % P * image.C + k / P : k;
     const uint64_t i = (uint64_t)(b * layer->in.count + place);
     return ls_random(0, LS_PURPOSE_DROPOUT, (uint64_t)layer->place, i / 4).word[i % 4];
 }
@@ -239,12 +239,14 @@ void ls_reference64_layer(const struct ls_layer *layer, const struct ls_paramete
         const struct ls_layer_kind *kind;
         void (*forward)(const struct call *c);
     } kinds[] = {
-        {&ls_layer_dense, dense},         {&ls_layer_conv, conv},           {&ls_layer_maxpool, pool},
-        {&ls_layer_avgpool, pool},        {&ls_layer_globalavgpool, pool},  {&ls_layer_batchnorm, batchnorm},
-        {&ls_layer_layernorm, layernorm}, {&ls_layer_softmax, softmax},     {&ls_layer_dropout, dropout},
-        {&ls_layer_add, add},             {&ls_layer_relu, activation},     {&ls_layer_tanh, activation},
-        {&ls_layer_sigmoid, activation},  {&ls_layer_leakyrelu, activation}, {&ls_layer_gelu, activation},
-        {&ls_layer_softplus, activation},
+        {&ls_layer_dense, dense},         {&ls_layer_conv, conv},
+        {&ls_layer_maxpool, pool},        {&ls_layer_avgpool, pool},
+        {&ls_layer_globalavgpool, pool},  {&ls_layer_batchnorm, batchnorm},
+        {&ls_layer_layernorm, layernorm}, {&ls_layer_softmax, softmax},
+        {&ls_layer_dropout, dropout},     {&ls_layer_add, add},
+        {&ls_layer_relu, activation},     {&ls_layer_tanh, activation},
+        {&ls_layer_sigmoid, activation},  {&ls_layer_leakyrelu, activation},
+        {&ls_layer_gelu, activation},     {&ls_layer_softplus, activation},
     };
     const struct call c = {layer, first_tensor, B, y, x, also, parameters};
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)

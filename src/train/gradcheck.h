@@ -4,8 +4,8 @@
  * Numerical: central differences (L(w + h) - L(w - h)) / 2h of an independent forward pass in binary64.
  *
  * Errors count relative to the larger of the two, but not to less than a hundredth of the largest gradient in
- * the tensor; and of biases and norms, not to less than a tenth of the largest in the layer: the gradient of a
- * bias in front of a batchnorm is 0 in truth, a sum of large numbers of which only rounding is left. */
+ * the tensor; and of biases and norms, not to less than a tenth of the largest in the layer: the gradient of
+ * a bias in front of a batchnorm is 0 in truth, a sum of large numbers of which only rounding is left. */
 #ifndef LS_TRAIN_GRADCHECK_H
 #define LS_TRAIN_GRADCHECK_H
 
