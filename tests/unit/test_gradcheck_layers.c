@@ -111,7 +111,8 @@ struct net_case {
 static const struct net_case nets[] = {
     /* windows: strides, padding, groups, one pixel, not square */
     {"conv 4 3x3, flatten, dense 3", 2, 6, 5, LS_LOSS_SOFTMAX},
-    {"conv 5 3x3 pad same nobias, tanh, conv 3 2x3 stride 2x1 pad 1x2, globalavgpool", 3, 6, 7, LS_LOSS_SOFTMAX},
+    {"conv 5 3x3 pad same nobias, tanh, conv 3 2x3 stride 2x1 pad 1x2, globalavgpool", 3, 6, 7,
+     LS_LOSS_SOFTMAX},
     {"conv 6 3x3 stride 2 pad 1 groups 2, relu, conv 6 3x1 groups 3, dense 4", 4, 7, 7, LS_LOSS_SOFTMAX},
     {"conv 6 3x3 pad same depthwise, sigmoid, conv 4 1x1, globalavgpool", 3, 5, 5, LS_LOSS_SOFTMAX},
     {"conv 3 5x5 pad same, tanh, conv 2 4x4 stride 3 nobias, dense 3", 1, 8, 9, LS_LOSS_HALF_SQUARED},
@@ -130,7 +131,8 @@ static const struct net_case nets[] = {
     {"leakyrelu 0.2, dense 5, gelu, dense 4, leakyrelu 0, dense 4, softplus", 1, 4, 5, LS_LOSS_SQUARED},
     {"conv 3 2x2, softmax, dense 5, softmax", 2, 4, 4, LS_LOSS_SQUARED},
     /* dropout on images in both orders, behind dense, and in front of everything */
-    {"dropout 0.2, conv 5 3x3, dropout 0.5, relu, conv 3 2x2, flatten, dropout 0.3, dense 6, dropout 0.9, dense 3",
+    {"dropout 0.2, conv 5 3x3, dropout 0.5, relu, conv 3 2x2, flatten, dropout 0.3, dense 6, dropout 0.9, "
+     "dense 3",
      3, 6, 5, LS_LOSS_SOFTMAX},
     {"conv 3 2x2, layernorm, dropout 0.4, conv 3 2x2, dropout 0, globalavgpool", 2, 5, 5, LS_LOSS_SOFTMAX},
     /* graphs: identity, projection, inside one another, a value with three takers, the input as a shortcut */
@@ -139,13 +141,16 @@ static const struct net_case nets[] = {
      "conv 6 3x3 pad same nobias, batchnorm } shortcut { conv 6 1x1 stride 2 nobias, batchnorm }, relu, "
      "globalavgpool, dense 3",
      2, 6, 6, LS_LOSS_SOFTMAX},
-    {"residual { residual { dense 6, tanh } shortcut { dense 6 nobias }, gelu, dense 6 } shortcut { dense 6 }, "
+    {"residual { residual { dense 6, tanh } shortcut { dense 6 nobias }, gelu, dense 6 } shortcut { dense 6 "
+     "}, "
      "relu, residual { tanh }, dense 3",
      1, 3, 4, LS_LOSS_SOFTMAX},
-    {"conv 3 3x3 pad same, relu, residual { residual { residual { gelu } } }, residual { layernorm } shortcut { "
+    {"conv 3 3x3 pad same, relu, residual { residual { residual { gelu } } }, residual { layernorm } "
+     "shortcut { "
      "maxpool 1x1 }, dense 3",
      2, 4, 4, LS_LOSS_SOFTMAX},
-    {"conv 4 3x3 pad same, sigmoid, residual { dropout 0.5 } shortcut { conv 4 1x1 }, tanh, residual { avgpool 3x3 "
+    {"conv 4 3x3 pad same, sigmoid, residual { dropout 0.5 } shortcut { conv 4 1x1 }, tanh, residual { "
+     "avgpool 3x3 "
      "stride 1 pad 1, batchnorm, relu }, dense 4",
      2, 4, 5, LS_LOSS_SOFTMAX},
     {"residual { softplus, dense 7 } shortcut { residual { dense 7, relu } shortcut { dense 7, tanh } }, "
@@ -254,7 +259,8 @@ Test(gradcheck_layers, a_wrong_convolution_is_reported, .timeout = LIMIT_S)
 }
 
 /* Every tap of a window gets the gradient, as if it were a sum. */
-static void spread_maxpool_backward(const struct ls_window *window, float *dx, const float *dy, const float *x)
+static void spread_maxpool_backward(const struct ls_window *window, float *dx, const float *dy,
+                                    const float *x)
 {
     (void)x;
     ls_ops_serial.avgpool_backward(window, dx, dy);
@@ -275,7 +281,8 @@ Test(gradcheck_layers, a_wrong_pool_is_reported, .timeout = LIMIT_S)
     reports("max", "conv 3 2x2, maxpool 2x2, dense 3", &ops, TENSORS("0.weight", "input")); /* not sums */
     ops = ls_ops_serial;
     ops.avgpool_backward = unscaled_avgpool_backward;
-    reports("mean", "conv 3 2x2, avgpool 2x2 stride 1, dense 3", &ops, TENSORS("0.weight", "0.bias", "input"));
+    reports("mean", "conv 3 2x2, avgpool 2x2 stride 1, dense 3", &ops,
+            TENSORS("0.weight", "0.bias", "input"));
 }
 
 /* Mean and variance taken for constants. */
@@ -324,8 +331,8 @@ Test(gradcheck_layers, a_wrong_batchnorm_is_reported, .timeout = LIMIT_S)
 }
 
 /* Without the part that comes through the variance. */
-static void layernorm_without_variance(ptrdiff_t rows, ptrdiff_t K, float *dx, const float *dz, const float *x,
-                                       const float *statistics, const float *gamma)
+static void layernorm_without_variance(ptrdiff_t rows, ptrdiff_t K, float *dx, const float *dz,
+                                       const float *x, const float *statistics, const float *gamma)
 {
     (void)x;
     for (ptrdiff_t b = 0; b < rows; b++) {
@@ -400,5 +407,6 @@ Test(gradcheck_layers, other_wrong_operations_are_reported, .timeout = LIMIT_S)
     reports("gelu", "dense 9, gelu, dense 3", &ops, TENSORS("0.weight", "0.bias", "input"));
     ops = ls_ops_serial;
     ops.transpose = untransposed;
-    reports("order", "conv 3 3x3, dense 3", &ops, TENSORS("0.weight", "0.bias", "1.weight", "1.bias", "input"));
+    reports("order", "conv 3 3x3, dense 3", &ops,
+            TENSORS("0.weight", "0.bias", "1.weight", "1.bias", "input"));
 }
