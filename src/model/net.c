@@ -185,6 +185,8 @@ static enum ls_code lay_out(struct layout *l)
         if (code != LS_OK)
             return code;
     }
+    /* Targets and predictions know one order. */
+    in_order(l, l->placed[l->list->n - 1], LS_ORDER_CHANNELS_FIRST);
     fuse_activations(net);
     net->out = net->layers[net->n_layers - 1].out;
     net->sync_floats = sync_floats(net);

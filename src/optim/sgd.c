@@ -29,6 +29,8 @@ int64_t ls_sgd_step(struct ls_sgd_state *state, const struct ls_ops *ops, int64_
     state->rule.gradient_scale = 1.0f / (float)global_batch;
     for (int t = 0; t < state->n_tensors; t++) {
         const struct ls_parameter *tensor = &state->tensors[t];
+        if (tensor->is_state) /* a running average: no gradient, and it must not decay */
+            continue;
         const ptrdiff_t columns = tensor->dims[tensor->n_dims - 1], at = tensor->offset;
         not_finite += ops->sgd(&state->rule, tensor->count / columns, columns, w + at,
                                state->velocity ? state->velocity + at : NULL, sum + at);

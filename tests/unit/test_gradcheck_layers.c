@@ -117,6 +117,8 @@ static const struct net_case nets[] = {
     {"conv 6 3x3 pad same depthwise, sigmoid, conv 4 1x1, globalavgpool", 3, 5, 5, LS_LOSS_SOFTMAX},
     {"conv 3 5x5 pad same, tanh, conv 2 4x4 stride 3 nobias, dense 3", 1, 8, 9, LS_LOSS_HALF_SQUARED},
     {"conv 17 1x1, relu, conv 2 3x3 stride 3, dense 5", 2, 6, 6, LS_LOSS_SOFTMAX},
+    {"conv 3 3x3, relu, conv 2 2x3", 2, 5, 6, LS_LOSS_SQUARED}, /* an image comes out */
+    {"conv 2 4x3, relu", 2, 6, 4, LS_LOSS_SQUARED},
     /* pools, which overlap, have padding, or leave pixels out */
     {"conv 4 3x3, maxpool 3x3 stride 2 pad 1, dense 3", 2, 8, 7, LS_LOSS_SOFTMAX},
     {"maxpool 2x2, conv 3 2x2, maxpool 2x1 stride 1, dense 3", 3, 9, 8, LS_LOSS_SOFTMAX},
