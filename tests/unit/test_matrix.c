@@ -146,7 +146,8 @@ Test(mutants, batch_norm_by_rank_turns_the_matrix_red, .timeout = LIMIT_S + 20)
               "status %d\n%s%s", outcome.status, outcome.out, outcome.err);
     cr_assert(strstr(outcome.err, "\"batch norm of dense layers") && strstr(outcome.err, "\"ResNet-20"), "%s",
               outcome.err);
-    cr_assert(!strstr(outcome.err, "relu on digits") && !strstr(outcome.err, "layer norm"), "%s", outcome.err);
+    cr_assert(!strstr(outcome.err, "relu on digits") && !strstr(outcome.err, "layer norm"), "%s",
+              outcome.err);
 }
 
 Test(mutants, a_stale_replica_is_found_and_named, .timeout = LIMIT_S + 20)
