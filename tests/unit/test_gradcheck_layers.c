@@ -147,6 +147,8 @@ static const struct net_case nets[] = {
      "}, "
      "relu, residual { tanh }, dense 3",
      1, 3, 4, LS_LOSS_SOFTMAX},
+    {"dense 6, residual { tanh, dense 6 }, dense 5, residual { dense 5 } shortcut { sigmoid }, dense 3", 1, 3,
+     4, LS_LOSS_SOFTMAX},
     {"conv 3 3x3 pad same, relu, residual { residual { residual { gelu } } }, residual { layernorm } "
      "shortcut { "
      "maxpool 1x1 }, dense 3",
