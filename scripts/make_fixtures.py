@@ -11,15 +11,18 @@ opinion, by an automatic differentiation that shares no formula with ours.
                            user would run it.
 
 Everything is F32 and every metadata value a string.  A gradient file holds
-  metadata  net, loss, batch, input_features; of images input_shape, "CHANNELSxHEIGHTxWIDTH"
+  metadata  net, loss, batch, input_features; of images input_shape, "CHANNELSxHEIGHTxWIDTH";
+            label_smoothing, huber_delta, class_weights where the loss has them
   x (B,K), images channels first;  labels (B), whole numbers, or values (B,N);  parameters as nn.Sequential numbers them:
   "0.weight" (out,in), ... and running averages before the pass
   z (B,N)   the net's output, images channels first;   loss (1)   the mean over the batch of the per-sample loss
   grad.x (B,K), grad.0.weight, ...   gradients of that mean;   after.1.running_mean, ...   running averages after the pass
 An inference file has the same metadata without the loss, x, parameters and running averages, and z.
 Per sample, `squared` is the sum over outputs of (z-t)^2, `half-squared` half of it, `bce` the sum over outputs of binary
-cross-entropy on logits, `softmax` cross-entropy.  For all but softmax, labels stand for one-hot rows, or with a single
-output for the number itself.  A trajectory file holds
+cross-entropy on logits, `softmax` cross-entropy, `huber` the sum over outputs of Huber's, `hinge` the sum over the other
+classes of max(0, 1 + z_j - z_label) or with a single output max(0, 1 - t z), t = -1 or 1.  For all but softmax and hinge,
+labels stand for one-hot rows, or with a single output for the number itself.  Class weights multiply a sample's loss by the
+weight of its label; the mean still divides by the batch.  A trajectory file holds
   metadata  net, loss, data, batch, lr, momentum, nesterov, weight_decay, shuffle, input_features, epochs, steps
   initial.0.weight, ... and final.0.weight, ...;   step_loss: mean loss of each batch, before its update
   data.first, data.last: the first and the last training sample as (1,K); data.labels: their labels
@@ -73,6 +76,15 @@ GRADIENTS = {
     "bce_labels": ("dense 11, relu, dense 5", "bce", "labels", 70, 8, 1),
     "bce_values": ("dense 14, sigmoid, dense 17", "bce", "values", 33, 6, 1),
     "bce_extreme": ("dense 6", "bce", "values", 33, 12, 30),
+    "huber_values": ("dense 8, tanh, dense 18", "huber", "values", 33, 7, 1, {"huber_delta": "0.5"}),
+    "huber_labels": ("dense 6, sigmoid, dense 4", "huber", "labels", 33, 5, 2, {"huber_delta": "1"}),
+    "hinge": ("dense 9, relu, dense 17", "hinge", "labels", 70, 6, 1),
+    "hinge_one_output": ("dense 4, tanh, dense 1", "hinge", "labels", 33, 5, 1),
+    "smoothing": ("dense 7, tanh, dense 17", "softmax", "labels", 33, 6, 1, {"label_smoothing": "0.1"}),
+    "class_weights": ("dense 5", "softmax", "labels", 70, 8, 1, {"class_weights": "2,0.5,0,1.25,3"}),
+    "smoothing_class_weights": ("dense 5", "softmax", "labels", 33, 8, 1,
+                                {"label_smoothing": "0.25", "class_weights": "2,0.5,0,1.25,3"}),
+    "hinge_class_weights": ("dense 3", "hinge", "labels", 33, 7, 1, {"class_weights": "0.5,4,1"}),
     "conv": ("conv 5 3x3, flatten, dense 3", "softmax", "labels", 7, (2, 7, 6), 1),
     "conv_stride_pad": ("conv 17 3x2 stride 2x1 pad 1x0 nobias, relu, conv 4 2x3 stride 1x2 pad 1, dense 5",
                         "softmax", "labels", 11, (3, 9, 8), 1),
@@ -296,15 +308,29 @@ def one_number_an_output(labels, n_outputs):
     return labels[:, None] if n_outputs == 1 else F.one_hot(labels, n_outputs)
 
 
-def mean_loss(kind, z, labels, values):
+def per_sample_loss(kind, shape, z, labels, values):
     if kind == "softmax":
-        return F.cross_entropy(z, labels)
+        smoothing = float(np.float32(shape.get("label_smoothing", "0")))
+        return F.cross_entropy(z, labels, label_smoothing=smoothing, reduction="none")
+    if kind == "hinge" and z.shape[1] == 1:
+        return torch.clamp(1 - (2 * labels[:, None] - 1) * z, min=0).sum(1)
+    if kind == "hinge":
+        return F.multi_margin_loss(z, labels, p=1, reduction="none") * z.shape[1]  # torch divides by the classes
     t = (one_number_an_output(labels, z.shape[1]) if values is None else values).to(z.dtype)
     if kind == "bce":
-        per_sample = F.binary_cross_entropy_with_logits(z, t, reduction="none").sum(1)
-    else:
-        per_sample = F.mse_loss(z, t, reduction="none").sum(1) * {"squared": 1.0, "half-squared": 0.5}[kind]
-    return per_sample.mean()
+        return F.binary_cross_entropy_with_logits(z, t, reduction="none").sum(1)
+    if kind == "huber":
+        return F.huber_loss(z, t, delta=float(shape["huber_delta"]), reduction="none").sum(1)
+    return F.mse_loss(z, t, reduction="none").sum(1) * {"squared": 1.0, "half-squared": 0.5}[kind]
+
+
+def mean_loss(kind, shape, z, labels, values):
+    """torch's own class weights would divide by their sum, not by the batch."""
+    loss = per_sample_loss(kind, shape, z, labels, values)
+    if "class_weights" in shape:
+        weights = torch.tensor([float(w) for w in shape["class_weights"].split(",")], dtype=z.dtype)
+        loss = loss * weights[labels]
+    return loss.mean()
 
 
 def assert_clear_of_kinks(name, model, x):
@@ -327,17 +353,23 @@ def assert_clear_of_kinks(name, model, x):
             layer.register_forward_hook(check_relu)
         elif isinstance(layer, nn.MaxPool2d):
             layer.register_forward_hook(check_maxpool)
-    model(x)
+    return model(x)
+
+
+def assert_clear_of_margins(name, z, labels):
+    """The same for the hinge."""
+    margins = 1 - (2 * labels[:, None] - 1) * z if z.shape[1] == 1 else 1 + z - z.gather(1, labels[:, None])
+    assert margins.abs().min() > 1e-5, f"{name}: a margin is too near 0, draw with another seed"
 
 
 # --- the kinds of fixture -----------------------------------------------------------------------------------------
 
-def differentiate(model, kind, x, labels, values):
+def differentiate(model, kind, shape, x, labels, values):
     """The output, the mean loss and every gradient of it, by autograd in the type of x; running averages after it."""
     model.zero_grad(set_to_none=True)
     x = x.clone().requires_grad_()
     z = model(x).flatten(1)
-    loss = mean_loss(kind, z, labels, values)
+    loss = mean_loss(kind, shape, z, labels, values)
     loss.backward()
     answer = {"z": z, "loss": loss.reshape(1), "grad.x": x.grad.flatten(1)}
     answer.update({f"grad.{name}": p.grad for name, p in model.named_parameters()})
@@ -359,7 +391,8 @@ def draw_input(random, inputs, batch):
 
 
 def gradient_fixture(name):
-    net, kind, targets, batch, inputs, scale = GRADIENTS[name]
+    net, kind, targets, batch, inputs, scale, *rest = GRADIENTS[name]
+    shape = rest[0] if rest else {}
     random = np.random.RandomState(1 + list(GRADIENTS).index(name))
     model, n_outputs = build(net, inputs)
     initialise(model, random, scale)
@@ -377,12 +410,14 @@ def gradient_fixture(name):
     tensors.update({key: value.astype("f4") for key, value in state(model).items()})
 
     x64 = torch.from_numpy(x).double()
-    assert_clear_of_kinks(name, model, x64)
+    z = assert_clear_of_kinks(name, model, x64)
+    if kind == "hinge":
+        assert_clear_of_margins(name, z, labels)
     single = copy.deepcopy(model).float()
-    exact = differentiate(model, kind, x64, labels, values)
-    rounded = differentiate(single, kind, torch.from_numpy(x), labels, values)
+    exact = differentiate(model, kind, shape, x64, labels, values)
+    rounded = differentiate(single, kind, shape, torch.from_numpy(x), labels, values)
     tensors.update({key: value.astype("f4") for key, value in exact.items()})
-    metadata = {"net": net, "loss": kind, **describe_input(inputs, batch)}
+    metadata = {"net": net, "loss": kind, **describe_input(inputs, batch), **shape}
     return tensors, metadata, worst_difference(rounded, exact)
 
 

@@ -168,7 +168,8 @@ static inline float ls_tanh(float x)
 
 /* erf x, odd by construction.  |x| < 0.96: x + x q(x^2), q of degree 6, fit 2^-30.4; beyond,
  * 1 - e^-(|x| + |x| p(|x|)) with p of degree 6, fit 2^-30.8, where the exponential is below 0.18 and its
- * error shrinks against the 1; from 4 on the argument is held, the result has long been 1.  Error 0.0 ulp. */
+ * error shrinks against the 1; from 4 on the argument is held, the result has long been 1.  Error 1.026 ulp,
+ * at x = 1.059. */
 static inline float ls_erf(float x)
 {
     const uint32_t sign = ls_bits(x) & 0x80000000u;
@@ -242,6 +243,29 @@ static inline float ls_normal_quantile(float u)
     const float tail_bottom = tail <= 5.0f ? near_bottom : far_bottom;
     const float top = (central ? q : side) * (central ? central_top : tail_top);
     return top / (central ? central_bottom : tail_bottom);
+}
+
+/* cos(pi x) for 0 <= x <= 1; outside the result means nothing.  About 1/2 it is the sine of what is left, an
+ * exact difference, so the zero there is exact and its surroundings are as good as the rest; beyond 3/4 it is
+ * minus the cosine of what is left to 1.  Error 1.25 ulp at most over all binary32 in [0, 1]. */
+static inline float ls_cospi(float x)
+{
+    const float side = 0.5f - x, past = 1.0f - x;
+    const float r = x > 0.75f ? past : x;
+    const float near = r * r, square = side * side;
+    float c = 0x1.d9f7bcp-3f;
+    c = ls_fma(c, near, -0x1.55c664p+0f);
+    c = ls_fma(c, near, 0x1.03c1dep+2f);
+    c = ls_fma(c, near, -0x1.3bd3ccp+2f);
+    const float cosine = ls_fma(c, near, 1.0f);
+    float s = 0x1.4be68ep-4f;
+    s = ls_fma(s, square, -0x1.32cb24p-1f);
+    s = ls_fma(s, square, 0x1.466bbcp+1f);
+    s = ls_fma(s, square, -0x1.4abbcep+2f);
+    const float low = ls_fma(s, square, -0x1.777a5cp-24f); /* pi is split in two */
+    const float sine = ls_fma(side, low, side * 0x1.921fb6p+1f);
+    const float outer = x > 0.75f ? -cosine : cosine;
+    return x >= 0.25f && x <= 0.75f ? sine : outer;
 }
 
 #endif

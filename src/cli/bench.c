@@ -13,14 +13,15 @@
 #include "base/timer.h"
 #include "cli/bench_kernels.h"
 #include "compute/machine.h"
-#include "optim/sgd.h"
+#include "model/examples.h"
+#include "optim/optimizer.h"
 #include "train/model_file.h"
 #include "train/step.h"
 
 struct bench_options {
     struct ls_session_options session;
-    const char *net;
-    int64_t input, batch, microbatch;
+    const char *net, *input;
+    int64_t batch, microbatch;
     float seconds, momentum;
     int json, compare, no_verify;
 };
@@ -31,7 +32,7 @@ enum { MOST_ROUNDS = 4096 };
 struct variant {
     enum ls_allreduce allreduce;
     struct ls_engine engine;
-    struct ls_sgd_state sgd;
+    struct ls_optimizer optimizer;
     float *parameters;
     int64_t step;
     int64_t steps_a_round;
@@ -57,7 +58,7 @@ static enum ls_code parse(struct bench_options *o, int argc, char **argv, const 
                           int print, struct ls_error *err)
 {
     *o = (struct bench_options){.net = "dense 128, relu, dense 10",
-                                .input = 784,
+                                .input = NULL,
                                 .batch = 64,
                                 .microbatch = LS_DEFAULT_MICROBATCH,
                                 .seconds = 3,
@@ -65,7 +66,8 @@ static enum ls_code parse(struct bench_options *o, int argc, char **argv, const 
     const struct ls_option options[] = {
         {"net", "LAYERS", LS_OPTION_TEXT, &o->net, "step: the net; its outputs are the classes",
          "dense 128, relu, dense 10", 0, 0, NULL, NULL},
-        {"input", "N", LS_OPTION_INT, &o->input, "step: features of a sample", "784", 1, 1e6, NULL, NULL},
+        {"input", "SHAPE", LS_OPTION_TEXT, &o->input, "step: shape of a sample, as 784, 28x28 or 3x32x32",
+         "the named net's, else 28x28", 0, 0, NULL, NULL},
         {"batch", "N", LS_OPTION_INT, &o->batch, "step: samples in an update, over all ranks", "64", 1, 1e6,
          NULL, NULL},
         {"microbatch", "N", LS_OPTION_INT, &o->microbatch, "step: samples in a leaf", "32", 1, 1 << 20, NULL,
@@ -106,15 +108,16 @@ static enum ls_code make_data(struct bench *bench, struct ls_error *err)
 {
     const struct bench_options *o = &bench->options;
     const int64_t n = o->batch * 4 > 8192 ? o->batch * 4 : 8192;
-    uint8_t *pixels = ls_alloc((size_t)n, (size_t)o->input, "pixels", err);
+    const ptrdiff_t K = bench->net.in.count;
+    uint8_t *pixels = ls_alloc((size_t)n, (size_t)K, "pixels", err);
     int32_t *labels = ls_alloc((size_t)n, sizeof *labels, "labels", err);
     bench->data.owned[0] = pixels;
     bench->data.owned[1] = labels;
     if (!pixels || !labels)
         return LS_FAILED;
-    for (int64_t i = 0; i < n * o->input; i += 4) {
+    for (int64_t i = 0; i < n * K; i += 4) {
         const struct ls_bits128 bits = ls_random(1, LS_PURPOSE_SYNTHETIC, 0, (uint64_t)i);
-        for (int64_t j = 0; j < 4 && i + j < n * o->input; j++)
+        for (int64_t j = 0; j < 4 && i + j < n * K; j++)
             pixels[i + j] = (uint8_t)(bits.word[j] & 255u);
     }
     for (int64_t i = 0; i < n; i++)
@@ -122,8 +125,9 @@ static enum ls_code make_data(struct bench *bench, struct ls_error *err)
                               (uint32_t)bench->net.out.count);
     snprintf(bench->data.name, sizeof bench->data.name, "random");
     bench->data.n_samples = n;
-    bench->data.n_dims = 1;
-    bench->data.dims[0] = bench->data.n_features = (ptrdiff_t)o->input;
+    bench->data.n_dims = bench->net.in.n_dims;
+    memcpy(bench->data.dims, bench->net.in.dims, sizeof bench->data.dims);
+    bench->data.n_features = K;
     bench->data.pixels = pixels;
     bench->data.pixel_divisor = 255.0f;
     bench->data.labels = labels;
@@ -140,12 +144,12 @@ static enum ls_code make_variant(struct bench *bench, struct variant *variant, c
                                         .microbatch = o->microbatch,
                                         .batch = {o->batch},
                                         .with_gradients = 1};
-    const struct ls_sgd rule = {.learning_rate = 0.01f, .momentum = o->momentum};
+    const struct ls_optimizer_rule rule = {.momentum = o->momentum};
     const struct ls_init init = {.kind = LS_INIT_HE};
     enum ls_code code = ls_engine_create(&variant->engine, &bench->net, ops, comm, &plan, err);
     if (code == LS_OK)
-        code = ls_sgd_create(&variant->sgd, &rule, bench->net.tensors, bench->net.n_tensors,
-                             bench->net.n_floats, err);
+        code = ls_optimizer_create(&variant->optimizer, &rule, bench->net.tensors, bench->net.n_tensors,
+                                   bench->net.n_floats, err);
     if (code != LS_OK)
         return code;
     variant->parameters = ls_alloc((size_t)bench->net.n_floats, sizeof(float), "parameters", err);
@@ -158,7 +162,7 @@ static enum ls_code make_variant(struct bench *bench, struct variant *variant, c
 static void release_variant(struct variant *variant)
 {
     ls_engine_release(&variant->engine);
-    ls_sgd_release(&variant->sgd);
+    ls_optimizer_release(&variant->optimizer);
     ls_free(variant->parameters);
 }
 
@@ -173,7 +177,7 @@ static enum ls_code step(struct bench *bench, struct variant *variant, struct ls
         ls_engine_gradient(&variant->engine, variant->parameters, &bench->data, &bench->sampler,
                            variant->step % per_epoch * B, B, &sum, err);
     if (code == LS_OK)
-        ls_sgd_step(&variant->sgd, variant->engine.ops, B, variant->parameters, sum);
+        ls_optimizer_step(&variant->optimizer, variant->engine.ops, B, 0.01f, variant->parameters, sum, NULL);
     variant->step++;
     return code;
 }
@@ -280,17 +284,17 @@ static double quantile(const double *values, int n, double q)
     return result;
 }
 
-/* Multiplications and additions of the products of one step; the first layer has no input gradient. */
+/* Multiplications and additions of the products of one step; a layer on the input has no input gradient. */
 static double step_gflop(const struct bench *bench)
 {
     double flops = 0;
-    int first = 1;
     for (int i = 0; i < bench->net.n_layers; i++) {
         const struct ls_layer *layer = &bench->net.layers[i];
-        if (layer->n_tensors == 0)
+        if (!layer->kind->flops)
             continue;
-        flops += 2.0 * (first ? 2 : 3) * (double)layer->in.count * (double)layer->out.count;
-        first = 0;
+        const int below = ls_net_value(&bench->net, layer->from);
+        const int on_input = below < 0 || bench->net.layers[below].kind == &ls_layer_reorder;
+        flops += (on_input ? 2 : 3) * layer->kind->flops(layer);
     }
     return flops * (double)bench->options.batch * 1e-9;
 }
@@ -318,8 +322,9 @@ static void print_result(const struct bench *bench)
         print_json(bench, quantile(v->step_s, v->n_rounds, 0.5), quantile(v->step_s, v->n_rounds, 0), peak);
         return;
     }
-    printf("net       %s, %lld inputs, B = %lld, m = %lld\n", bench->net.text,
-           (long long)bench->options.input, (long long)bench->options.batch,
+    char shape[100];
+    printf("net       %s; input %s, B = %lld, m = %lld\n", bench->net.text,
+           ls_shape_format(&bench->net.in, shape, sizeof shape), (long long)bench->options.batch,
            (long long)bench->options.microbatch);
     printf("run       %d ranks x %d threads, %s; %s\n", ranks, bench->session.threads,
            bench->session.ops->name,
@@ -346,11 +351,23 @@ static void print_result(const struct bench *bench)
     }
 }
 
+static enum ls_code make_net(struct bench *bench, struct ls_error *err)
+{
+    const struct bench_options *o = &bench->options;
+    const struct ls_net_example *example = ls_net_example_find(o->net);
+    struct ls_shape in = example ? example->in : ls_shape_of(2, (const ptrdiff_t[]){28, 28});
+    if (o->input && !ls_shape_parse(o->input, &in))
+        return ls_fail(err, LS_USAGE, "--input: '%s' is no shape such as 784, 28x28 or 3x32x32", o->input);
+    char *text = ls_net_text(o->net, 10, err);
+    const enum ls_code code = text ? ls_net_create(&bench->net, text, in, err) : LS_USAGE;
+    ls_free(text);
+    return code;
+}
+
 static enum ls_code bench_step(struct bench *bench, struct ls_error *err)
 {
     struct ls_comm *comm = bench->session.comm;
-    const ptrdiff_t input = (ptrdiff_t)bench->options.input;
-    err->code = ls_net_create(&bench->net, bench->options.net, ls_shape_of(1, &input), err);
+    err->code = make_net(bench, err);
     if (err->code == LS_OK)
         err->code = make_data(bench, err);
     if (err->code == LS_OK)

@@ -1,11 +1,13 @@
 /* lockstep gradcheck: is backpropagation right? */
 #include "cli/cli.h"
+#include "cli/loss_options.h"
 #include "cli/session.h"
 
 #include <string.h>
 
 #include "base/contract.h"
 #include "base/memory.h"
+#include "model/examples.h"
 #include "train/gradcheck.h"
 #include "train/model_file.h"
 #include "train/step.h"
@@ -13,7 +15,7 @@
 struct gradcheck_options {
     struct ls_session_options session;
     const char *data, *net, *init, *load;
-    int loss;
+    struct ls_loss_options loss;
     uint64_t seed;
     int64_t samples, elements, microbatch;
     float h, tolerance;
@@ -24,7 +26,7 @@ static enum ls_code parse(struct gradcheck_options *o, int argc, char **argv, in
     *o = (struct gradcheck_options){.data = "digits",
                                     .net = "dense 32, tanh, dense 10",
                                     .init = "xavier-uniform",
-                                    .loss = -1,
+                                    .loss = LS_LOSS_NOT_GIVEN,
                                     .seed = 1,
                                     .samples = 40,
                                     .elements = 200,
@@ -36,7 +38,7 @@ static enum ls_code parse(struct gradcheck_options *o, int argc, char **argv, in
          "digits", 0, 0, NULL, NULL},
         {"net", "LAYERS", LS_OPTION_TEXT, &o->net, "the net to check", "dense 32, tanh, dense 10", 0, 0, NULL,
          NULL},
-        {"loss", "NAME", LS_OPTION_CHOICE, &o->loss, "the loss", "as for train", 0, 0, ls_loss_names, NULL},
+        LS_LOSS_OPTIONS(&o->loss),
         {"init", "NAME", LS_OPTION_TEXT, &o->init, "the weights to check at, as for train", "xavier-uniform",
          0, 0, NULL, NULL},
         {"seed", "N", LS_OPTION_SEED, &o->seed, "of the weights", "1", 0, 0, NULL, NULL},
@@ -82,11 +84,22 @@ struct gradcheck_job {
     struct ls_session session;
     struct ls_data data;
     struct ls_net net;
-    enum ls_loss loss;
+    struct ls_loss_rule loss;
     float *parameters, *x, *values;
     int32_t *labels;
     int64_t *index;
 };
+
+static enum ls_code make_net(struct gradcheck_job *job, struct ls_error *err)
+{
+    const struct ls_dataset *train = &job->data.train;
+    char *text =
+        ls_net_text(job->options.net, train->n_classes > 0 ? train->n_classes : train->n_values, err);
+    const enum ls_code code =
+        text ? ls_net_create(&job->net, text, ls_shape_of(train->n_dims, train->dims), err) : LS_USAGE;
+    ls_free(text);
+    return code;
+}
 
 static enum ls_code prepare(struct gradcheck_job *job, struct ls_error *err)
 {
@@ -97,13 +110,12 @@ static enum ls_code prepare(struct gradcheck_job *job, struct ls_error *err)
     if (code == LS_OK)
         code = ls_init_parse(&init, o->init, err);
     if (code == LS_OK)
-        code = ls_net_create(&job->net, o->net, ls_shape_of(train->n_dims, train->dims), err);
+        code = make_net(job, err);
     if (code != LS_OK)
         return code;
-    job->loss = o->loss >= 0           ? (enum ls_loss)o->loss
-                : train->n_classes > 0 ? LS_LOSS_SOFTMAX
-                                       : LS_LOSS_SQUARED;
-    code = ls_check_fit(&job->net, job->loss, train, err);
+    code = ls_loss_options_rule(&job->loss, &o->loss, train, err);
+    if (code == LS_OK)
+        code = ls_check_fit(&job->net, job->loss.kind, train, err);
     if (code != LS_OK)
         return code;
     if (job->options.samples > train->n_samples)
@@ -141,7 +153,7 @@ static enum ls_code print_report(const struct gradcheck_job *job, const struct l
     const double tolerance = (double)job->options.tolerance;
     double numerical_s = 0;
     int failed = 0;
-    printf("net       %s, loss %s, %lld samples, %s\n\n", job->net.text, ls_loss_names[job->loss],
+    printf("net       %s, loss %s, %lld samples, %s\n\n", job->net.text, ls_loss_names[job->loss.kind],
            (long long)job->options.samples, job->session.ops->name);
     int width = 12;
     for (int t = 0; t < report->n; t++)
@@ -185,11 +197,11 @@ enum ls_code ls_command_gradcheck(struct ls_comm *comm, int argc, char **argv, s
         const struct ls_gradcheck_case check = {
             .net = &job.net,
             .ops = job.session.ops,
-            .loss = {.kind = job.loss},
+            .loss = job.loss,
             .parameters = job.parameters,
             .B = (ptrdiff_t)job.options.samples,
             .x = job.x,
-            .targets = job.loss == LS_LOSS_SOFTMAX || !job.data.train.values
+            .targets = ls_loss_takes_labels(&job.loss, &job.data.train)
                            ? (struct ls_targets){.labels = job.labels}
                            : (struct ls_targets){.values = job.values},
             .microbatch = (ptrdiff_t)job.options.microbatch,
@@ -207,6 +219,7 @@ enum ls_code ls_command_gradcheck(struct ls_comm *comm, int argc, char **argv, s
     ls_free(job.values);
     ls_free(job.labels);
     ls_free(job.index);
+    ls_loss_rule_release(&job.loss);
     ls_net_release(&job.net);
     ls_data_release(&job.data);
     return code;

@@ -1,11 +1,13 @@
-/* lockstep info: what a model file holds, or what this machine can do. */
+/* lockstep info: what a model file holds, what this machine can do; nets are in info_net.c. */
 #include "cli/cli.h"
 #include "cli/session.h"
 
 #include <string.h>
 #include <unistd.h>
 
+#include "base/contract.h"
 #include "base/text.h"
+#include "cli/info_net.h"
 #include "compute/machine.h"
 #include "train/model_file.h"
 
@@ -46,7 +48,7 @@ static enum ls_code info_model(const char *path, struct ls_error *err)
         ls_hash_text(hash, text);
         printf("net         %s\n", model.net.text);
         printf("input       %s\n", ls_shape_format(&model.net.in, dims, sizeof dims));
-        printf("loss        %s\n", ls_loss_names[model.loss]);
+        printf("loss        %s\n", ls_loss_names[model.loss.kind]);
         printf("parameters  %td\n", model.net.n_parameters);
         printf("hash        %s\n", text);
         printf("contract    version %s\n", ls_safetensors_metadata(model.file, "contract_version"));
@@ -99,25 +101,60 @@ static enum ls_code info_machine(struct ls_comm *comm, struct ls_error *err)
     return LS_OK;
 }
 
-enum ls_code ls_command_info(struct ls_comm *comm, int argc, char **argv, struct ls_error *err)
+static enum ls_code parse(struct ls_info_net *o, int argc, char **argv, const char **word, int *help,
+                          struct ls_error *err)
 {
+    *o = (struct ls_info_net){.batch = 64, .microbatch = LS_DEFAULT_MICROBATCH, .outputs = 10, .ranks = 1};
+    const struct ls_option options[] = {
+        {"net", "LAYERS", LS_OPTION_TEXT, &o->net, "describe this net, as --net of train has it", "none", 0,
+         0, NULL, NULL},
+        {"input", "SHAPE", LS_OPTION_TEXT, &o->input,
+         "with --net: shape of a sample, as 784, 28x28 or 3x32x32", "the named net's, else 28x28", 0, 0, NULL,
+         NULL},
+        {"outputs", "N", LS_OPTION_INT, &o->outputs, "with --net NAME: outputs of its last layer", "10", 1,
+         1e9, NULL, NULL},
+        {"batch", "N", LS_OPTION_INT, &o->batch, "with --net: samples in an update, over all ranks", "64", 1,
+         1e9, NULL, NULL},
+        {"microbatch", "N", LS_OPTION_INT, &o->microbatch, "with --net: samples in a leaf", "32", 1, 1 << 20,
+         NULL, NULL},
+        {"ranks", "N", LS_OPTION_INT, &o->ranks, "with --net: ranks that share the batch", "1", 1, 1e6, NULL,
+         NULL},
+    };
     const struct ls_command_line line = {
         .command = "info",
-        .synopsis = "lockstep info MODEL   or   lockstep info machine",
-        .summary = "Describes a saved model: layers, shapes, parameters, hashes, how it was trained. Or this "
-                   "machine: SIMD "
-                   "width, cores, MPI, measured FMA peak and memory bandwidth.",
-        .least_words = 1,
+        .synopsis = "lockstep info MODEL   or   info --net NET   or   info nets   or   info machine",
+        .summary =
+            "Describes a saved model: layers, shapes, parameters, hashes, how it was trained. Or a net "
+            "before "
+            "it is trained: each layer's output, parameters, FLOPs and bytes, and the memory that training "
+            "takes. Or the nets that have names. Or this machine: SIMD width, cores, MPI, measured FMA peak "
+            "and memory bandwidth.",
+        .options = options,
+        .n_options = sizeof options / sizeof options[0],
         .most_words = 1,
     };
     const char *words[1];
-    int n_words = 0, help = 0;
-    const enum ls_code code = ls_options_parse(&line, argc, argv, words, &n_words, &help, err);
-    if (code != LS_OK)
-        return code;
-    if (help) {
+    int n_words = 0;
+    enum ls_code code = ls_options_parse(&line, argc, argv, words, &n_words, help, err);
+    if (code == LS_OK && *help)
         ls_options_help(&line, stdout);
-        return LS_OK;
-    }
-    return strcmp(words[0], "machine") == 0 ? info_machine(comm, err) : info_model(words[0], err);
+    else if (code == LS_OK && (n_words == 1) == (o->net != NULL))
+        code = ls_fail(err, LS_USAGE, "info needs one subject: a model file, --net NET, 'nets' or 'machine'");
+    *word = n_words ? words[0] : NULL;
+    return code;
+}
+
+enum ls_code ls_command_info(struct ls_comm *comm, int argc, char **argv, struct ls_error *err)
+{
+    struct ls_info_net net;
+    const char *word = NULL;
+    int help = 0;
+    const enum ls_code code = parse(&net, argc, argv, &word, &help, err);
+    if (code != LS_OK || help)
+        return code;
+    if (net.net)
+        return ls_info_net(&net, err);
+    if (strcmp(word, "nets") == 0)
+        return ls_info_nets(err);
+    return strcmp(word, "machine") == 0 ? info_machine(comm, err) : info_model(word, err);
 }

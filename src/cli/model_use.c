@@ -1,6 +1,8 @@
 /* Owns opening a model with its data. */
 #include "cli/model_use.h"
 
+#include "cli/input_options.h"
+
 const char *const ls_data_parts[] = {"test", "train", NULL};
 
 static enum ls_code open_local(struct ls_model_use *use, const struct ls_model_use_options *options,
@@ -9,13 +11,16 @@ static enum ls_code open_local(struct ls_model_use *use, const struct ls_model_u
     enum ls_code code = ls_model_load(&use->model, path, err);
     if (code == LS_OK)
         code = ls_data_open(&use->data, options->data, options->test_data, err);
+    if (code == LS_OK)
+        code = ls_input_of_model(use->model.file, path, &use->data, err);
     if (code != LS_OK)
         return code;
     const int test = options->part == 0 || (options->part < 0 && use->data.test.n_samples > 0);
     if (test && use->data.test.n_samples == 0)
         return ls_fail(err, LS_USAGE, "--part test: '%s' has no test samples", options->data);
     use->samples = test ? &use->data.test : &use->data.train;
-    return ls_check_fit(&use->model.net, use->model.loss, use->samples, err);
+    code = ls_check_fit(&use->model.net, use->model.loss.kind, use->samples, err);
+    return code == LS_OK ? ls_loss_check_weights(&use->model.loss, use->samples, err) : code;
 }
 
 enum ls_code ls_model_use_open(struct ls_model_use *use, const struct ls_model_use_options *options,

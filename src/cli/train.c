@@ -8,14 +8,23 @@
 #include "base/contract.h"
 #include "base/memory.h"
 #include "base/text.h"
+#include "cli/input_options.h"
+#include "cli/loss_options.h"
+#include "cli/optimizer_options.h"
+#include "cli/stop_options.h"
 #include "cli/train_report.h"
+#include "model/examples.h"
 
 struct train_options {
     struct ls_session_options session;
+    struct ls_input_options input;
     const char *data, *test_data, *net, *init, *save, *load, *log;
-    int64_t batch, microbatch, epochs, steps, eval_every, hash_every;
-    float learning_rate, momentum, weight_decay;
-    int nesterov, loss, shuffle, drop_last, allreduce, quiet, progress;
+    int64_t batch, accumulate, microbatch, epochs, steps, eval_every, hash_every;
+    struct ls_stop_options stop;
+    float init_bias;
+    struct ls_optimizer_options update;
+    struct ls_loss_options loss;
+    int shuffle, drop_last, allreduce, quiet, progress;
     uint64_t seed;
 };
 
@@ -42,11 +51,12 @@ static enum ls_code parse(struct train_options *o, int argc, char **argv, int *h
     *o = (struct train_options){.data = "digits",
                                 .init = "he-uniform",
                                 .batch = 0, /* not given: 64, or all of a smaller set */
+                                .accumulate = 1,
                                 .microbatch = LS_DEFAULT_MICROBATCH,
                                 .epochs = -1,
                                 .steps = -1,
                                 .eval_every = 1,
-                                .learning_rate = 0.1f,
+                                .update = ls_optimizer_options_none,
                                 .shuffle = 1,
                                 .progress = 2,
                                 .seed = 1};
@@ -59,41 +69,41 @@ static enum ls_code parse(struct train_options *o, int argc, char **argv, int *h
          "digits", 0, 0, NULL, NULL},
         {"test-data", "SPEC", LS_OPTION_TEXT, &o->test_data,
          "test data for idx: and inline: data, as idx:IMAGES,LABELS or inline:...", "none", 0, 0, NULL, NULL},
+        LS_INPUT_OPTIONS(&o->input),
         {"net", "LAYERS", LS_OPTION_TEXT, &o->net,
-         "layers separated by commas, or @FILE with one a line: dense N [nobias], relu, tanh, sigmoid",
-         "dense 128, relu, dense with as many outputs as the data has classes", 0, 0, NULL, NULL},
-        {"loss", "NAME", LS_OPTION_CHOICE, &o->loss,
-         "softmax cross-entropy on logits; squared: the sum over outputs of (z - t)^2; half-squared: half of "
-         "that; bce: "
-         "binary cross-entropy on logits, summed over outputs. All are means over the batch",
-         "softmax, or squared when the data has target values and no classes", 0, 0, ls_loss_names, NULL},
+         "layers separated by commas, @FILE with one a line, or a name of 'lockstep info nets'",
+         "mlp: dense 128, relu, dense with as many outputs as the data has classes", 0, 0, NULL, NULL},
+        LS_LOSS_OPTIONS(&o->loss),
         {"batch", "N", LS_OPTION_INT, &o->batch,
          "samples in one update, over all ranks; all: the whole training set", "64, or all of a smaller set",
          1, most, NULL, "all"},
         {"microbatch", "N", LS_OPTION_INT, &o->microbatch,
          "samples in a leaf of the summation tree; part of the result, so not for tuning", "32", 1, 1 << 20,
          NULL, NULL},
+        {"accumulate", "N", LS_OPTION_INT, &o->accumulate,
+         "batches in an update, one after the other: memory for one of them; without batch norm the same "
+         "bits as "
+         "one batch of N times the size, when --batch is a power of two times --microbatch",
+         "1", 1, 1e6, NULL, NULL},
         {"epochs", "N", LS_OPTION_INT, &o->epochs, "passes over the training data",
          "20, or no limit with --steps", 0, most, NULL, NULL},
         {"steps", "N", LS_OPTION_INT, &o->steps, "stop after so many updates", "no limit", 0, big, NULL,
          NULL},
-        {"lr", "X", LS_OPTION_FLOAT, &o->learning_rate, "learning rate, per update of the mean gradient",
-         "0.1", 0, 1e30, NULL, NULL},
-        {"momentum", "X", LS_OPTION_FLOAT, &o->momentum, "v = X v + g; w = w - lr v", "0", 0, 0.999999, NULL,
-         NULL},
-        {"nesterov", NULL, LS_OPTION_FLAG, &o->nesterov, "Nesterov's momentum: w = w - lr (g + momentum v)",
-         NULL, 0, 0, NULL, NULL},
-        {"weight-decay", "X", LS_OPTION_FLOAT, &o->weight_decay,
-         "L2 decay, g = g + X w, of weights and biases", "0", 0, 1e30, NULL, NULL},
+        LS_OPTIMIZER_OPTIONS(&o->update),
         {"init", "NAME", LS_OPTION_TEXT, &o->init,
-         "first weights: he-uniform, he-normal, xavier-uniform, xavier-normal, zeros, constant=X; biases "
-         "start at 0, or X",
+         "first weights: he-uniform, he-normal, xavier-uniform, xavier-normal, zeros, constant=X (biases "
+         "too), "
+         "normal=S and truncated-normal=S of deviation S, uniform=A within +-A",
          "he-uniform", 0, 0, NULL, NULL},
-        {"seed", "N", LS_OPTION_SEED, &o->seed, "of initialisation and shuffling", "1", 0, 0, NULL, NULL},
+        {"init-bias", "X", LS_OPTION_FLOAT, &o->init_bias, "where biases start", "0", -1e30, 1e30, NULL,
+         NULL},
+        {"seed", "N", LS_OPTION_SEED, &o->seed, "of initialisation, shuffling and augmentation", "1", 0, 0,
+         NULL, NULL},
         {"shuffle", "on|off", LS_OPTION_CHOICE, &o->shuffle, "a new keyed order of the samples each epoch",
          "on", 0, 0, on_off, NULL},
         {"drop-last", NULL, LS_OPTION_FLAG, &o->drop_last, "leave out an epoch's last batch when it is short",
          NULL, 0, 0, NULL, NULL},
+        LS_STOP_OPTIONS(&o->stop),
         LS_SESSION_OPTIONS(&o->session),
         {"allreduce", "NAME", LS_OPTION_CHOICE, &o->allreduce,
          "tree: the exact sum; mpi: MPI_Allreduce, whose bits depend on the ranks, for comparison", "tree", 0,
@@ -119,7 +129,7 @@ static enum ls_code parse(struct train_options *o, int argc, char **argv, int *h
     const struct ls_command_line line = {
         .command = "train",
         .synopsis = "lockstep train [OPTION ...]   or   mpirun -n RANKS lockstep train [OPTION ...]",
-        .summary = "Trains a net by stochastic gradient descent. The result depends on the options that say "
+        .summary = "Trains a net by gradient descent. The result depends on the options that say "
                    "what to train; it "
                    "does not depend on ranks, threads, SIMD width or --serial, to the last bit.",
         .notes = "batch gradient descent is --batch all, stochastic gradient descent is --batch 1.\n"
@@ -134,7 +144,7 @@ static enum ls_code parse(struct train_options *o, int argc, char **argv, int *h
     };
     int n_words = 0;
     const char *words[1];
-    o->loss = -1;
+    o->loss = LS_LOSS_NOT_GIVEN;
     const enum ls_code code = ls_options_parse(&line, argc, argv, words, &n_words, help, err);
     if (code == LS_OK && *help && print)
         ls_options_help(&line, stdout);
@@ -153,24 +163,18 @@ static enum ls_code open_data(struct job *job, struct ls_error *err)
     return code;
 }
 
-static enum ls_code default_net(const struct job *job, char *text, size_t size, struct ls_error *err)
+/* The outputs that the data asks for; 0 when it says nothing. */
+static ptrdiff_t outputs_of(const struct ls_dataset *train)
 {
-    const struct ls_dataset *train = &job->data.train;
     const ptrdiff_t outputs = train->n_classes > 0 ? train->n_classes : train->n_values;
-    if (outputs < 1)
-        return ls_fail(err, LS_USAGE, "--net: the data says nothing of outputs, so the net must be given");
-    snprintf(text, size, "dense 128, relu, dense %td", outputs > 1 || train->n_classes == 0 ? outputs : 2);
-    return LS_OK;
+    return outputs == 1 && train->n_classes > 0 ? 2 : outputs;
 }
 
 static enum ls_code make_net(struct job *job, struct ls_error *err)
 {
     const struct ls_dataset *train = &job->data.train;
     const struct ls_shape in = ls_shape_of(train->n_dims, train->dims);
-    char text[100];
-    if (job->options.net)
-        return ls_net_create(&job->net, job->options.net, in, err);
-    if (job->options.load) {
+    if (job->options.load && !job->options.net) {
         struct ls_model model;
         enum ls_code code = ls_model_load(&model, job->options.load, err);
         if (code == LS_OK)
@@ -178,8 +182,12 @@ static enum ls_code make_net(struct job *job, struct ls_error *err)
         ls_model_release(&model);
         return code;
     }
-    const enum ls_code code = default_net(job, text, sizeof text, err);
-    return code == LS_OK ? ls_net_create(&job->net, text, in, err) : code;
+    if (!job->options.net && outputs_of(train) < 1)
+        return ls_fail(err, LS_USAGE, "--net: the data says nothing of outputs, so the net must be given");
+    char *text = ls_net_text(job->options.net ? job->options.net : "mlp", outputs_of(train), err);
+    const enum ls_code code = text ? ls_net_create(&job->net, text, in, err) : LS_USAGE;
+    ls_free(text);
+    return code;
 }
 
 static int64_t chosen_batch(int64_t given, int64_t n_samples)
@@ -199,29 +207,31 @@ static enum ls_code make_config(struct job *job, struct ls_error *err)
             err, LS_USAGE,
             "--batch %lld is more than the %lld training samples: give at most that, or --batch all",
             (long long)o->batch, (long long)train->n_samples);
-    if (o->nesterov && o->momentum == 0.0f)
-        return ls_fail(err, LS_USAGE, "--nesterov needs --momentum above 0");
     const int64_t default_epochs = o->steps >= 0 ? INT64_MAX : 20;
     job->config = (struct ls_train_config){
-        .loss = {.kind = o->loss >= 0           ? (enum ls_loss)o->loss
-                         : train->n_classes > 0 ? LS_LOSS_SOFTMAX
-                                                : LS_LOSS_SQUARED},
         .allreduce = (enum ls_allreduce)o->allreduce,
         .batch = chosen_batch(o->batch, train->n_samples),
+        .accumulate = o->accumulate,
         .microbatch = o->microbatch,
         .epochs = o->epochs >= 0 ? o->epochs : default_epochs,
         .steps = o->steps,
-        .sgd = {.learning_rate = o->learning_rate,
-                .momentum = o->momentum,
-                .weight_decay = o->weight_decay,
-                .nesterov = o->nesterov},
         .seed = o->seed,
         .shuffle = o->shuffle,
         .drop_last = o->drop_last,
         .eval_every = o->eval_every,
         .hash_every = o->hash_every,
     };
-    enum ls_code code = ls_init_parse(&job->init, o->init, err);
+    enum ls_code code = ls_optimizer_options_apply(&o->update, &job->config, err);
+    if (code == LS_OK)
+        code = ls_stop_options_apply(&o->stop, &job->data, &job->config, err);
+    if (code == LS_OK)
+        code = ls_init_parse(&job->init, o->init, err);
+    job->init.bias = o->init_bias;
+    if (code == LS_OK)
+        code = ls_input_prepare(&o->input, o->load, &job->data, &job->config.augment, err);
+    job->config.augment.seed = o->seed;
+    if (code == LS_OK)
+        code = ls_loss_options_rule(&job->config.loss, &o->loss, train, err);
     return code == LS_OK ? ls_check_fit(&job->net, job->config.loss.kind, train, err) : code;
 }
 
@@ -243,18 +253,21 @@ static void collect_facts(struct job *job)
     struct ls_model_facts *facts = &job->facts;
     ls_model_facts_add(facts, "data", "%s", job->options.data);
     ls_model_facts_add(facts, "train_samples", "%lld", (long long)job->data.train.n_samples);
+    ls_input_facts(&job->data.train, &c->augment, facts);
     ls_model_facts_add(facts, "batch", "%lld", (long long)c->batch);
+    if (c->accumulate > 1)
+        ls_model_facts_add(facts, "accumulate", "%lld", (long long)c->accumulate);
     ls_model_facts_add(facts, "microbatch", "%lld", (long long)c->microbatch);
-    ls_model_facts_add(facts, "optimizer", "sgd");
-    char number[LS_FLOAT_TEXT];
-    ls_model_facts_add(facts, "learning_rate", "%s", ls_text_of_float(c->sgd.learning_rate, number));
-    ls_model_facts_add(facts, "momentum", "%s", ls_text_of_float(c->sgd.momentum, number));
-    ls_model_facts_add(facts, "nesterov", "%s", c->sgd.nesterov ? "yes" : "no");
-    ls_model_facts_add(facts, "weight_decay", "%s", ls_text_of_float(c->sgd.weight_decay, number));
+    ls_optimizer_facts(&job->options.update, c, facts);
     ls_model_facts_add(facts, "init", "%s", job->options.load ? "loaded" : job->options.init);
     ls_model_facts_add(facts, "seed", "%llu", (unsigned long long)c->seed);
     ls_model_facts_add(facts, "shuffle", "%s", on_off[c->shuffle]);
     ls_model_facts_add(facts, "drop_last", "%s", c->drop_last ? "yes" : "no");
+    if (job->options.init_bias != 0.0f) {
+        char bias[LS_FLOAT_TEXT];
+        ls_model_facts_add(facts, "init_bias", "%s", ls_text_of_float(job->options.init_bias, bias));
+    }
+    ls_stop_facts(&job->options.stop, facts);
 }
 
 static void collect_results(struct job *job, const struct ls_train_result *result)
@@ -262,6 +275,9 @@ static void collect_results(struct job *job, const struct ls_train_result *resul
     struct ls_model_facts *facts = &job->facts;
     char number[LS_FLOAT_TEXT];
     ls_model_facts_add(facts, "steps", "%lld", (long long)result->good_step);
+    ls_stop_result_facts(&job->config, result, facts);
+    if (job->config.keep_best && result->good_step != result->steps)
+        return; /* what follows is of the last step */
     if (result->last.epoch > 0)
         ls_model_facts_add(facts, "train_loss", "%s", ls_text_of_float(result->last.loss, number));
     if (result->last.evaluated) {
@@ -306,19 +322,20 @@ static int show_progress(const struct job *job)
 }
 
 /* Everything that the ranks must have alike besides data and parameters: with different batches they would
- * wait for different messages. */
+ * wait for different messages.  What belongs to the result is in the facts, exactly. */
 static struct ls_hash hash_of_options(const struct job *job)
 {
     const struct ls_train_config *c = &job->config;
-    char text[500], net[LS_HASH_TEXT];
-    ls_hash_text(ls_hash_bytes(job->net.text, strlen(job->net.text)), net);
-    const int n = snprintf(
-        text, sizeof text, "%s %d %d %lld %lld %lld %lld %a %a %a %d %llu %d %d %lld %lld %d", net,
-        (int)c->loss.kind, (int)c->allreduce, (long long)c->batch, (long long)c->microbatch,
-        (long long)c->epochs, (long long)c->steps, (double)c->sgd.learning_rate, (double)c->sgd.momentum,
-        (double)c->sgd.weight_decay, c->sgd.nesterov, (unsigned long long)c->seed, c->shuffle, c->drop_last,
-        (long long)c->eval_every, (long long)c->hash_every, job->options.load != NULL);
-    return ls_hash_bytes(text, (size_t)n);
+    const struct ls_hash net = ls_hash_bytes(job->net.text, strlen(job->net.text));
+    struct ls_model_facts same = job->facts; /* nodes may keep the data in different places */
+    memset(&same.fact[0], 0, sizeof same.fact[0]);
+    const struct ls_hash loss = ls_loss_rule_hash(&c->loss);
+    const struct ls_hash facts = ls_hash_bytes(&same, sizeof same);
+    const int64_t numbers[] = {(int64_t)net.high,     (int64_t)net.low,   (int64_t)facts.high,
+                               (int64_t)facts.low,    (int64_t)loss.high, (int64_t)loss.low,
+                               (int64_t)c->allreduce, c->epochs,          c->steps,
+                               c->eval_every,         c->hash_every,      job->options.load != NULL};
+    return ls_hash_bytes(numbers, sizeof numbers);
 }
 
 static enum ls_code prepare(struct job *job, struct ls_comm *comm, struct ls_error *err)
@@ -333,6 +350,8 @@ static enum ls_code prepare(struct job *job, struct ls_comm *comm, struct ls_err
         err->code = make_config(job, err);
     if (err->code == LS_OK)
         err->code = make_parameters(job, err);
+    if (err->code == LS_OK)
+        collect_facts(job);
     if ((code = ls_comm_agree(comm, err)) != LS_OK)
         return code;
     code = ls_comm_compare_hashes(comm, hash_of_options(job), "the options (as hashes)", err);
@@ -355,7 +374,6 @@ static enum ls_code run(struct job *job, struct ls_error *err)
     struct ls_comm *comm = job->session.comm;
     const int first = ls_comm_rank(comm) == 0;
     struct ls_train_report *report = &job->report;
-    collect_facts(job);
     report->session = &job->session;
     report->config = &job->config;
     report->net = &job->net;
@@ -370,8 +388,10 @@ static enum ls_code run(struct job *job, struct ls_error *err)
         ls_session_warn(&job->session, ls_count_leaves(job->config.batch, job->config.microbatch), err);
     if (code != LS_OK)
         return code;
-    const struct ls_observer observer = {
-        .context = report, .on_step = ls_train_report_step, .on_epoch = ls_train_report_epoch};
+    const struct ls_observer observer = {.context = report,
+                                         .on_step = ls_train_report_step,
+                                         .on_check = ls_train_report_check,
+                                         .on_epoch = ls_train_report_epoch};
     struct ls_train_result result;
     code = ls_train(&job->config, &job->net, job->session.ops, comm, &job->data, job->parameters,
                     first ? &observer : NULL, &result, err);
@@ -381,7 +401,7 @@ static enum ls_code run(struct job *job, struct ls_error *err)
     if (first) {
         collect_results(job, &result);
         if (job->options.save)
-            ending.code = ls_model_save(job->options.save, &job->net, job->config.loss.kind, job->parameters,
+            ending.code = ls_model_save(job->options.save, &job->net, &job->config.loss, job->parameters,
                                         &job->facts, &ending);
         if (ending.code == LS_OK)
             ending.code = ls_train_report_end(report, code, err->text, &result, &ending);
@@ -409,6 +429,7 @@ enum ls_code ls_command_train(struct ls_comm *comm, int argc, char **argv, struc
         code = run(&job, err);
     ls_train_report_release(&job.report);
     ls_free(job.parameters);
+    ls_loss_rule_release(&job.config.loss);
     ls_net_release(&job.net);
     ls_data_release(&job.data);
     return code;

@@ -7,9 +7,8 @@
 #include "base/memory.h"
 #include "base/text.h"
 #include "base/timer.h"
-
-static const char *const loss_titles[] = {"softmax cross-entropy", "squared error", "half squared error",
-                                          "binary cross-entropy on logits"};
+#include "cli/input_options.h"
+#include "cli/optimizer_options.h"
 
 /* 60000 -> "60,000". */
 static const char *grouped(int64_t number, char text[32])
@@ -33,23 +32,36 @@ static void print_data(const struct ls_train_report *report)
     char n_train[32], n_test[32], dims[100];
     printf("data    %s: %s training + %s test samples of %s", train->name, grouped(train->n_samples, n_train),
            grouped(report->data->test.n_samples, n_test), ls_shape_format(&shape, dims, sizeof dims));
-    if (report->config->loss.kind == LS_LOSS_SOFTMAX || !train->values)
+    if (ls_loss_takes_labels(&report->config->loss, train))
         printf(", %d classes\n", train->n_classes);
     else
         printf(", %td target value%s\n", train->n_values, train->n_values == 1 ? "" : "s");
 }
 
+/* A net of more layers than this is named, not listed. */
+enum { LISTED_LAYERS = 12, LISTED_TEXT = 300 };
+
 static void print_net(const struct ls_net *net)
 {
     char parameters[32], in[100], out[100];
-    printf("net     %s: %s parameters\n", net->text, grouped(net->n_parameters, parameters));
+    const int cut = strlen(net->text) > LISTED_TEXT;
+    printf("net     %.*s%s: %s parameters\n", LISTED_TEXT, net->text, cut ? " ..." : "",
+           grouped(net->n_parameters, parameters));
+    if (net->n_layers > LISTED_LAYERS) {
+        printf("        %d layers, which 'lockstep info --net' lists; %s -> %s\n", net->n_layers,
+               ls_shape_format(&net->in, in, sizeof in), ls_shape_format(&net->out, out, sizeof out));
+        return;
+    }
     for (int i = 0; i < net->n_layers; i++) {
         const struct ls_layer *layer = &net->layers[i];
         ptrdiff_t n = 0;
         for (int t = 0; t < layer->n_tensors; t++)
-            n += net->tensors[layer->first_tensor + t].count;
-        printf("        %2d  %-18s %9s -> %-9s", i, layer->text, ls_shape_format(&layer->in, in, sizeof in),
-               ls_shape_format(&layer->out, out, sizeof out));
+            n += net->tensors[layer->first_tensor + t].is_state ? 0
+                                                                : net->tensors[layer->first_tensor + t].count;
+        if (!*layer->name)
+            continue; /* an order in memory, no layer of the user's */
+        printf("        %2s  %-18s %9s -> %-9s", layer->name, layer->text,
+               ls_shape_format(&layer->in, in, sizeof in), ls_shape_format(&layer->out, out, sizeof out));
         if (n)
             printf(" %12s parameters", grouped(n, parameters));
         printf("\n");
@@ -59,14 +71,15 @@ static void print_net(const struct ls_net *net)
 static void print_update(const struct ls_train_report *report)
 {
     const struct ls_train_config *c = &report->config[0];
-    printf("loss    %s, mean over the batch\n", loss_titles[c->loss.kind]);
     char number[LS_FLOAT_TEXT];
-    printf("update  SGD, learning rate %s", ls_text_of_float(c->sgd.learning_rate, number));
-    if (c->sgd.momentum != 0.0f)
-        printf(", %s %s", c->sgd.nesterov ? "Nesterov momentum" : "momentum",
-               ls_text_of_float(c->sgd.momentum, number));
-    if (c->sgd.weight_decay != 0.0f)
-        printf(", weight decay %s", ls_text_of_float(c->sgd.weight_decay, number));
+    printf("loss    %s", ls_loss_titles[c->loss.kind]);
+    if (c->loss.smoothing != 0.0f)
+        printf(", label smoothing %s", ls_text_of_float(c->loss.smoothing, number));
+    if (c->loss.kind == LS_LOSS_HUBER)
+        printf(", delta %s", ls_text_of_float(c->loss.delta, number));
+    printf("%s, mean over the batch\n", c->loss.class_weights ? ", class weights" : "");
+    char update[LS_UPDATE_TEXT];
+    printf("update  %s", ls_optimizer_describe(c, update));
     printf("; init %s, seed %llu, %s\n", report->init_text, (unsigned long long)c->seed,
            c->shuffle ? "shuffled" : "in file order");
 }
@@ -74,14 +87,16 @@ static void print_update(const struct ls_train_report *report)
 static void print_batch(const struct ls_train_report *report)
 {
     const struct ls_train_config *c = report->config;
-    const int64_t n = report->data->train.n_samples;
-    const int64_t steps = n / c->batch + (!c->drop_last && n % c->batch != 0);
+    const int64_t n = report->data->train.n_samples,
+                  whole = c->batch * (c->accumulate > 1 ? c->accumulate : 1);
     char batch[32], per_epoch[32];
-    printf("batch   B = %s in %lld leaves of m = %lld; %s steps an epoch", grouped(c->batch, batch),
-           (long long)ls_count_leaves(c->batch, c->microbatch), (long long)c->microbatch,
-           grouped(steps, per_epoch));
-    if (!c->drop_last && n % c->batch)
-        printf(" (the last of %lld samples)", (long long)(n % c->batch));
+    printf("batch   B = %s in %lld leaves of m = %lld", grouped(c->batch, batch),
+           (long long)ls_count_leaves(c->batch, c->microbatch), (long long)c->microbatch);
+    if (c->accumulate > 1)
+        printf(", %lld batches an update", (long long)c->accumulate);
+    printf("; %s steps an epoch", grouped(ls_updates_per_epoch(n, whole, c->drop_last), per_epoch));
+    if (!c->drop_last && n % whole)
+        printf(" (the last of %lld samples)", (long long)(n % whole));
     printf("\n");
 }
 
@@ -103,6 +118,21 @@ static void log_failed(struct ls_train_report *report, enum ls_code code, const 
         report->failure = *err;
 }
 
+static void log_loss(struct ls_train_report *report, const struct ls_loss_rule *loss)
+{
+    struct ls_error err = {.code = LS_OK};
+    ls_runlog_text(report->log, "loss", ls_loss_names[loss->kind]);
+    if (loss->smoothing != 0.0f)
+        ls_runlog_float(report->log, "label_smoothing", loss->smoothing);
+    if (loss->kind == LS_LOSS_HUBER)
+        ls_runlog_float(report->log, "huber_delta", loss->delta);
+    char *weights = loss->class_weights ? ls_loss_weights_text(loss, &err) : NULL;
+    if (weights)
+        ls_runlog_text(report->log, "class_weights", weights);
+    log_failed(report, err.code, &err);
+    ls_free(weights);
+}
+
 static void log_start(struct ls_train_report *report)
 {
     struct ls_error err = {.code = LS_OK};
@@ -111,7 +141,7 @@ static void log_start(struct ls_train_report *report)
     ls_runlog_text(log, "version", LS_VERSION);
     ls_runlog_integer(log, "contract_version", LS_CONTRACT_VERSION);
     ls_runlog_text(log, "net", report->net->text);
-    ls_runlog_text(log, "loss", ls_loss_names[report->config->loss.kind]);
+    log_loss(report, &report->config->loss);
     for (int i = 0; i < report->facts->n; i++)
         ls_runlog_text(log, report->facts->fact[i].key, report->facts->fact[i].text);
     ls_runlog_integer(log, "parameters", report->net->n_parameters);
@@ -149,6 +179,7 @@ void ls_train_report_start(struct ls_train_report *report)
 {
     if (!report->quiet) {
         print_data(report);
+        ls_input_print(&report->data->train, &report->config->augment);
         print_net(report->net);
         print_update(report);
         print_batch(report);
@@ -229,7 +260,11 @@ static void log_epoch(struct ls_train_report *report, const struct ls_epoch_repo
             ls_runlog_double(log, "test_accuracy",
                              (double)epoch->test.n_correct / (double)epoch->test.n_samples);
         }
+        if (epoch->test.rmse >= 0.0f)
+            ls_runlog_float(log, "test_rmse", epoch->test.rmse);
     }
+    if (epoch->is_best)
+        ls_runlog_integer(log, "best", 1);
     ls_runlog_double(log, "seconds", epoch->seconds);
     ls_runlog_double(log, "samples_per_s", epoch->samples_per_s);
     ls_runlog_double(log, "compute_share", epoch->compute_share);
@@ -240,21 +275,84 @@ static void log_epoch(struct ls_train_report *report, const struct ls_epoch_repo
     log_failed(report, ls_runlog_end(log, &err), &err);
 }
 
+static const char *loss_text(int evaluated, const struct ls_evaluation *test, char text[LS_FLOAT_TEXT])
+{
+    return evaluated ? ls_text_of_float(test->loss, text) : "-";
+}
+
+static const char *accuracy_text(int evaluated, const struct ls_evaluation *test, char text[32])
+{
+    if (evaluated && test->n_correct < 0 && test->rmse > 0.0f)
+        snprintf(text, 32, "%.5g", (double)test->rmse);
+    if (!evaluated || test->n_correct < 0)
+        return evaluated && test->rmse > 0.0f ? text : "-";
+    snprintf(text, 32, "%.2f %%", 100.0 * (double)test->n_correct / (double)test->n_samples);
+    return text;
+}
+
 static void print_row(const struct ls_epoch_report *epoch)
 {
-    char loss[LS_FLOAT_TEXT], test_loss[LS_FLOAT_TEXT] = "-", accuracy[32] = "-", rate[32],
-                              hash[LS_HASH_TEXT];
-    ls_text_of_float(epoch->loss, loss);
-    if (epoch->evaluated) {
-        ls_text_of_float(epoch->test.loss, test_loss);
-        if (epoch->test.n_correct >= 0)
-            snprintf(accuracy, sizeof accuracy, "%.2f %%",
-                     100.0 * (double)epoch->test.n_correct / (double)epoch->test.n_samples);
-    }
+    char loss[LS_FLOAT_TEXT], test_loss[LS_FLOAT_TEXT], accuracy[32], rate[32], hash[LS_HASH_TEXT];
     ls_hash_text(epoch->hash, hash);
     printf("%5lld %8lld  %-13s %-13s %8s %12s %4.0f/%.0f/%-3.0f %s\n", (long long)epoch->epoch,
-           (long long)epoch->step, loss, test_loss, accuracy, grouped((int64_t)epoch->samples_per_s, rate),
-           100 * epoch->compute_share, 100 * epoch->allreduce_share, 100 * epoch->data_share, hash);
+           (long long)epoch->step, ls_text_of_float(epoch->loss, loss),
+           loss_text(epoch->evaluated, &epoch->test, test_loss),
+           accuracy_text(epoch->evaluated, &epoch->test, accuracy),
+           grouped((int64_t)epoch->samples_per_s, rate), 100 * epoch->compute_share,
+           100 * epoch->allreduce_share, 100 * epoch->data_share, hash);
+    fflush(stdout);
+}
+
+/* Whether the column of the accuracy has the test data's RMSE instead. */
+static int measures_rmse(const struct ls_train_report *report)
+{
+    const struct ls_dataset *train = &report->data->train;
+    return !ls_predicts_classes(report->net->out.count, train) &&
+           ls_compares_numbers(&report->config->loss, train);
+}
+
+static void print_head(struct ls_train_report *report)
+{
+    if (!report->table_began)
+        printf("                                                             compute/allreduce/data\n"
+               "epoch     step  loss          test loss     %s    samples/s   %% of time hash of "
+               "the weights\n",
+               measures_rmse(report) ? "    RMSE" : "accuracy");
+    report->table_began = 1;
+}
+
+static void log_check(struct ls_train_report *report, const struct ls_check_report *check)
+{
+    struct ls_error err = {.code = LS_OK};
+    struct ls_runlog *log = report->log;
+    ls_runlog_begin(log, "check");
+    ls_runlog_integer(log, "step", check->step);
+    ls_runlog_integer(log, "epoch", check->epoch);
+    ls_runlog_float(log, "loss", check->loss);
+    if (check->evaluated) {
+        ls_runlog_float(log, "test_loss", check->test.loss);
+        if (check->test.n_correct >= 0)
+            ls_runlog_integer(log, "test_correct", check->test.n_correct);
+    }
+    if (check->is_best)
+        ls_runlog_integer(log, "best", 1);
+    log_failed(report, ls_runlog_end(log, &err), &err);
+}
+
+void ls_train_report_check(void *context, const struct ls_check_report *check)
+{
+    struct ls_train_report *report = context;
+    char loss[LS_FLOAT_TEXT], test_loss[LS_FLOAT_TEXT], accuracy[32];
+    if (report->log)
+        log_check(report, check);
+    if (report->quiet)
+        return;
+    clear_live(report);
+    print_head(report);
+    printf("%5lld %8lld  %-13s %-13s %8s  look%s\n", (long long)check->epoch, (long long)check->step,
+           ls_text_of_float(check->loss, loss), loss_text(check->evaluated, &check->test, test_loss),
+           accuracy_text(check->evaluated, &check->test, accuracy),
+           check->is_best ? ", the best so far" : "");
     fflush(stdout);
 }
 
@@ -266,16 +364,26 @@ enum ls_code ls_train_report_epoch(void *context, const struct ls_epoch_report *
         log_epoch(report, epoch, parameters);
     clear_live(report);
     if (!report->quiet) {
-        if (!report->table_began)
-            printf("                                                             compute/allreduce/data\n"
-                   "epoch     step  loss          test loss     accuracy    samples/s   %% of time hash of "
-                   "the weights\n");
-        report->table_began = 1;
+        print_head(report);
         print_row(epoch);
     }
     if (report->failure.code != LS_OK)
         *err = report->failure;
     return report->failure.code;
+}
+
+/* Silent when a run of given length ended as given and keeps its last model. */
+static void print_end(const struct ls_train_report *report, const struct ls_train_result *result)
+{
+    char loss[LS_FLOAT_TEXT], accuracy[32];
+    const struct ls_look *best = &result->best;
+    const struct ls_evaluation test = {.n_correct = best->n_correct, .n_samples = best->n_samples};
+    if (result->stopped > LS_STOP_STEPS && result->stopped < LS_STOP_NONE)
+        printf("stopped at step %lld: %s\n", (long long)result->steps, ls_stop_describe(result->stopped));
+    if (best->step > 0 && (report->config->keep_best || report->config->stop.patience > 0))
+        printf("best look: step %lld (epoch %lld), loss %s, accuracy %s%s\n", (long long)best->step,
+               (long long)best->epoch, ls_text_of_float(best->loss, loss), accuracy_text(1, &test, accuracy),
+               report->config->keep_best ? "; that model is kept" : "");
 }
 
 enum ls_code ls_train_report_end(struct ls_train_report *report, enum ls_code outcome, const char *message,
@@ -284,6 +392,8 @@ enum ls_code ls_train_report_end(struct ls_train_report *report, enum ls_code ou
     clear_live(report);
     if (report->quiet && result->last.epoch > 0)
         print_row(&result->last);
+    if (!report->quiet)
+        print_end(report, result);
     if (!report->log)
         return LS_OK;
     ls_runlog_begin(report->log, "end");
@@ -292,6 +402,13 @@ enum ls_code ls_train_report_end(struct ls_train_report *report, enum ls_code ou
         ls_runlog_text(report->log, "message", message);
     ls_runlog_integer(report->log, "steps", result->steps);
     ls_runlog_integer(report->log, "epochs", result->epochs);
+    ls_runlog_text(report->log, "stopped_by", ls_stop_names[result->stopped]);
+    ls_runlog_integer(report->log, "kept_step", result->good_step);
+    if (result->best.step > 0) {
+        ls_runlog_integer(report->log, "best_step", result->best.step);
+        ls_runlog_integer(report->log, "best_epoch", result->best.epoch);
+        ls_runlog_float(report->log, "best_loss", result->best.loss);
+    }
     const enum ls_code code = ls_runlog_end(report->log, err);
     return code == LS_OK ? ls_runlog_close(&report->log, err) : code;
 }

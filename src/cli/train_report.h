@@ -36,6 +36,7 @@ void ls_train_report_start(struct ls_train_report *report);
 
 /* The observer's functions, with the report as context. */
 void ls_train_report_step(void *context, const struct ls_step_report *step, const float *parameters);
+void ls_train_report_check(void *context, const struct ls_check_report *check);
 enum ls_code ls_train_report_epoch(void *context, const struct ls_epoch_report *epoch,
                                    const float *parameters, struct ls_error *err);
 

@@ -44,7 +44,8 @@ struct ls_loss_rule {
     enum ls_loss kind;
     float smoothing;            /* of LS_LOSS_SOFTMAX, 0 <= smoothing < 1; 0 leaves its terms out */
     float delta;                /* of LS_LOSS_HUBER, > 0 */
-    const float *class_weights; /* (classes), finite and >= 0: a sample counts so much; NULL: all the same */
+    const float *class_weights; /* (n_classes), finite, >= 0: how much a sample counts; NULL: all alike */
+    int32_t n_classes;          /* of class_weights; every label is below */
 };
 
 struct ls_dense_shape {
@@ -73,7 +74,7 @@ struct ls_channels {
 
 /* What a batch is compared with: exactly one pointer is set.  labels (B): class of each sample, 0 <= label <
  * max(N, 2); for losses that need one number an output they stand for one-hot rows, or with N == 1 for the
- * number itself. values (B, N): numbers, not for LS_LOSS_SOFTMAX. */
+ * number itself. values (B, N): numbers, not for LS_LOSS_SOFTMAX, LS_LOSS_HINGE or class weights. */
 struct ls_targets {
     const int32_t *labels;
     const float *values;
@@ -87,12 +88,45 @@ struct ls_dropout {
     float scale;        /* 1.0f / (1.0f - P) */
 };
 
-struct ls_sgd {
+/* Where a sample's pixels come from: pixel (y, x) of what the net sees is pixel (y + dy, x' + dx) of the
+ * sample, x' = flip ? W - 1 - x : x, and 0 where that lies outside. */
+struct ls_move {
+    int32_t dy, dx, flip;
+};
+
+/* How samples become inputs.  Here alone images are channels-first, (C, H, W), as data sets store them. */
+struct ls_image_view {
+    ptrdiff_t C, H, W;
+    const float *mean, *inverse; /* (C): a value v of channel c becomes (v - mean[c]) * inverse[c]; or NULL */
+    /* The move of a sample, a pure function of its index; NULL: none is moved. */
+    struct ls_move (*move)(const void *context, int64_t index);
+    const void *context;
+};
+
+/* What one update does with a gradient; src/optim turns optimizers into these. */
+enum ls_update_kind {
+    LS_UPDATE_SGD,
+    LS_UPDATE_LARS, /* momentum that has the learning rate inside */
+    LS_UPDATE_ADAGRAD,
+    LS_UPDATE_RMSPROP,
+    LS_UPDATE_ADAM,
+};
+
+/* The numbers of one update of one tensor.  A term whose factor is 0 (clip_value, weight_decay, momentum) or
+ * 1 (clip_factor, keep) is left out. */
+struct ls_update {
+    enum ls_update_kind kind;
+    int nesterov;         /* of LS_UPDATE_SGD with momentum */
     float gradient_scale; /* r = 1.0f / (float)global_batch */
-    float learning_rate;
-    float momentum; /* 0: velocity is neither read nor written and may be NULL */
-    float weight_decay;
-    int nesterov;
+    float clip_factor;    /* of clipping by norm; 0 is a factor like others */
+    float clip_value;     /* > 0: the largest size of a gradient's element; may be infinite */
+    float weight_decay;   /* L2 */
+    float keep;           /* what decoupled decay leaves of a weight; 0 is a factor like others */
+    float rate;           /* the learning rate and whatever else multiplies a step */
+    float momentum;       /* 0: velocity is neither read nor written and may be NULL */
+    float beta1, beta2;   /* of moments; RMSProp's alpha is beta2 */
+    float epsilon;
+    float correction1, correction2; /* Adam: factors against the moments' start from zero */
 };
 
 struct ls_ops {
@@ -233,18 +267,24 @@ struct ls_ops {
                                 const float *y);
 
     /* Per-sample loss[b] and, unless dz is NULL, its gradient dz (B,N), not divided by the batch.  z (B,N).
+     *
      * softmax:  M = max_j z_j;  e_j = exp(z_j - M);  s = lanesum(e);  loss = log(s) - (z_label - M);
-     *           dz_j = e_j / s, minus 1 at the label.  With smoothing a != 0, q_j = a / N, at the label plus
-     *           1 - a:  loss = log(s) - fma(1 - a, z_label - M, (a / N) * lanesum(z_j - M));  dz_j = e_j / s
-     * - q_j. squared:  d_j = z_j - t_j;  loss = lanesum_j(d_j * d_j), times 0.5f for half;  dz_j = d_j, or
-     * d_j + d_j without half. bce:      l_j = fma(-z_j, t_j, max(z_j, 0)) + log1p(exp(-|z_j|));  loss =
-     * lanesum(l); dz_j = sigmoid(z_j) - t_j. huber:    d_j = z_j - t_j, a_j = |d_j|;  l_j = a_j <= delta ?
-     * (0.5f * d_j) * d_j : delta * (a_j - 0.5f * delta);  loss = lanesum(l);  dz_j = d_j held within [-delta,
-     * delta]. hinge:    N >= 2: for j != label  l_j = max(0, (z_j - z_label) + 1), l_label = +0;  loss =
-     * lanesum(l); dz_j = l_j > 0 ? 1 : +0, dz_label = -(float)(their number) (Weston and Watkins 1999). N ==
-     * 1: t = label ? 1 : -1;  loss = max(0, fma(-t, z, 1));  dz = loss > 0 ? -t : +0. With class weights a
-     * sample's loss and each of its dz_j is at the end multiplied by the weight of its label.  max(v,0) is v
-     * <= 0 ? +0 : v.  A NaN in z makes the loss NaN. */
+     *           dz_j = e_j / s, minus 1 at the label.
+     *           With smoothing a != 0, q_j = a / (float)N, at the label (1 - a) + a / (float)N:
+     *           loss = log(s) - fma(1 - a, z_label - M, (a / (float)N) * lanesum(z_j - M)),
+     *           dz_j = e_j / s - q_j (Szegedy et al. 2016).
+     * squared:  d_j = z_j - t_j;  loss = lanesum(d_j * d_j), times 0.5f for half;
+     *           dz_j = d_j for half, else d_j + d_j.
+     * bce:      l_j = fma(-z_j, t_j, max(z_j, 0)) + log1p(exp(-|z_j|));  loss = lanesum(l);
+     *           dz_j = sigmoid(z_j) - t_j.
+     * huber:    d_j = z_j - t_j;  l_j = |d_j| <= delta ? (0.5f * d_j) * d_j : delta * (|d_j| - 0.5f * delta);
+     *           loss = lanesum(l);  dz_j = d_j > delta ? delta : d_j < -delta ? -delta : d_j (Huber 1964).
+     * hinge:    N >= 2: l_label = +0, for the others l_j = max((z_j - z_label) + 1, 0);  loss = lanesum(l);
+     *           dz_j = l_j > 0 ? 1 : +0, dz_label = -(float)(how many are 1) (Weston and Watkins 1999).
+     *           N == 1: t = label ? 1 : -1;  loss = max(fma(-t, z, 1), 0);  dz = loss > 0 ? -t : +0.
+     *
+     * With class weights a sample's loss and each of its dz_j is at the end multiplied by the weight of its
+     * label.  max(v, 0) is v <= 0 ? +0 : v.  A NaN in z makes the loss NaN. */
     void (*loss)(const struct ls_loss_rule *rule, ptrdiff_t B, ptrdiff_t N, float *loss, float *dz,
                  const float *z, const struct ls_targets *targets);
 
@@ -254,14 +294,31 @@ struct ls_ops {
     /* One node of the tree, elementwise: left[i] = left[i] + right[i]. */
     void (*tree_add)(ptrdiff_t n, float *left, const float *right);
 
-    /* One update of the parameters w (rows, columns) from summed gradients:  g = sum[i] * gradient_scale;
-     * weight_decay != 0:  g = fma(wd, w, g);   momentum != 0:  v = fma(mu, v, g), then
-     * plain w = fma(-lr, v, w), Nesterov w = fma(-lr, fma(mu, v, g), w);   without momentum w = fma(-lr, g,
-     * w). Elementwise: the shape matters only to speed, as threads update what they computed the gradient of;
-     * a vector has one row.  Returns how many of the new parameters are not finite: nonzero or 0 is all a
-     * caller may rely on. */
-    int64_t (*sgd)(const struct ls_sgd *rule, ptrdiff_t rows, ptrdiff_t columns, float *w, float *velocity,
-                   const float *sum);
+    /* One update of the parameters w (rows, columns) from summed gradients, element by element; the shape
+     * matters only to speed, as threads update what they computed the gradient of; a vector has one row.
+     *   g = (sum * gradient_scale) * clip_factor;   g > c: g = c, g < -c: g = -c, c = clip_value;
+     *   g = fma(weight_decay, w, g);   w = w * keep;   then by kind
+     *   SGD      v = fma(mu, v, g);  w = fma(-rate, v, w), Nesterov w = fma(-rate, fma(mu, v, g), w);
+     *            without momentum w = fma(-rate, g, w)
+     *   LARS     v = fma(mu, v, rate * g);  w = w - v;   without momentum w = fma(-rate, g, w)
+     *   AdaGrad  s = fma(g, g, s);  w = fma(-rate, g / (sqrt(s) + epsilon), w)
+     *   RMSProp  s = fma(beta2, s, (1 - beta2) * (g * g));  q = g / (sqrt(s) + epsilon);
+     *            v = fma(mu, v, q);  w = fma(-rate, v, w);   without momentum w = fma(-rate, q, w)
+     *   Adam     v = fma(beta1, v, (1 - beta1) * g);  s = fma(beta2, s, (1 - beta2) * (g * g));
+     *            q = v / fma(sqrt(s), correction2, epsilon);  w = fma(-rate, q, w)
+     * (decay sees w before `keep`).  v is `velocity`, s is `square`: NULL where the kind has none.  Returns
+     * how many of the new parameters are not finite: nonzero or 0 is all a caller may rely on. */
+    int64_t (*update)(const struct ls_update *rule, ptrdiff_t rows, ptrdiff_t columns, float *w,
+                      float *velocity, float *square, const float *sum);
+
+    /* Adam's direction instead of its step, weight decay added last (LAMB):  g as in update, but without
+     * decay; v and s as Adam's;  q = (v * correction1) / fma(sqrt(s), correction2, epsilon);
+     * direction = fma(weight_decay, w, q). */
+    void (*adam_direction)(const struct ls_update *rule, ptrdiff_t rows, ptrdiff_t columns, float *direction,
+                           const float *w, float *velocity, float *square, const float *sum);
+
+    /* lanesum(t * t), t = v[i] * factor (contract rule 4: blocks of 4096, a tree over them). */
+    float (*square_sum)(ptrdiff_t n, const float *v, float factor);
 
     /* x[b][k] = (float)pixels[index[b]*K + k] / divisor, one IEEE division (however computed).  divisor is a
      * whole number in 1..255. */
@@ -271,6 +328,15 @@ struct ls_ops {
     /* x[b] = whatever row(context, index[b], x + b*K) writes there; row is a pure function of its index. */
     void (*gather_rows)(ptrdiff_t B, ptrdiff_t K, float *x, const int64_t *index,
                         void (*row)(const void *context, int64_t index, float *x), const void *context);
+
+    /* x[b][c][y][x] = (v - mean[c]) * inverse[c], v = (float)p / divisor, p the pixel of sample index[b] that
+     * its move brings to (c, y, x), 0 when it brings none: a pixel moved in is 0 before it is normalised.
+     * pixels (.., C, H, W), x (B, C, H, W); divisor as in gather_u8.  Without mean, v itself. */
+    void (*gather_images)(const struct ls_image_view *view, ptrdiff_t B, float *x, const uint8_t *pixels,
+                          const int64_t *index, float divisor);
+
+    /* The same in place for values that are in x (B, C, H, W) already, row b being sample index[b]. */
+    void (*view_images)(const struct ls_image_view *view, ptrdiff_t B, float *x, const int64_t *index);
 };
 
 /* The oracle. */

@@ -40,16 +40,62 @@ static void copy_numbers(const void *context, int64_t index, float *x)
     memcpy(x, dataset->numbers + index * dataset->n_features, (size_t)dataset->n_features * sizeof *x);
 }
 
-void ls_dataset_gather(const struct ls_dataset *dataset, const struct ls_ops *ops, ptrdiff_t B,
-                       const int64_t *index, float *x, int32_t *labels, float *values)
+static void gather_as_it_is(const struct ls_dataset *dataset, const struct ls_ops *ops, ptrdiff_t B,
+                            const int64_t *index, float *x)
 {
-    const ptrdiff_t K = dataset->n_features, N = dataset->n_values;
-    if (x && dataset->pixels)
+    const ptrdiff_t K = dataset->n_features;
+    if (dataset->pixels)
         ops->gather_u8(B, K, x, dataset->pixels, index, dataset->pixel_divisor);
-    else if (x && dataset->numbers)
+    else if (dataset->numbers)
         ops->gather_rows(B, K, x, index, copy_numbers, dataset);
-    else if (x)
+    else
         ops->gather_rows(B, K, x, index, dataset->generate, dataset->context);
+}
+
+static void gather_inputs(const struct ls_dataset *dataset, const struct ls_augment *augment,
+                          const struct ls_ops *ops, ptrdiff_t B, const int64_t *index, float *x)
+{
+    struct ls_image_view view = ls_dataset_image(dataset);
+    if (augment && ls_augment_is_on(augment)) {
+        view.move = ls_augment_move;
+        view.context = augment;
+    }
+    const int viewed = view.move || view.mean;
+    if (viewed && dataset->pixels) {
+        ops->gather_images(&view, B, x, dataset->pixels, index, dataset->pixel_divisor);
+        return;
+    }
+    gather_as_it_is(dataset, ops, B, index, x);
+    if (viewed)
+        ops->view_images(&view, B, x, index);
+}
+
+struct ls_image_view ls_dataset_image(const struct ls_dataset *dataset)
+{
+    const struct ls_normalise *normalise = &dataset->normalise;
+    const ptrdiff_t *dims = dataset->dims, K = dataset->n_features;
+    const int n = dataset->n_dims;
+    return (struct ls_image_view){
+        .C = n > 2 ? dims[0] : 1,
+        .H = n == 2   ? dims[0]
+             : n == 3 ? dims[1]
+                      : 1,
+        .W = n == 2   ? dims[1]
+             : n == 3 ? dims[2]
+             : n > 3  ? K / dims[0]
+                      : K,
+        .mean = normalise->n_channels > 0 ? normalise->mean : NULL,
+        .inverse = normalise->n_channels > 0 ? normalise->inverse : NULL,
+    };
+}
+
+void ls_dataset_gather_augmented(const struct ls_dataset *dataset, const struct ls_augment *augment,
+                                 const struct ls_ops *ops, ptrdiff_t B, const int64_t *index, float *x,
+                                 int32_t *labels, float *values)
+{
+    const ptrdiff_t N = dataset->n_values;
+    if (x)
+        gather_inputs(dataset, augment, ops, B, index, x);
     if (labels && ls_dataset_has_labels(dataset))
         for (ptrdiff_t b = 0; b < B; b++)
             labels[b] =
@@ -57,6 +103,24 @@ void ls_dataset_gather(const struct ls_dataset *dataset, const struct ls_ops *op
     if (values && dataset->values)
         for (ptrdiff_t b = 0; b < B; b++)
             memcpy(values + b * N, dataset->values + index[b] * N, (size_t)N * sizeof *values);
+}
+
+void ls_dataset_gather(const struct ls_dataset *dataset, const struct ls_ops *ops, ptrdiff_t B,
+                       const int64_t *index, float *x, int32_t *labels, float *values)
+{
+    ls_dataset_gather_augmented(dataset, NULL, ops, B, index, x, labels, values);
+}
+
+void ls_dataset_gather_raw(const struct ls_dataset *dataset, int64_t index, float *x)
+{
+    const ptrdiff_t K = dataset->n_features;
+    if (dataset->numbers)
+        copy_numbers(dataset, index, x);
+    else if (dataset->generate)
+        dataset->generate(dataset->context, index, x);
+    else
+        for (ptrdiff_t k = 0; k < K; k++)
+            x[k] = (float)dataset->pixels[index * K + k] / dataset->pixel_divisor;
 }
 
 static struct ls_hash dataset_hash(const struct ls_dataset *dataset)

@@ -11,6 +11,8 @@
 #include "base/hash.h"
 #include "base/status.h"
 #include "compute/ops.h"
+#include "data/augment.h"
+#include "data/normalise.h"
 
 enum { LS_MAX_DIMS = 4 };
 
@@ -26,6 +28,9 @@ struct ls_dataset {
     float pixel_divisor;   /* 255, or 16 for the digits */
     const float *numbers;  /* (n_samples, n_features) */
     void (*generate)(const void *context, int64_t index, float *x); /* synthetic: a function of the index */
+
+    /* Applied to every sample that is gathered.  ls_data_open leaves it empty. */
+    struct ls_normalise normalise;
 
     /* Targets: labels (or label_of, for synthetic data), or values, or both.  Both only from inline data
      * whose targets are one whole number each: then values[i] == labels[i], and the loss takes what it needs.
@@ -74,10 +79,22 @@ void ls_data_release(struct ls_data *data);
 /* The hash of everything that training and evaluation read; for ranks to see that they opened the same. */
 struct ls_hash ls_data_hash(const struct ls_data *data);
 
+/* A sample as an image, with the dataset's normalisation and no moves: (C, H, W) as it is, (H, W) and
+ * (features) with C == 1, other shapes with all behind the first dimension as W. */
+struct ls_image_view ls_dataset_image(const struct ls_dataset *dataset);
+
 /* Copies B samples, by index (each in [0, n_samples)), into x (B, n_features), labels (B) and values (B,
  * n_values). Whatever is not wanted may be NULL; labels and values are left alone when the dataset has none.
  * Local. */
 void ls_dataset_gather(const struct ls_dataset *dataset, const struct ls_ops *ops, ptrdiff_t B,
                        const int64_t *index, float *x, int32_t *labels, float *values);
+
+/* The same for training: inputs are moved as `augment` says for its epoch (NULL: not). */
+void ls_dataset_gather_augmented(const struct ls_dataset *dataset, const struct ls_augment *augment,
+                                 const struct ls_ops *ops, ptrdiff_t B, const int64_t *index, float *x,
+                                 int32_t *labels, float *values);
+
+/* The values of one sample, neither moved nor normalised, into x (n_features).  Local. */
+void ls_dataset_gather_raw(const struct ls_dataset *dataset, int64_t index, float *x);
 
 #endif

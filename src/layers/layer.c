@@ -70,6 +70,26 @@ struct ls_shape ls_shape_of_image(ptrdiff_t C, ptrdiff_t H, ptrdiff_t W)
     return ls_shape_of(3, (const ptrdiff_t[]){C, H, W});
 }
 
+int ls_shape_parse(const char *text, struct ls_shape *shape)
+{
+    char copy[100];
+    ptrdiff_t dims[LS_SHAPE_DIMS], count = 1;
+    int n = 0;
+    if (snprintf(copy, sizeof copy, "%s", text) >= (int)sizeof copy)
+        return 0;
+    char *rest = NULL;
+    for (char *word = strtok_r(copy, "x", &rest); word; word = strtok_r(NULL, "x", &rest)) {
+        int64_t dim = 0;
+        if (n == LS_SHAPE_DIMS || !ls_text_to_int64(word, &dim) || dim < 1 || dim > INT32_MAX ||
+            count > INT32_MAX / (ptrdiff_t)dim)
+            return 0;
+        dims[n++] = (ptrdiff_t)dim;
+        count *= (ptrdiff_t)dim;
+    }
+    *shape = ls_shape_of(n, dims);
+    return n > 0;
+}
+
 const char *ls_shape_format(const struct ls_shape *shape, char *text, size_t size)
 {
     size_t used = 0;

@@ -182,6 +182,9 @@ struct ls_image ls_shape_image(const struct ls_shape *shape);
 /* The shape of an image in a layer's output: 3 dims. */
 struct ls_shape ls_shape_of_image(ptrdiff_t C, ptrdiff_t H, ptrdiff_t W);
 
+/* "28x28" -> a shape; 0 when it is none, or has more than 2^31 numbers. */
+int ls_shape_parse(const char *text, struct ls_shape *shape);
+
 /* "28x28", "10". */
 const char *ls_shape_format(const struct ls_shape *shape, char *text, size_t size);
 

@@ -1,39 +1,58 @@
-/* Owns the velocity. */
-#include "optim/sgd.h"
+/* The families whose step is one formula of the gradient: descent with and without momentum, and the two that
+ * divide it by the root of its squares. */
+#include "optim/family.h"
 
-#include "base/memory.h"
-
-enum ls_code ls_sgd_create(struct ls_sgd_state *state, const struct ls_sgd *rule,
-                           const struct ls_parameter *tensors, int n_tensors, ptrdiff_t n_floats,
-                           struct ls_error *err)
+const char *ls_momentum_name(const struct ls_optimizer_rule *rule)
 {
-    *state = (struct ls_sgd_state){.rule = *rule, .tensors = tensors, .n_tensors = n_tensors};
-    if (rule->momentum != 0.0f) {
-        state->velocity = ls_alloc((size_t)n_floats, sizeof(float), "momentum", err);
-        if (!state->velocity)
-            return LS_FAILED;
-    }
-    return LS_OK;
+    return rule->momentum != 0.0f ? "velocity" : NULL;
 }
 
-void ls_sgd_release(struct ls_sgd_state *state)
+static const char *no_velocity(const struct ls_optimizer_rule *rule)
 {
-    ls_free(state->velocity);
-    *state = (struct ls_sgd_state){0};
+    (void)rule;
+    return NULL;
 }
 
-int64_t ls_sgd_step(struct ls_sgd_state *state, const struct ls_ops *ops, int64_t global_batch, float *w,
-                    const float *sum)
+int64_t ls_plain_step(const struct ls_optimizer *optimizer, const struct ls_ops *ops,
+                      const struct ls_update *update, const struct ls_tensor_step *at)
 {
-    int64_t not_finite = 0;
-    state->rule.gradient_scale = 1.0f / (float)global_batch;
-    for (int t = 0; t < state->n_tensors; t++) {
-        const struct ls_parameter *tensor = &state->tensors[t];
-        if (tensor->is_state) /* a running average: no gradient, and it must not decay */
-            continue;
-        const ptrdiff_t columns = tensor->dims[tensor->n_dims - 1], at = tensor->offset;
-        not_finite += ops->sgd(&state->rule, tensor->count / columns, columns, w + at,
-                               state->velocity ? state->velocity + at : NULL, sum + at);
-    }
-    return not_finite;
+    (void)optimizer;
+    return ops->update(update, at->rows, at->columns, at->w, at->velocity, at->square, at->sum);
 }
+
+static void prepare_sgd(const struct ls_optimizer *optimizer, float learning_rate, struct ls_update *update)
+{
+    update->kind = LS_UPDATE_SGD;
+    update->rate = learning_rate;
+    update->momentum = optimizer->rule.momentum;
+    update->nesterov = optimizer->rule.nesterov;
+}
+
+static void prepare_adagrad(const struct ls_optimizer *optimizer, float learning_rate,
+                            struct ls_update *update)
+{
+    update->kind = LS_UPDATE_ADAGRAD;
+    update->rate = learning_rate;
+    update->epsilon = optimizer->rule.epsilon;
+}
+
+static void prepare_rmsprop(const struct ls_optimizer *optimizer, float learning_rate,
+                            struct ls_update *update)
+{
+    update->kind = LS_UPDATE_RMSPROP;
+    update->rate = learning_rate;
+    update->momentum = optimizer->rule.momentum;
+    update->beta2 = optimizer->rule.alpha;
+    update->epsilon = optimizer->rule.epsilon;
+}
+
+const struct ls_family ls_family_sgd = {
+    .velocity_name = ls_momentum_name, .prepare = prepare_sgd, .step = ls_plain_step};
+const struct ls_family ls_family_adagrad = {.velocity_name = no_velocity,
+                                            .square_name = "second_moment",
+                                            .prepare = prepare_adagrad,
+                                            .step = ls_plain_step};
+const struct ls_family ls_family_rmsprop = {.velocity_name = ls_momentum_name,
+                                            .square_name = "second_moment",
+                                            .prepare = prepare_rmsprop,
+                                            .step = ls_plain_step};

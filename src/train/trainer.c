@@ -9,6 +9,9 @@
 #include "base/memory.h"
 #include "base/text.h"
 #include "base/timer.h"
+#include "optim/average.h"
+#include "train/accumulate.h"
+#include "train/divergence.h"
 
 /* Everything that changes while training, besides the parameters. */
 struct run {
@@ -19,50 +22,89 @@ struct run {
     const struct ls_data *data;
     const struct ls_observer *observer;
     float *parameters;
-    float *good; /* parameters at the last epoch's end */
+    float *good; /* parameters to fall back to: at the last epoch's end, or of the best look */
     int64_t good_step;
     struct ls_engine engine;
+    struct ls_accumulator accumulator;
     struct ls_sampler sampler;
-    struct ls_sgd_state sgd;
-    struct ls_tree epoch_loss;
-    int64_t step, epoch, samples_in_epoch;
-    double epoch_began_s;
+    struct ls_optimizer optimizer;
+    struct ls_learning_rate rate;
+    struct ls_average average; /* flat is NULL without --ema */
+    struct ls_stopping stopping;
+    enum ls_stop_reason stop; /* LS_STOP_NONE while the run goes on */
+    struct ls_tree epoch_loss, look_loss;
+    int64_t step, epoch, samples_in_epoch, samples_since_look;
+    int64_t last_look; /* its step */
+    struct ls_evaluation last_test;
+    double epoch_began_s, began_s, paused_s; /* paused_s: in looks of this epoch */
     struct ls_train_result *result;
     struct ls_error *err;
     enum ls_code code; /* agreed: LS_OK while the run goes on */
 };
 
+/* What is evaluated and saved. */
+static const float *shown(const struct run *run)
+{
+    return run->average.flat ? run->average.flat : run->parameters;
+}
+
 static void remember_good(struct run *run)
 {
-    memcpy(run->good, run->parameters, (size_t)run->net->n_floats * sizeof *run->good);
+    memcpy(run->good, shown(run), (size_t)run->net->n_floats * sizeof *run->good);
     run->good_step = run->step;
+}
+
+static int64_t samples_per_update(const struct ls_train_config *config)
+{
+    return config->batch * (config->accumulate > 1 ? config->accumulate : 1);
+}
+
+static enum ls_code set_up_state(struct run *run, struct ls_error *err)
+{
+    const struct ls_train_config *config = run->config;
+    const ptrdiff_t n_floats = run->net->n_floats;
+    struct ls_optimizer_rule rule = config->optimizer;
+    rule.report_gradient_norm = config->stop.gradient_tolerance > 0.0f;
+    enum ls_code code =
+        ls_optimizer_create(&run->optimizer, &rule, run->net->tensors, run->net->n_tensors, n_floats, err);
+    if (code == LS_OK && config->ema > 0.0f)
+        code = ls_average_create(&run->average, n_floats, config->ema, run->parameters, err);
+    if (code == LS_OK) {
+        run->good = ls_alloc((size_t)n_floats, sizeof *run->good, "copy of the parameters", err);
+        code = run->good ? LS_OK : LS_FAILED;
+    }
+    return code;
 }
 
 static enum ls_code set_up(struct run *run, struct ls_error *err)
 {
     const struct ls_train_config *config = run->config;
-    const int64_t tested = config->eval_every > 0 ? run->data->test.n_samples : 0;
+    const int64_t n = run->data->train.n_samples, update = samples_per_update(config);
+    const int tested = config->eval_every > 0 || config->check_every > 0;
     const struct ls_engine_plan plan = {
         .loss = config->loss,
         .allreduce = config->allreduce,
         .microbatch = config->microbatch,
-        .batch = {config->batch, run->data->train.n_samples % config->batch},
-        .n_evaluated = tested,
+        .batch = {config->batch, n % config->batch},
+        .n_evaluated = tested ? run->data->test.n_samples : 0,
         .seed = config->seed,
         .n_values = run->data->train.n_values,
+        .augment = config->augment,
         .with_gradients = 1,
     };
     enum ls_code code = ls_engine_create(&run->engine, run->net, run->ops, run->comm, &plan, err);
     if (code == LS_OK)
-        code = ls_sgd_create(&run->sgd, &config->sgd, run->net->tensors, run->net->n_tensors,
-                             run->net->n_floats, err);
-    if (code == LS_OK) {
-        run->good = ls_alloc((size_t)run->net->n_floats, sizeof *run->good, "copy of the parameters", err);
-        code = run->good ? LS_OK : LS_FAILED;
-    }
+        code = ls_accumulator_create(&run->accumulator, config->batch, update / config->batch, run->net, err);
+    if (code == LS_OK)
+        code = set_up_state(run, err);
     if (code != LS_OK)
         return code;
-    ls_sampler_init(&run->sampler, run->data->train.n_samples, config->shuffle, config->seed);
+    ls_sampler_init(&run->sampler, n, config->shuffle, config->seed);
+    run->rate = ls_learning_rate_start(&config->schedule, config->optimizer.learning_rate,
+                                       ls_updates_per_epoch(n, update, config->drop_last), config->epochs,
+                                       config->steps);
+    run->stopping.rule = config->stop;
+    run->began_s = ls_now_s();
     remember_good(run);
     return LS_OK;
 }
@@ -70,56 +112,18 @@ static enum ls_code set_up(struct run *run, struct ls_error *err)
 static void tear_down(struct run *run)
 {
     ls_engine_release(&run->engine);
-    ls_sgd_release(&run->sgd);
+    ls_accumulator_release(&run->accumulator);
+    ls_optimizer_release(&run->optimizer);
+    ls_average_release(&run->average);
     ls_free(run->good);
-}
-
-/* The element of the flat gradient that is largest: where it blows up when only the loss has overflowed. */
-static const struct ls_parameter *find_largest(const struct ls_net *net, const float *flat,
-                                               ptrdiff_t *element)
-{
-    const struct ls_parameter *largest = NULL;
-    float most = -1.0f;
-    for (int t = 0; t < net->n_tensors; t++)
-        for (ptrdiff_t i = 0; i < net->tensors[t].count; i++) {
-            const float size = __builtin_fabsf(flat[net->tensors[t].offset + i]);
-            if (size > most) {
-                most = size;
-                largest = &net->tensors[t];
-                *element = i;
-            }
-        }
-    return largest;
-}
-
-/* "first in parameter '0.weight' [3,7]" */
-static void describe_overflow(const struct run *run, const float *sum, char *text, size_t size)
-{
-    ptrdiff_t element = 0;
-    char where[128] = "", index[60];
-    const char *what = "first in parameter ";
-    const struct ls_parameter *tensor = ls_net_find_nonfinite(run->net, run->parameters, &element);
-    if (!tensor) {
-        what = "first in the gradient of ";
-        tensor = ls_net_find_nonfinite(run->net, sum, &element);
-    }
-    if (!tensor) {
-        what = "the gradients are still finite, the largest is that of ";
-        tensor = find_largest(run->net, sum, &element);
-    }
-    if (tensor) {
-        ls_parameter_index(tensor, element, index, sizeof index);
-        snprintf(where, sizeof where, "'%s' %s", tensor->name, index);
-    }
-    snprintf(text, size, "%s%s", tensor ? what : "the net has no parameters", where);
 }
 
 /* The run went to infinity: says where, what to do, and brings the last good parameters back. */
 static enum ls_code diverged(struct run *run, float loss, const float *sum, struct ls_error *err)
 {
     char where[256], advice[160], loss_text[LS_FLOAT_TEXT];
-    const double rate = (double)run->config->sgd.learning_rate;
-    describe_overflow(run, sum, where, sizeof where);
+    const double rate = (double)ls_learning_rate_at(&run->rate, run->step - 1);
+    ls_describe_overflow(run->net, run->parameters, sum, where, sizeof where);
     if (run->step == 1 && !isfinite(loss))
         snprintf(advice, sizeof advice,
                  "no update was made yet: the first weights or the inputs are too large, or not numbers");
@@ -128,7 +132,6 @@ static enum ls_code diverged(struct run *run, float loss, const float *sum, stru
             advice, sizeof advice,
             "the learning rate %g is probably too high: try --lr %.3g, or check that the inputs are scaled",
             rate, rate / 10);
-    memcpy(run->parameters, run->good, (size_t)run->net->n_floats * sizeof *run->good);
     return ls_fail(err, LS_NONFINITE,
                    "training went non-finite at step %lld (epoch %lld): the loss is %s, %s; %s. The model of "
                    "step %lld is kept",
@@ -151,67 +154,155 @@ static int due(int64_t count, int64_t every)
     return every > 0 && count % every == 0;
 }
 
+/* A look at how well it goes: the test data's loss, or the training loss since the last look. */
+static enum ls_code look(struct run *run, float train_loss, int evaluate, int *is_best, struct ls_error *err)
+{
+    const int again = run->last_look == run->step; /* an epoch's end that was just looked at */
+    if (evaluate && !again) {
+        const enum ls_code code =
+            ls_engine_evaluate(&run->engine, shown(run), &run->data->test, &run->last_test, err);
+        if (code != LS_OK)
+            return code;
+    }
+    run->last_look = run->step;
+    run->look_loss.count = 0;
+    run->samples_since_look = 0;
+    *is_best = again && run->stopping.best.step == run->step;
+    if (again)
+        return LS_OK;
+    const struct ls_look seen = {.step = run->step,
+                                 .epoch = run->epoch,
+                                 .loss = evaluate ? run->last_test.loss : train_loss,
+                                 .n_correct = evaluate ? run->last_test.n_correct : -1,
+                                 .n_samples = evaluate ? run->last_test.n_samples : 0};
+    ls_learning_rate_watch(&run->rate, seen.loss);
+    const enum ls_stop_reason reason = ls_stopping_look(&run->stopping, &seen, is_best);
+    if (run->stop == LS_STOP_NONE)
+        run->stop = reason;
+    if (*is_best && run->config->keep_best)
+        remember_good(run);
+    return LS_OK;
+}
+
+/* A look between epochs' ends. */
+static enum ls_code check(struct run *run, struct ls_error *err)
+{
+    const double began = ls_now_s();
+    const struct ls_step_times training = run->engine.times; /* looks are no part of it */
+    struct ls_check_report report = {
+        .step = run->step,
+        .epoch = run->epoch,
+        .loss = ls_tree_sum(&run->look_loss) * (1.0f / (float)run->samples_since_look),
+        .evaluated = run->data->test.n_samples > 0,
+    };
+    const enum ls_code code = look(run, report.loss, report.evaluated, &report.is_best, err);
+    report.test = run->last_test;
+    if (code == LS_OK && run->observer && run->observer->on_check)
+        run->observer->on_check(run->observer->context, &report);
+    run->engine.times = training;
+    run->paused_s += ls_now_s() - began;
+    return code;
+}
+
+/* Rank 0's clock decides, so that all ranks stop after the same update. */
+static enum ls_code watch_time(struct run *run, struct ls_error *err)
+{
+    if (run->config->stop.seconds <= 0 || run->stop != LS_STOP_NONE)
+        return LS_OK;
+    int64_t over = ls_comm_rank(run->comm) == 0 && ls_now_s() - run->began_s >= run->config->stop.seconds;
+    const enum ls_code code = ls_comm_sum_counts(run->comm, &over, 1, err);
+    if (over)
+        run->stop = LS_STOP_TIME;
+    return code;
+}
+
+/* Applies the summed gradient of B samples; returns nonzero when a parameter is no longer finite. */
+static int64_t update(struct run *run, int64_t B, const float *sum, struct ls_step_report *report)
+{
+    const double began = ls_now_s();
+    struct ls_optimizer_report showed = {0};
+    report->learning_rate = ls_learning_rate_at(&run->rate, run->step - 1);
+    ls_optimizer_step(&run->optimizer, run->ops, B, report->learning_rate, run->parameters, sum, &showed);
+    if (run->average.flat)
+        ls_average_follow(&run->average, run->ops, run->parameters);
+    report->has_norm = showed.has_norm;
+    report->gradient_norm = showed.gradient_norm;
+    const float tolerance = run->config->stop.gradient_tolerance;
+    if (tolerance > 0.0f && showed.gradient_norm <= tolerance)
+        run->stop = LS_STOP_GRADIENT;
+    run->engine.times.update_s += ls_now_s() - began;
+    return showed.not_finite;
+}
+
+/* What follows an update: comparisons, looks, the observer. */
+static enum ls_code after_update(struct run *run, struct ls_step_report *report, struct ls_error *err)
+{
+    enum ls_code code = LS_OK;
+    report->hashed = due(run->step, run->config->hash_every);
+    if (report->hashed)
+        code = compare_replicas(run, &report->hash, err);
+    if (code == LS_OK && run->observer && run->observer->on_step) {
+        const double seconds = ls_now_s() - run->epoch_began_s - run->paused_s;
+        report->samples_per_s = (double)run->samples_in_epoch / seconds;
+        run->observer->on_step(run->observer->context, report, shown(run));
+    }
+    if (code == LS_OK && due(run->step, run->config->check_every))
+        code = check(run, err);
+    return code == LS_OK ? watch_time(run, err) : code;
+}
+
 static enum ls_code one_step(struct run *run, int64_t first, int64_t B, struct ls_error *err)
 {
     float *sum = NULL;
     run->engine.step = (uint64_t)run->step;
-    enum ls_code code = ls_engine_gradient(&run->engine, run->parameters, &run->data->train, &run->sampler,
-                                           first, B, &sum, err);
+    const enum ls_code code = ls_accumulate(&run->accumulator, &run->engine, run->parameters,
+                                            &run->data->train, &run->sampler, first, B, &sum, err);
     if (code != LS_OK)
         return code;
     run->step++;
     run->samples_in_epoch += B;
+    run->samples_since_look += B;
     const float loss_sum = sum[run->net->n_floats];
     const float loss = loss_sum * (1.0f / (float)B);
     if (!isfinite(loss))
         return diverged(run, loss, sum, err);
     ls_tree_push(&run->epoch_loss, loss_sum);
-
-    const double began = ls_now_s();
-    const int64_t not_finite = ls_sgd_step(&run->sgd, run->ops, B, run->parameters, sum);
-    run->engine.times.update_s += ls_now_s() - began;
-    if (not_finite)
+    ls_tree_push(&run->look_loss, loss_sum);
+    struct ls_step_report report = {.step = run->step,
+                                    .epoch = run->epoch,
+                                    .step_in_epoch = first / samples_per_update(run->config) + 1,
+                                    .steps_per_epoch = run->rate.per_epoch,
+                                    .loss = loss};
+    if (update(run, B, sum, &report))
         return diverged(run, loss, sum, err);
 #ifdef LS_MUTANT_STALE_REPLICA
     if (run->step == 2 && ls_comm_rank(run->comm) == 1)
         run->parameters[0] += 1.0f; /* a faulty core */
 #endif
-
-    const int64_t per_epoch =
-        run->data->train.n_samples / run->config->batch +
-        (!run->config->drop_last && run->data->train.n_samples % run->config->batch != 0);
-    struct ls_step_report report = {.step = run->step,
-                                    .epoch = run->epoch,
-                                    .step_in_epoch = first / run->config->batch + 1,
-                                    .steps_per_epoch = per_epoch,
-                                    .loss = loss,
-                                    .hashed = due(run->step, run->config->hash_every)};
-    if (report.hashed)
-        code = compare_replicas(run, &report.hash, err);
-    if (code == LS_OK && run->observer && run->observer->on_step) {
-        report.samples_per_s = (double)run->samples_in_epoch / (ls_now_s() - run->epoch_began_s);
-        run->observer->on_step(run->observer->context, &report, run->parameters);
-    }
-    return code;
+    return after_update(run, &report, err);
 }
 
-static int finished(const struct run *run)
+static int finished(struct run *run)
 {
-    return run->config->steps >= 0 && run->step >= run->config->steps;
+    if (run->stop == LS_STOP_NONE && run->config->steps >= 0 && run->step >= run->config->steps)
+        run->stop = LS_STOP_STEPS;
+    return run->stop != LS_STOP_NONE;
 }
 
 static enum ls_code train_epoch(struct run *run, struct ls_error *err)
 {
-    const int64_t n = run->data->train.n_samples, batch = run->config->batch;
+    const int64_t n = run->data->train.n_samples, whole = samples_per_update(run->config);
     run->epoch_loss.count = 0;
     run->samples_in_epoch = 0;
+    run->paused_s = 0;
     run->engine.times = (struct ls_step_times){0};
     run->epoch_began_s = ls_now_s();
     ls_sampler_set_epoch(&run->sampler, (uint64_t)run->epoch - 1);
+    run->engine.augment.epoch = (uint64_t)run->epoch - 1;
     enum ls_code code = LS_OK;
-    for (int64_t first = 0; code == LS_OK && first < n && !finished(run); first += batch) {
-        const int64_t B = n - first < batch ? n - first : batch;
-        if (B < batch && run->config->drop_last)
+    for (int64_t first = 0; code == LS_OK && first < n && !finished(run); first += whole) {
+        const int64_t B = n - first < whole ? n - first : whole;
+        if (B < whole && run->config->drop_last)
             break;
         code = one_step(run, first, B, err);
     }
@@ -237,22 +328,25 @@ static enum ls_code mean_shares(struct run *run, struct ls_epoch_report *report,
 static enum ls_code finish_epoch(struct run *run, struct ls_epoch_report *report, struct ls_error *err)
 {
     const int last = finished(run) || run->epoch == run->config->epochs;
+    const int test = run->data->test.n_samples > 0 && run->config->eval_every > 0;
     *report = (struct ls_epoch_report){
         .epoch = run->epoch,
         .step = run->step,
         .n_samples = run->samples_in_epoch,
-        .seconds = ls_now_s() - run->epoch_began_s,
+        .seconds = ls_now_s() - run->epoch_began_s - run->paused_s,
         .loss = ls_tree_sum(&run->epoch_loss) * (1.0f / (float)run->samples_in_epoch),
-        .evaluated = run->data->test.n_samples > 0 && run->config->eval_every > 0 &&
-                     (last || due(run->epoch, run->config->eval_every)),
+        .evaluated = test && (last || due(run->epoch, run->config->eval_every)),
     };
     report->samples_per_s = (double)report->n_samples / report->seconds;
     enum ls_code code = mean_shares(run, report, err);
-    if (code == LS_OK && report->evaluated)
-        code = ls_engine_evaluate(&run->engine, run->parameters, &run->data->test, &report->test, err);
+    if (code == LS_OK && (report->evaluated || !test))
+        code = look(run, report->loss, report->evaluated, &report->is_best, err);
+    report->test = run->last_test;
     if (code == LS_OK)
         code = compare_replicas(run, &report->hash, err);
-    if (code == LS_OK)
+    if (code == LS_OK && run->average.flat)
+        code = ls_net_hash(run->net, run->average.flat, &report->hash, err);
+    if (code == LS_OK && !run->config->keep_best)
         remember_good(run);
     return code;
 }
@@ -281,6 +375,24 @@ static void train_epochs(void *context)
     }
 }
 
+/* Which parameters the caller gets, and what ended the run. */
+static void hand_over(struct run *run)
+{
+    struct ls_train_result *result = run->result;
+    const int looked = run->stopping.best.step > 0;
+    if (run->code == LS_OK && !(run->config->keep_best && looked))
+        remember_good(run);
+    if (run->code == LS_OK || run->code == LS_NONFINITE)
+        memcpy(run->parameters, run->good, (size_t)run->net->n_floats * sizeof *run->good);
+    result->steps = run->step;
+    result->epochs = run->epoch;
+    result->good_step = run->good_step;
+    result->best = run->stopping.best;
+    result->stopped = run->code != LS_OK          ? LS_STOP_NONE
+                      : run->stop == LS_STOP_NONE ? LS_STOP_EPOCHS
+                                                  : run->stop;
+}
+
 enum ls_code ls_train(const struct ls_train_config *config, const struct ls_net *net,
                       const struct ls_ops *ops, struct ls_comm *comm, const struct ls_data *data,
                       float *parameters, const struct ls_observer *observer, struct ls_train_result *result,
@@ -293,15 +405,16 @@ enum ls_code ls_train(const struct ls_train_config *config, const struct ls_net 
                       .data = data,
                       .observer = observer,
                       .parameters = parameters,
+                      .stop = LS_STOP_NONE,
                       .result = result,
                       .err = err};
-    *result = (struct ls_train_result){0};
+    *result = (struct ls_train_result){.stopped = LS_STOP_NONE};
     err->code = set_up(&run, err);
     run.code = ls_comm_agree(comm, err);
-    ops->with_team(train_epochs, &run);
-    result->steps = run.step;
-    result->epochs = run.epoch;
-    result->good_step = run.good_step;
+    if (run.code == LS_OK) {
+        ops->with_team(train_epochs, &run);
+        hand_over(&run);
+    }
     tear_down(&run);
     return run.code;
 }

@@ -24,12 +24,15 @@ enum { MOST_THREADS = 3, MOST_STEPS = 48, MOST_EPOCHS = 4, MOST_TENSORS = 128 };
 
 struct matrix_run {
     const char *name, *data, *test_data, *net, *init;
+    int normalise;                 /* as the training data says */
     struct ls_train_config config; /* batch 0: all; steps 0: no limit */
     int only_ranks;                /* too slow for all: on this many; 0: on any */
     int only_bits;                 /* deep: not in matrix-tolerance, nor where all must differ */
 };
 
-#define SGD(...) .sgd = {.learning_rate = 0.1f, __VA_ARGS__}
+#define SGD(...) .optimizer = {.learning_rate = 0.1f, __VA_ARGS__}
+
+static const float three_weights[] = {0.25f, 1.75f, 1.0f}, four_weights[] = {2.0f, 0.0f, 0.3f, 1.1f};
 
 #define BLOCK(n) "residual { " HALF_BLOCK(n, "1") ", " CONV(n, "3x3", "1") " } , relu, "
 #define DOWN(n)                                                                                              \
@@ -99,6 +102,31 @@ static const struct matrix_run runs[] = {
                 .microbatch = 16,
                 .epochs = 3,
                 SGD(.weight_decay = 0.1f)}},
+    {.name = "softmax with smoothing and class weights",
+     .data = "synthetic:n=55,shape=9,classes=3,test=23",
+     .net = "dense 17, relu, dense 3",
+     .config = {.loss = {.kind = LS_LOSS_SOFTMAX,
+                         .smoothing = 0.1f,
+                         .class_weights = three_weights,
+                         .n_classes = 3},
+                .batch = 18,
+                .microbatch = 4,
+                .epochs = 2,
+                SGD(.momentum = 0.9f)}},
+    {.name = "hinge with class weights",
+     .data = "synthetic:n=55,shape=9,classes=4,test=23",
+     .net = "dense 8, tanh, dense 4",
+     .config = {.loss = {.kind = LS_LOSS_HINGE, .class_weights = four_weights, .n_classes = 4},
+                .batch = 20,
+                .microbatch = 3,
+                .epochs = 2,
+                SGD(0)}},
+    {.name = "Huber's, target values",
+     .data = "inline:1 2 3=0.5 -1;0 1 0=1 1;2 2 1=-0.25 3;-1 0 4=0 0;3 1 1=2 2;0 0 1=1 -1;1 1 1=0.125 7",
+     .test_data = "inline:1 1 2=0 1;2 0 0=1.5 2;0 3 1=1 1;2 1 0=3 0.5;1 1 1=0 0",
+     .net = "dense 5, tanh, dense 2",
+     .config =
+         {.loss = {.kind = LS_LOSS_HUBER, .delta = 0.5f}, .batch = 5, .microbatch = 2, .epochs = 3, SGD(0)}},
     {.name = "target values, half squared; tests of the replicas each 2 steps",
      .data = "inline:1 2 3=0.5 -1;0 1 0=1 1;2 2 1=-0.25 3;-1 0 4=0 0;3 1 1=2 2;0 0 1=1 -1;1 1 1=0.125 7",
      .test_data = "inline:1 1 2=0 1;2 0 0=1.5 2;0 3 1=1 1",
@@ -141,6 +169,24 @@ static const struct matrix_run runs[] = {
      .data = "synthetic:n=300,shape=16,classes=4,test=70",
      .net = "dense 33, relu, dense 4",
      .config = {.batch = 100, .microbatch = 1, .epochs = 1, SGD(.momentum = 0.9f)}},
+    {.name = "bytes normalised, shifted, flipped and cropped",
+     .data = "digits",
+     .net = "dense 16, relu, dense 10",
+     .normalise = 1,
+     .config = {.batch = 300,
+                .microbatch = 16,
+                .epochs = 2,
+                .augment = {.shift = 1, .crop = 2, .flip = 1},
+                SGD(.momentum = 0.9f)}},
+    {.name = "numbers normalised by channel, shifted and flipped",
+     .data = "synthetic:n=90,shape=3x7x9,classes=4,test=23",
+     .net = "dense 12, tanh, dense 4",
+     .normalise = 1,
+     .config = {.batch = 32,
+                .microbatch = 3,
+                .epochs = 3,
+                .augment = {.shift = 2, .flip = 1},
+                SGD(.momentum = 0.9f)}},
     {.name = "images: convolution, pools; momentum; m does not divide B",
      .data = "synthetic:n=29,shape=3x11x10,classes=4,test=7",
      .net =
@@ -203,7 +249,7 @@ struct record {
     int64_t n_steps, n_epochs, n_correct[MOST_EPOCHS], n_samples[MOST_EPOCHS];
     struct ls_hash epoch_hash[MOST_EPOCHS], step_hash[MOST_STEPS], last_hash;
     uint64_t tensors[MOST_STEPS][MOST_TENSORS];
-    float step_loss[MOST_STEPS], epoch_loss[MOST_EPOCHS], test_loss[MOST_EPOCHS];
+    float step_loss[MOST_STEPS], epoch_loss[MOST_EPOCHS], test_loss[MOST_EPOCHS], rmse[MOST_EPOCHS];
 };
 
 /* A run, opened: what it is trained from, and what came of it. */
@@ -245,6 +291,7 @@ static enum ls_code on_epoch(void *context, const struct ls_epoch_report *report
     if (report->evaluated) {
         record->test_loss[epoch] = report->test.loss;
         record->n_correct[epoch] = report->test.n_correct;
+        record->rmse[epoch] = report->test.rmse;
         record->n_samples[epoch] = report->test.n_samples;
     }
     return LS_OK;
@@ -256,6 +303,10 @@ static enum ls_code bench_open(struct bench *bench, const struct matrix_run *run
     struct ls_init init;
     enum ls_code code = ls_data_open(&bench->data, run->data, run->test_data, err);
     const struct ls_dataset *train = &bench->data.train;
+    if (code == LS_OK && run->normalise) {
+        code = ls_normalise_measure(&bench->data.train.normalise, train, err);
+        bench->data.test.normalise = train->normalise;
+    }
     if (code == LS_OK)
         code = ls_net_create(&bench->net, run->net, ls_shape_of(train->n_dims, train->dims), err);
     if (code == LS_OK)
@@ -270,6 +321,7 @@ static enum ls_code bench_open(struct bench *bench, const struct matrix_run *run
     config->batch = config->batch ? config->batch : train->n_samples;
     config->steps = config->steps ? config->steps : -1;
     config->seed = (uint64_t)(run - runs) + 1;
+    config->augment.seed = config->seed;
     config->shuffle = strstr(run->name, "file order") == NULL;
     config->eval_every = 1;
     bench->first = ls_alloc((size_t)bench->net.n_floats, sizeof(float), "parameters", err);
@@ -339,11 +391,13 @@ static void describe_difference(const struct bench *bench, const struct record *
     for (int64_t i = 0; i < expected->n_epochs && i < MOST_EPOCHS; i++)
         if (memcmp(&found->epoch_loss[i], &expected->epoch_loss[i], sizeof(float)) != 0 ||
             memcmp(&found->test_loss[i], &expected->test_loss[i], sizeof(float)) != 0 ||
+            memcmp(&found->rmse[i], &expected->rmse[i], sizeof(float)) != 0 ||
             found->n_correct[i] != expected->n_correct[i]) {
-            snprintf(text, size, "epoch %lld: loss %a, test loss %a, %lld correct; not %a, %a, %lld",
-                     (long long)i + 1, (double)found->epoch_loss[i], (double)found->test_loss[i],
-                     (long long)found->n_correct[i], (double)expected->epoch_loss[i],
-                     (double)expected->test_loss[i], (long long)expected->n_correct[i]);
+            snprintf(
+                text, size, "epoch %lld: loss %a, test loss %a, %lld correct, RMSE %a; not %a, %a, %lld, %a",
+                (long long)i + 1, (double)found->epoch_loss[i], (double)found->test_loss[i],
+                (long long)found->n_correct[i], (double)found->rmse[i], (double)expected->epoch_loss[i],
+                (double)expected->test_loss[i], (long long)expected->n_correct[i], (double)expected->rmse[i]);
             return;
         }
     snprintf(text, size, "a reported hash or count of samples differs");

@@ -185,7 +185,15 @@ static void make_models(void)
     make_model("m-missing", GOOD_META WEIGHT "}", 72);
     make_model("m-extra", GOOD_META WEIGHT "," BIAS "," ENTRY("9.bias", "3", "84", "96") "}", 96);
     make_model("m-version", META("dense 3", "2x3", "softmax", "7") WEIGHT "," BIAS "}", 84);
-    make_model("m-loss", META("dense 3", "2x3", "hinge", "1") WEIGHT "," BIAS "}", 84);
+    make_model("m-loss", META("dense 3", "2x3", "huger", "1") WEIGHT "," BIAS "}", 84);
+    make_model("m-smooth",
+               META("dense 3", "2x3", "softmax\",\"label_smoothing\":\"1.5", "1") WEIGHT "," BIAS "}", 84);
+    make_model("m-delta", META("dense 3", "2x3", "huber\",\"huber_delta\":\"-1", "1") WEIGHT "," BIAS "}",
+               84);
+    make_model("m-weights",
+               META("dense 3", "2x3", "softmax\",\"class_weights\":\"1,nan,1", "1") WEIGHT "," BIAS "}", 84);
+    make_model("m-few-weights",
+               META("dense 3", "2x3", "softmax\",\"class_weights\":\"1", "1") WEIGHT "," BIAS "}", 84);
     make_model("m-net", META("conv 3", "2x3", "softmax", "1") WEIGHT "," BIAS "}", 84);
     make_model("m-file", META("@/etc/passwd", "2x3", "softmax", "1") WEIGHT "," BIAS "}", 84);
     make_model("m-input", META("dense 3", "2147483647x2147483647", "softmax", "1") WEIGHT "," BIAS "}", 84);
@@ -607,7 +615,11 @@ BAD_TEST(models_of_another_net)
         {EVAL("m-foreign"), FAILED,
          "'{}/m-foreign' is no lockstep model: its metadata has no 'contract_version'"},
         {EVAL("m-version"), FAILED, "'{}/m-version' follows contract version '7', this program version 1"},
-        {EVAL("m-loss"), FAILED, "'{}/m-loss': unknown loss 'hinge'"},
+        {EVAL("m-loss"), FAILED, "'{}/m-loss': unknown loss 'huger'"},
+        {EVAL("m-smooth"), FAILED, "'{}/m-smooth': the label_smoothing '1.5' is no number from 0 to 0.999"},
+        {EVAL("m-delta"), FAILED, "'{}/m-delta': the huber_delta '-1' is no number from 1e-30 to 1e+30"},
+        {EVAL("m-weights"), FAILED, "'{}/m-weights': class_weights: 'nan' is no weight of class 1"},
+        {EVAL("m-few-weights"), USAGE, "there are 1 class weights, |classes: give one a class"},
         {EVAL("m-net"), FAILED, "'{}/m-net' holds a net that cannot be read|unknown layer 'conv'"},
         {EVAL("m-shape"), FAILED, "'{}/m-shape': tensor '0.weight' has shape [6,3]; [3,6] is needed"},
         {EVAL("m-dtype"), FAILED, "'{}/m-dtype': tensor '0.weight' has dtype 'F16'"},

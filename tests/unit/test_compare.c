@@ -80,30 +80,24 @@ static struct ls_tensor net[] = {
     {.name = "0.bias", .n_dims = 1, .dims = {2}, .data = bias},
     {.name = "scale", .data = one},
 };
-static struct ls_metadata about[] = {
-    {"net", "dense 2"}, {"loss", "softmax"}, {"contract_version", "1"}, {"ranks", "1"}, {"seconds", "2.5"}};
+static struct ls_metadata about[] = {{"net", "dense 2"},        {"loss", "softmax"},
+                                     {"contract_version", "1"}, {"ranks", "1"},
+                                     {"seconds", "2.5"},        {"hash", "0123456789abcdef0123456789abcdef"}};
 
 static void save(const struct place *place, ptrdiff_t n_tensors)
 {
     struct ls_error err = {0};
-    cr_assert_eq(ls_safetensors_save(place->path, net, n_tensors, about, 5, &err), LS_OK, "%s", err.text);
+    cr_assert_eq(ls_safetensors_save(place->path, net, n_tensors, about, 6, &err), LS_OK, "%s", err.text);
 }
 
-/* The hash is that of the parameters in memory, one after the other, as the trainer prints it. */
+/* The hash is the one that the trainer printed and stored. */
 CLEAN_TEST(compare, identical_models)
 {
-    float memory[9];
-    memcpy(memory, weight, sizeof weight);
-    memcpy(memory + 6, bias, sizeof bias);
-    memcpy(memory + 8, one, sizeof one);
-    char hash[LS_HASH_TEXT], expected[200];
-    ls_hash_text(ls_hash_bytes(memory, sizeof memory), hash);
-    snprintf(expected, sizeof expected, "identical: 3 tensors, 9 elements, hash %s\n", hash);
     save(&a, 3);
     about[3].value = "8";
     about[4].value = "0.5";
     save(&b, 3);
-    expect(LS_OK, expected);
+    expect(LS_OK, "identical: 3 tensors, 9 elements, hash 0123456789abcdef0123456789abcdef\n");
 }
 
 CLEAN_TEST(compare, one_element)
@@ -373,10 +367,7 @@ CLEAN_TEST(compare, model_that_begins_like_a_log)
     memcpy(bytes, "{\0\0\0\0\0\0\0{}", 10);
     write_file(a.path, bytes, sizeof bytes);
     write_file(b.path, bytes, sizeof bytes);
-    char hash[LS_HASH_TEXT], expected[200];
-    ls_hash_text(ls_hash_bytes("", 0), hash);
-    snprintf(expected, sizeof expected, "identical: 0 tensors, 0 elements, hash %s\n", hash);
-    expect(LS_OK, expected);
+    expect(LS_OK, "identical: 0 tensors, 0 elements\n");
 }
 
 /* Byte 8 of this log is '{', as in a model. */

@@ -22,7 +22,7 @@
 enum {
     MOST_FIXTURES = 100,
     MOST_OPS = 8,
-    N_GRADIENTS = 40,
+    N_GRADIENTS = 48,
     N_INFERENCES = 2,
     N_TRAJECTORIES = 3,
     MOST_STEPS = 100
@@ -105,6 +105,18 @@ static enum ls_loss loss_named(const char *path, const char *name)
     return LS_LOSS_SOFTMAX;
 }
 
+static struct ls_loss_rule read_rule(const struct ls_safetensors *file, const char *path)
+{
+    struct ls_loss_rule rule = {.kind = loss_named(path, metadata(file, path, "loss"))};
+    const char *smoothing = ls_safetensors_metadata(file, "label_smoothing"),
+               *delta = ls_safetensors_metadata(file, "huber_delta"),
+               *weights = ls_safetensors_metadata(file, "class_weights");
+    cr_assert(!smoothing || ls_text_to_float(smoothing, &rule.smoothing), "%s", path);
+    cr_assert(!delta || ls_text_to_float(delta, &rule.delta), "%s", path);
+    cr_assert(!weights || ls_loss_read_weights(&rule, weights, &err) == LS_OK, "%s: %s", path, err.text);
+    return rule;
+}
+
 static float *floats(ptrdiff_t n)
 {
     float *memory = calloc((size_t)(n > 0 ? n : 1), sizeof *memory);
@@ -166,7 +178,7 @@ static void compare(const char *path, const struct ls_ops *ops, const char *name
 struct gradient {
     const char *path;
     struct ls_net net;
-    enum ls_loss loss;
+    struct ls_loss_rule loss;
     ptrdiff_t B, K;
     float *x, *labels, *values, *parameters; /* labels or values */
     int32_t *classes;
@@ -188,7 +200,7 @@ static struct gradient read_gradient(const char *path)
     struct gradient g = {.path = path,
                          .B = (ptrdiff_t)number(file, path, "batch"),
                          .K = (ptrdiff_t)number(file, path, "input_features"),
-                         .loss = loss_named(path, metadata(file, path, "loss"))};
+                         .loss = read_rule(file, path)};
     const struct ls_shape in = input_shape(file, path);
     cr_assert(ls_net_create(&g.net, metadata(file, path, "net"), in, &err) == LS_OK, "%s: %s", path,
               err.text);
@@ -218,6 +230,7 @@ static void release_gradient(struct gradient *g)
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
         free(all[i]);
     free(g->classes);
+    ls_loss_rule_release(&g->loss);
     ls_net_release(&g->net);
 }
 
@@ -236,8 +249,7 @@ static void check_gradient(const struct gradient *g, const struct ls_ops *ops, p
     const float *z = ls_forward(&g->net, ops, parameters, &act, g->B, &pass);
     compare(g->path, ops, "z", g->B * N, z, g->z);
     const struct ls_targets targets = {.labels = g->labels ? g->classes : NULL, .values = g->values};
-    const struct ls_loss_rule rule = {.kind = g->loss};
-    ops->loss(&rule, g->B, N, losses, ls_output_gradient(&act), z, &targets);
+    ops->loss(&g->loss, g->B, N, losses, ls_output_gradient(&act), z, &targets);
     const float mean = ops->leaf_sum(g->B, m, losses) / (float)g->B;
     compare(g->path, ops, "loss", 1, &mean, g->mean_loss);
     const float *sums = ls_backward(&g->net, ops, g->parameters, &act, g->B, &pass, 1);
@@ -375,10 +387,10 @@ static void check_trajectory(const char *path, const struct ls_ops *ops)
         .microbatch = LS_DEFAULT_MICROBATCH,
         .epochs = number(file, path, "epochs"),
         .steps = ls_safetensors_metadata(file, "steps") ? number(file, path, "steps") : -1,
-        .sgd = {.learning_rate = as_float(file, path, "lr"),
-                .momentum = as_float(file, path, "momentum"),
-                .weight_decay = as_float(file, path, "weight_decay"),
-                .nesterov = (int)number(file, path, "nesterov")},
+        .optimizer = {.learning_rate = as_float(file, path, "lr"),
+                      .momentum = as_float(file, path, "momentum"),
+                      .weight_decay = as_float(file, path, "weight_decay"),
+                      .nesterov = (int)number(file, path, "nesterov")},
     };
     float *parameters = read_flat(file, path, &net, "initial.", "initial.");
     float *final = read_flat(file, path, &net, "final.", "final.");

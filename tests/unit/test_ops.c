@@ -221,52 +221,6 @@ Test(ops, activations, .timeout = 60)
     }
 }
 
-static void check_loss(enum ls_loss kind, ptrdiff_t B, ptrdiff_t N, int with_values, int special)
-{
-    float *z = values(B * N, special), *t = values(B * N, 0), *loss = unset(B), *dz = unset(B * N);
-    int32_t *labels = exactly((size_t)B * sizeof *labels);
-    for (ptrdiff_t b = 0; b < B; b++)
-        labels[b] = (int32_t)(random_bits() % (kind == LS_LOSS_SOFTMAX ? N : N > 2 ? N : 2));
-    for (ptrdiff_t i = 0; i < B * N; i++)
-        z[i] *= 20.0f;
-    const struct ls_targets targets = {with_values ? NULL : labels, with_values ? t : NULL};
-    const struct ls_loss_rule rule = {.kind = kind};
-    ls_ops_serial.loss(&rule, B, N, loss, dz, z, &targets);
-    char shape[80];
-    snprintf(shape, sizeof shape, "loss %d B %td N %td %s special %d", (int)kind, B, N,
-             with_values ? "values" : "labels", special);
-    FOR_EACH_IMPLEMENTATION(ops, threads)
-    {
-        float *found = unset(B), *found_dz = unset(B * N), *only = unset(B);
-        ops->loss(&rule, B, N, found, found_dz, z, &targets);
-        expect_same("loss", ops, threads, shape, B, found, loss);
-        expect_same("dz", ops, threads, shape, B * N, found_dz, dz);
-        ops->loss(&rule, B, N, only, NULL, z, &targets);
-        expect_same("loss without dz", ops, threads, shape, B, only, loss);
-        free(found);
-        free(found_dz);
-        free(only);
-    }
-    free(z);
-    free(t);
-    free(loss);
-    free(dz);
-    free(labels);
-}
-
-Test(ops, losses, .timeout = 120)
-{
-    static const ptrdiff_t widths[] = {1, 2, 3, 8, 10, 15, 16, 17, 31, 33, 100, 4095, 4096, 4097, 9000};
-    for (int kind = LS_LOSS_SOFTMAX; kind <= LS_LOSS_BCE; kind++)
-        for (size_t i = 0; i < COUNT(widths); i++)
-            for (int special = 0; special < 3; special++)
-                for (int with_values = 0; with_values < (kind == LS_LOSS_SOFTMAX ? 1 : 2); with_values++) {
-                    check_loss((enum ls_loss)kind, 3, widths[i], with_values, special);
-                    if (widths[i] < 50)
-                        check_loss((enum ls_loss)kind, 131, widths[i], with_values, special);
-                }
-}
-
 Test(ops, leaf_sum)
 {
     static const ptrdiff_t counts[] = {0, 1, 2, 3, 31, 32, 33, 64, 100, 1000, 4099};
@@ -299,70 +253,6 @@ Test(ops, tree_add)
         free(left);
         free(right);
         free(expected);
-    }
-}
-
-static void check_sgd(const struct ls_sgd *rule, ptrdiff_t rows, ptrdiff_t columns, int special)
-{
-    const ptrdiff_t n = rows * columns;
-    float *w = values(n, special), *v = values(n, 0), *sum = values(n, special);
-    float *new_w = copy(n, w), *new_v = copy(n, v);
-    const int64_t not_finite = ls_ops_serial.sgd(rule, rows, columns, new_w, new_v, sum);
-    char shape[100];
-    snprintf(shape, sizeof shape, "sgd %td x %td momentum %g decay %g nesterov %d", rows, columns,
-             (double)rule->momentum, (double)rule->weight_decay, rule->nesterov);
-    FOR_EACH_IMPLEMENTATION(ops, threads)
-    {
-        float *found_w = copy(n, w), *found_v = rule->momentum != 0.0f ? copy(n, v) : NULL;
-        const int64_t found = ops->sgd(rule, rows, columns, found_w, found_v, sum);
-        cr_assert_eq(found != 0, not_finite != 0, "%s, %d threads, %s: %td not finite, expected %td",
-                     ops->name, threads, shape, (ptrdiff_t)found, (ptrdiff_t)not_finite);
-        expect_same("w", ops, threads, shape, n, found_w, new_w);
-        if (found_v)
-            expect_same("velocity", ops, threads, shape, n, found_v, new_v);
-        free(found_w);
-        free(found_v);
-    }
-    free(w);
-    free(v);
-    free(sum);
-    free(new_w);
-    free(new_v);
-}
-
-Test(ops, sgd, .timeout = 60)
-{
-    static const ptrdiff_t counts[] = {0, 1, 7, 16, 17, 100, 60001};
-    static const ptrdiff_t shapes[][2] = {{7, 100}, {784, 128}, {601, 33}, {1000, 10}, {3, 16384}};
-    for (int flags = 0; flags < 8; flags++) {
-        const struct ls_sgd rule = {.gradient_scale = 1.0f / 60.0f,
-                                    .learning_rate = 0.1f,
-                                    .momentum = flags & 1 ? 0.9f : 0.0f,
-                                    .weight_decay = flags & 2 ? 1e-4f : 0.0f,
-                                    .nesterov = flags >> 2};
-        for (size_t i = 0; i < COUNT(counts); i++)
-            for (int special = 0; special < 3; special++)
-                check_sgd(&rule, 1, counts[i], special);
-        for (size_t i = 0; i < COUNT(shapes); i++)
-            check_sgd(&rule, shapes[i][0], shapes[i][1], (int)i % 3);
-    }
-}
-
-/* A single parameter that is not finite is noticed wherever it is. */
-Test(ops, sgd_finds_each_non_finite)
-{
-    const struct ls_sgd rule = {.gradient_scale = 1.0f, .learning_rate = 1.0f};
-    enum { N = 100 };
-    FOR_EACH_IMPLEMENTATION(ops, threads)
-    {
-        for (int at = 0; at < N; at++) {
-            float w[N] = {0}, sum[N] = {0};
-            w[at] = at % 3 == 0 ? NAN : at % 3 == 1 ? INFINITY : -INFINITY;
-            cr_assert(ops->sgd(&rule, 1, N, w, NULL, sum) != 0, "%s: w[%d]", ops->name, at);
-        }
-        float w[N] = {0}, sum[N] = {0};
-        w[3] = 0x1.fffffep127f;
-        cr_assert(ops->sgd(&rule, 1, N, w, NULL, sum) == 0, "%s", ops->name);
     }
 }
 

@@ -256,7 +256,7 @@ static struct ls_conv_shape any_shape(void)
 Test(ops_conv, awkward_shapes, .timeout = 120)
 {
     static const ptrdiff_t leaves[] = {1, 2, 3, 32};
-    for (int i = 0; i < 300; i++) {
+    for (int i = 0; i < 160; i++) {
         const struct ls_conv_shape s = any_shape();
         check(s, PICK(leaves), (enum ls_activation)(random_bits() % 4), i % 3, 0);
     }

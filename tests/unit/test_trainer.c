@@ -57,7 +57,7 @@ static struct sums sum_batch(const struct ls_dataset *data, int leaf, int B, con
 }
 
 /* Rule 8. */
-static void update(const struct ls_sgd *rule, float r, const struct sums *sums, float *w, float *v)
+static void update(const struct ls_optimizer_rule *rule, float r, const struct sums *sums, float *w, float *v)
 {
     for (int k = 0; k < 2; k++) {
         float g = sums->w[k] * r;
@@ -96,7 +96,7 @@ static void expected_curve(const struct ls_train_config *config, const struct ls
             for (int b = 0; b < B; b++)
                 index[b] = ls_sampler_index(&sampler, first + b);
             const struct sums sums = sum_batch(&data->train, leaf, B, index, w);
-            update(&config->sgd, 1.0f / (float)B, &sums, w, v);
+            update(&config->optimizer, 1.0f / (float)B, &sums, w, v);
             step_loss[steps++] = sums.loss;
             used += B;
         }
@@ -119,7 +119,7 @@ static enum ls_code record_epoch(void *context, const struct ls_epoch_report *re
     return LS_OK;
 }
 
-static void check_run(const struct ls_ops *ops, struct ls_sgd rule, struct cut cut, int shuffle,
+static void check_run(const struct ls_ops *ops, struct ls_optimizer_rule rule, struct cut cut, int shuffle,
                       int drop_last)
 {
     const struct ls_train_config config = {.loss = {.kind = LS_LOSS_SQUARED},
@@ -127,7 +127,7 @@ static void check_run(const struct ls_ops *ops, struct ls_sgd rule, struct cut c
                                            .microbatch = cut.leaf,
                                            .epochs = EPOCHS,
                                            .steps = -1,
-                                           .sgd = rule,
+                                           .optimizer = rule,
                                            .seed = 11,
                                            .shuffle = shuffle,
                                            .drop_last = drop_last,
@@ -170,7 +170,7 @@ static void check_run(const struct ls_ops *ops, struct ls_sgd rule, struct cut c
     cr_assert(ls_memory_balance() == 0, "%ld blocks were not freed", ls_memory_balance());
 }
 
-static void check_all(struct ls_sgd rule)
+static void check_all(struct ls_optimizer_rule rule)
 {
     /* Four leaves a batch, and a last one of 6; five steps an epoch, the last of 1 sample; one step of 13
      * leaves. */
@@ -184,15 +184,15 @@ static void check_all(struct ls_sgd rule)
 
 Test(trainer, plain_descent_is_the_contract_s)
 {
-    check_all((struct ls_sgd){.learning_rate = 0.1f});
+    check_all((struct ls_optimizer_rule){.learning_rate = 0.1f});
 }
 
 Test(trainer, momentum_and_decay_are_the_contract_s)
 {
-    check_all((struct ls_sgd){.learning_rate = 0.07f, .momentum = 0.9f, .weight_decay = 0.03f});
+    check_all((struct ls_optimizer_rule){.learning_rate = 0.07f, .momentum = 0.9f, .weight_decay = 0.03f});
 }
 
 Test(trainer, nesterov_s_momentum_is_the_contract_s)
 {
-    check_all((struct ls_sgd){.learning_rate = 0.05f, .momentum = 0.8f, .nesterov = 1});
+    check_all((struct ls_optimizer_rule){.learning_rate = 0.05f, .momentum = 0.8f, .nesterov = 1});
 }

@@ -1,12 +1,11 @@
-/* Everything that is one independent formula an element: activations, the tree's additions, the update, the
- * gathers.
+/* Everything that is one independent formula an element: activations, the tree's additions, the gathers.
  *
  * The loops are plain C over the scalar formulas; the compiler makes vectors of them, and as no element
  * depends on another and -ffp-contract=off is on, vectors and scalar remainders give the same bits. */
 #include "compute/parallel/elementwise.h"
 
 #include "base/contract.h"
-#include "compute/parallel/cut.h"
+#include "compute/parallel/pixels.h"
 #include "compute/parallel/team.h"
 
 struct activation {
@@ -89,7 +88,7 @@ void LS_PER_ISA(ls_activation_backward)(enum ls_activation act, float slope, ptr
     team_run(activation_ns(act > LS_ACT_LEAKYRELU ? act : LS_ACT_RELU, n), backward_part, &a);
 }
 
-/* to = from op other, for the sums and products of whole buffers. */
+/* to from a and b, one formula for a whole buffer. */
 struct pairs {
     ptrdiff_t n;
     float *to;
@@ -108,10 +107,15 @@ static int64_t add_part(const void *job, int thread, int threads)
         const ptrdiff_t n = r.end - at < STRETCH ? r.end - at : STRETCH;
         float *y = p->to + at;
         const float *a = p->a + at, *b = p->b + at;
-        for (ptrdiff_t i = 0; i < n; i++) {
-            const float sum = a[i] + b[i];
-            y[i] = sum;
+        if (p->act == LS_ACT_RELU) {
+            for (ptrdiff_t i = 0; i < n; i++) {
+                const float sum = a[i] + b[i];
+                y[i] = sum <= 0.0f ? 0.0f : sum;
+            }
+            continue;
         }
+        for (ptrdiff_t i = 0; i < n; i++)
+            y[i] = a[i] + b[i];
         if (p->act != LS_ACT_NONE)
             activate(p->act, 0.0f, n, y, y);
     }
@@ -206,80 +210,6 @@ float LS_PER_ISA(ls_leaf_sum)(ptrdiff_t B, ptrdiff_t m, const float *v)
     return ls_tree_sum(&tree);
 }
 
-struct update {
-    const struct ls_sgd *rule;
-    ptrdiff_t rows, columns;
-    float *w, *velocity;
-    const float *sum;
-};
-
-/* The whole update of one range in one pass; flags are constants, so each combination is a loop of its own.
- */
-LS_ALWAYS_INLINE int64_t update_range(const struct update *u, struct range r, const int decay,
-                                      const int momentum, const int nesterov)
-{
-    const float scale = u->rule->gradient_scale, wd = u->rule->weight_decay, mu = u->rule->momentum,
-                step = -u->rule->learning_rate;
-    float *restrict w = u->w, *restrict v = u->velocity;
-    const float *restrict sum = u->sum;
-    int64_t not_finite = 0;
-    for (ptrdiff_t at = r.begin; at < r.end;) {
-        const ptrdiff_t end = r.end - at < 1 << 20 ? r.end : at + (1 << 20);
-        int32_t count = 0; /* of a stretch it cannot overflow on: as wide as a float */
-        for (; at < end; at++) {
-            float g = sum[at] * scale;
-            if (decay)
-                g = ls_fma(wd, w[at], g);
-            if (momentum) {
-                v[at] = ls_fma(mu, v[at], g);
-                g = nesterov ? ls_fma(mu, v[at], g) : v[at];
-            }
-            w[at] = ls_fma(step, g, w[at]);
-            count += (ls_bits(w[at]) & 0x7f800000u) == 0x7f800000u;
-        }
-        not_finite += count;
-    }
-    return not_finite;
-}
-
-LS_ALWAYS_INLINE int64_t update_rectangle(const struct update *u, struct rectangle mine, const int decay,
-                                          const int momentum, const int nesterov)
-{
-    const struct range rows = mine.rows, columns = mine.columns;
-    if (columns.end - columns.begin == u->columns)
-        return update_range(u, (struct range){rows.begin * u->columns, rows.end * u->columns}, decay,
-                            momentum, nesterov);
-    int64_t not_finite = 0;
-    for (ptrdiff_t row = rows.begin; row < rows.end; row++)
-        not_finite +=
-            update_range(u, (struct range){row * u->columns + columns.begin, row * u->columns + columns.end},
-                         decay, momentum, nesterov);
-    return not_finite;
-}
-
-/* Cut as the weight gradient is: each core finds the sums, the weights and the velocity in its own cache. */
-static int64_t update_part(const void *job, int thread, int threads)
-{
-    const struct update *u = job;
-    const struct rectangle mine = rectangle_of(thread, threads, u->rows, u->columns, CUT_BETWEEN_ROWS);
-    const int momentum = u->rule->momentum != 0.0f, nesterov = u->rule->nesterov;
-    if (u->rule->weight_decay != 0.0f) {
-        if (!momentum)
-            return update_rectangle(u, mine, 1, 0, 0);
-        return nesterov ? update_rectangle(u, mine, 1, 1, 1) : update_rectangle(u, mine, 1, 1, 0);
-    }
-    if (!momentum)
-        return update_rectangle(u, mine, 0, 0, 0);
-    return nesterov ? update_rectangle(u, mine, 0, 1, 1) : update_rectangle(u, mine, 0, 1, 0);
-}
-
-int64_t LS_PER_ISA(ls_sgd)(const struct ls_sgd *rule, ptrdiff_t rows, ptrdiff_t columns, float *w,
-                           float *velocity, const float *sum)
-{
-    const struct update u = {rule, rows, columns, w, velocity, sum};
-    return team_run((double)(rows * columns) * 0.3, update_part, &u);
-}
-
 struct gather {
     ptrdiff_t B, K;
     float *x;
@@ -289,23 +219,6 @@ struct gather {
     void (*row)(const void *context, int64_t index, float *x);
     const void *context;
 };
-
-/* to[k] = from[k] / divisor, rounded once.  With a hardware fma the quotient comes from a multiplication and
- * one correction, three times as fast as dividing; tests/unit/test_ops.c proves it equal for every pixel and
- * divisor. */
-static void scale_row(ptrdiff_t K, float *restrict to, const uint8_t *restrict from, float divisor)
-{
-#if defined(__FMA__) || defined(__aarch64__)
-    const float inverse = 1.0f / divisor;
-    for (ptrdiff_t k = 0; k < K; k++) {
-        const float p = (float)from[k], quotient = p * inverse;
-        to[k] = ls_fma(ls_fma(-quotient, divisor, p), inverse, quotient);
-    }
-#else
-    for (ptrdiff_t k = 0; k < K; k++)
-        to[k] = (float)from[k] / divisor;
-#endif
-}
 
 static int64_t gather_u8_part(const void *job, int thread, int threads)
 {

@@ -18,8 +18,6 @@ void LS_PER_ISA(ls_blend)(ptrdiff_t n, float *average, const float *x, float wei
 void LS_PER_ISA(ls_scale)(ptrdiff_t n, float *y, const float *x, float factor);
 float LS_PER_ISA(ls_leaf_sum)(ptrdiff_t B, ptrdiff_t m, const float *v);
 void LS_PER_ISA(ls_tree_add)(ptrdiff_t n, float *left, const float *right);
-int64_t LS_PER_ISA(ls_sgd)(const struct ls_sgd *rule, ptrdiff_t rows, ptrdiff_t columns, float *w,
-                           float *velocity, const float *sum);
 void LS_PER_ISA(ls_gather_u8)(ptrdiff_t B, ptrdiff_t K, float *x, const uint8_t *pixels, const int64_t *index,
                               float divisor);
 void LS_PER_ISA(ls_gather_rows)(ptrdiff_t B, ptrdiff_t K, float *x, const int64_t *index,

@@ -4,9 +4,11 @@
 #include "compute/parallel/conv.h"
 #include "compute/parallel/dense.h"
 #include "compute/parallel/elementwise.h"
+#include "compute/parallel/images.h"
 #include "compute/parallel/loss.h"
 #include "compute/parallel/pool.h"
 #include "compute/parallel/rows.h"
+#include "compute/parallel/update.h"
 #include "compute/team.h"
 
 extern const struct ls_ops LS_PER_ISA(ls_ops);
@@ -45,7 +47,11 @@ const struct ls_ops LS_PER_ISA(ls_ops) = {
     .loss = LS_PER_ISA(ls_loss),
     .leaf_sum = LS_PER_ISA(ls_leaf_sum),
     .tree_add = LS_PER_ISA(ls_tree_add),
-    .sgd = LS_PER_ISA(ls_sgd),
+    .update = LS_PER_ISA(ls_update),
+    .adam_direction = LS_PER_ISA(ls_adam_direction),
+    .square_sum = LS_PER_ISA(ls_square_sum),
     .gather_u8 = LS_PER_ISA(ls_gather_u8),
     .gather_rows = LS_PER_ISA(ls_gather_rows),
+    .gather_images = LS_PER_ISA(ls_gather_images),
+    .view_images = LS_PER_ISA(ls_view_images),
 };

@@ -1,7 +1,7 @@
 /* The functions behind ls_ops_serial; compute/ops.h has their formulas.
  *
  * Everything in this folder is scalar, single-threaded and free of MPI, and shares with the parallel path
- * only base/contract.h and base/elementary.h. */
+ * only base/contract.h, base/elementary.h and base/philox.h. */
 #ifndef LS_COMPUTE_SERIAL_SERIAL_H
 #define LS_COMPUTE_SERIAL_SERIAL_H
 
@@ -61,5 +61,14 @@ void ls_serial_blend(ptrdiff_t n, float *average, const float *x, float weight);
 void ls_serial_scale(ptrdiff_t n, float *y, const float *x, float factor);
 void ls_serial_loss(const struct ls_loss_rule *rule, ptrdiff_t B, ptrdiff_t N, float *loss, float *dz,
                     const float *z, const struct ls_targets *targets);
+int64_t ls_serial_update(const struct ls_update *rule, ptrdiff_t rows, ptrdiff_t columns, float *w,
+                         float *velocity, float *square, const float *sum);
+void ls_serial_adam_direction(const struct ls_update *rule, ptrdiff_t rows, ptrdiff_t columns,
+                              float *direction, const float *w, float *velocity, float *square,
+                              const float *sum);
+float ls_serial_square_sum(ptrdiff_t n, const float *v, float factor);
+void ls_serial_gather_images(const struct ls_image_view *view, ptrdiff_t B, float *x, const uint8_t *pixels,
+                             const int64_t *index, float divisor);
+void ls_serial_view_images(const struct ls_image_view *view, ptrdiff_t B, float *x, const int64_t *index);
 
 #endif

@@ -1,7 +1,5 @@
-/* The oracle's sums over samples, its update and its gathers, and the table itself. */
+/* The oracle's sums over samples, and its gathers, and the table itself. */
 #include "compute/serial/serial.h"
-
-#include <math.h>
 
 #include "base/contract.h"
 
@@ -22,25 +20,6 @@ static void tree_add(ptrdiff_t n, float *left, const float *right)
 {
     for (ptrdiff_t i = 0; i < n; i++)
         left[i] = left[i] + right[i];
-}
-
-static int64_t sgd(const struct ls_sgd *rule, ptrdiff_t rows, ptrdiff_t columns, float *w, float *velocity,
-                   const float *sum)
-{
-    int64_t not_finite = 0;
-    for (ptrdiff_t i = 0; i < rows * columns; i++) {
-        float g = sum[i] * rule->gradient_scale;
-        if (rule->weight_decay != 0.0f)
-            g = ls_fma(rule->weight_decay, w[i], g);
-        float direction = g;
-        if (rule->momentum != 0.0f) {
-            velocity[i] = ls_fma(rule->momentum, velocity[i], g);
-            direction = rule->nesterov ? ls_fma(rule->momentum, velocity[i], g) : velocity[i];
-        }
-        w[i] = ls_fma(-rule->learning_rate, direction, w[i]);
-        not_finite += !isfinite(w[i]);
-    }
-    return not_finite;
 }
 
 static void gather_u8(ptrdiff_t B, ptrdiff_t K, float *x, const uint8_t *pixels, const int64_t *index,
@@ -97,7 +76,11 @@ const struct ls_ops ls_ops_serial = {
     .loss = ls_serial_loss,
     .leaf_sum = leaf_sum,
     .tree_add = tree_add,
-    .sgd = sgd,
+    .update = ls_serial_update,
+    .adam_direction = ls_serial_adam_direction,
+    .square_sum = ls_serial_square_sum,
     .gather_u8 = gather_u8,
     .gather_rows = gather_rows,
+    .gather_images = ls_serial_gather_images,
+    .view_images = ls_serial_view_images,
 };

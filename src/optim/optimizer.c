@@ -1,0 +1,184 @@
+/* Owns the state, the order of a step, and clipping by norm.  What a family does differently is its file's.
+ */
+#include "optim/optimizer.h"
+
+#include "base/contract.h"
+#include "base/memory.h"
+#include "optim/family.h"
+
+const char *const ls_optimizer_names[] = {"sgd", "adagrad", "rmsprop", "adam", "adamw", "lars", "lamb", NULL};
+
+static const struct ls_family *const families[] = {
+    [LS_SGD] = &ls_family_sgd,   [LS_ADAGRAD] = &ls_family_adagrad, [LS_RMSPROP] = &ls_family_rmsprop,
+    [LS_ADAM] = &ls_family_adam, [LS_ADAMW] = &ls_family_adam,      [LS_LARS] = &ls_family_lars,
+    [LS_LAMB] = &ls_family_lamb};
+
+struct ls_optimizer_rule ls_optimizer_defaults(enum ls_optimizer_kind kind)
+{
+    struct ls_optimizer_rule rule = {.kind = kind, .beta1 = 0.9f, .beta2 = 0.999f, .alpha = 0.99f};
+    rule.learning_rate = kind == LS_SGD || kind == LS_LARS ? 0.1f : 0.001f;
+    rule.epsilon = 1e-8f;
+    switch (kind) {
+    case LS_ADAGRAD:
+        rule.learning_rate = 0.01f;
+        rule.epsilon = 1e-10f;
+        break;
+    case LS_RMSPROP:
+        rule.learning_rate = 0.01f;
+        break;
+    case LS_ADAMW:
+        rule.weight_decay = 0.01f;
+        rule.decoupled = 1;
+        break;
+    case LS_LARS:
+        rule.momentum = 0.9f;
+        rule.trust = 0.001f;
+        rule.trust_skips_vectors = 1;
+        break;
+    case LS_LAMB:
+        rule.epsilon = 1e-6f;
+        break;
+    case LS_SGD:
+    case LS_ADAM:
+        break;
+    }
+    return rule;
+}
+
+/* A new array of state, or NULL with *err filled. */
+static float *add_state(struct ls_optimizer *optimizer, const char *name, struct ls_error *err)
+{
+    float *flat = ls_alloc((size_t)optimizer->n_floats, sizeof(float), "optimizer state", err);
+    if (flat)
+        optimizer->states[optimizer->n_states++] = (struct ls_optimizer_state){name, flat};
+    return flat;
+}
+
+static ptrdiff_t largest_tensor(const struct ls_optimizer *optimizer)
+{
+    ptrdiff_t most = 0;
+    for (int t = 0; t < optimizer->n_tensors; t++)
+        most = optimizer->tensors[t].count > most ? optimizer->tensors[t].count : most;
+    return most;
+}
+
+enum ls_code ls_optimizer_create(struct ls_optimizer *optimizer, const struct ls_optimizer_rule *rule,
+                                 const struct ls_parameter *tensors, int n_tensors, ptrdiff_t n_floats,
+                                 struct ls_error *err)
+{
+    *optimizer = (struct ls_optimizer){
+        .rule = *rule, .tensors = tensors, .n_tensors = n_tensors, .n_floats = n_floats};
+    const struct ls_family *family = families[rule->kind];
+    const char *velocity = family->velocity_name(rule);
+    if (velocity && !(optimizer->velocity = add_state(optimizer, velocity, err)))
+        return LS_FAILED;
+    if (family->square_name && !(optimizer->square = add_state(optimizer, family->square_name, err)))
+        return LS_FAILED;
+    if (family->needs_direction && !(optimizer->direction = ls_alloc((size_t)largest_tensor(optimizer),
+                                                                     sizeof(float), "direction", err)))
+        return LS_FAILED;
+    return LS_OK;
+}
+
+void ls_optimizer_release(struct ls_optimizer *optimizer)
+{
+    for (int i = 0; i < optimizer->n_states; i++)
+        ls_free(optimizer->states[i].flat);
+    ls_free(optimizer->direction);
+    *optimizer = (struct ls_optimizer){0};
+}
+
+/* 1 - beta^t follows from 1 - beta^(t-1) as  beta (1 - beta^(t-1)) + (1 - beta):  nothing cancels, where the
+ * power itself, in binary32, would leave 1 - 0.999^2 wrong in the fifth digit. */
+static void count_update(struct ls_optimizer *optimizer)
+{
+    const float beta[2] = {optimizer->rule.beta1, optimizer->rule.beta2};
+    for (int k = 0; k < 2; k++)
+        optimizer->memory[k] = ls_fma(beta[k], optimizer->memory[k], 1.0f - beta[k]);
+    optimizer->updates++;
+}
+
+void ls_optimizer_resume(struct ls_optimizer *optimizer, int64_t updates)
+{
+    float before[2] = {-1.0f, -1.0f};
+    optimizer->memory[0] = optimizer->memory[1] = 0.0f;
+    optimizer->updates = 0;
+    /* Both soon stand still. */
+    while (optimizer->updates < updates &&
+           (optimizer->memory[0] != before[0] || optimizer->memory[1] != before[1])) {
+        before[0] = optimizer->memory[0];
+        before[1] = optimizer->memory[1];
+        count_update(optimizer);
+    }
+    optimizer->updates = updates;
+}
+
+/* Contract rule 4 within each tensor, then a tree over tensors in order. */
+static float gradient_norm(const struct ls_optimizer *optimizer, const struct ls_ops *ops, float scale,
+                           const float *sum)
+{
+    struct ls_tree tree = {.count = 0};
+    for (int t = 0; t < optimizer->n_tensors; t++)
+        if (!optimizer->tensors[t].is_state)
+            ls_tree_push(&tree, ops->square_sum(optimizer->tensors[t].count,
+                                                sum + optimizer->tensors[t].offset, scale));
+    return __builtin_sqrtf(ls_tree_sum(&tree));
+}
+
+/* As PyTorch's clip_grad_norm_; a norm that is not a number makes a factor that is none, and so parameters
+ * that stop the run. */
+static float clip_factor(float most, float norm)
+{
+    const float factor = most / (norm + 1e-6f);
+    return factor > 1.0f ? 1.0f : factor;
+}
+
+/* Decay as this tensor gets it. */
+static struct ls_update with_decay(const struct ls_optimizer_rule *rule, const struct ls_update *all,
+                                   const struct ls_parameter *tensor, float learning_rate)
+{
+    struct ls_update update = *all;
+    if (rule->weight_decay == 0.0f || (rule->decay_skips_vectors && ls_is_vector(tensor)))
+        return update;
+    if (rule->decoupled || rule->kind == LS_ADAMW)
+        update.keep = ls_fma(-learning_rate, rule->weight_decay, 1.0f);
+    else
+        update.weight_decay = rule->weight_decay;
+    return update;
+}
+
+int64_t ls_optimizer_step(struct ls_optimizer *optimizer, const struct ls_ops *ops, int64_t global_batch,
+                          float learning_rate, float *w, const float *sum, struct ls_optimizer_report *report)
+{
+    const struct ls_optimizer_rule *rule = &optimizer->rule;
+    const struct ls_family *family = families[rule->kind];
+    struct ls_optimizer_report done = {.has_norm = rule->clip_norm > 0.0f || rule->report_gradient_norm};
+    struct ls_update all = {.gradient_scale = 1.0f / (float)global_batch,
+                            .clip_factor = 1.0f,
+                            .clip_value = rule->clip_value,
+                            .keep = 1.0f};
+    if (done.has_norm)
+        done.gradient_norm = gradient_norm(optimizer, ops, all.gradient_scale, sum);
+    if (rule->clip_norm > 0.0f)
+        all.clip_factor = clip_factor(rule->clip_norm, done.gradient_norm);
+    count_update(optimizer);
+    family->prepare(optimizer, learning_rate, &all);
+    for (int t = 0; t < optimizer->n_tensors; t++) {
+        const struct ls_parameter *tensor = &optimizer->tensors[t];
+        const ptrdiff_t columns = ls_parameter_columns(tensor), at = tensor->offset;
+        if (tensor->is_state || tensor->count == 0)
+            continue;
+        const struct ls_update update = with_decay(rule, &all, tensor, learning_rate);
+        const struct ls_tensor_step step = {.tensor = tensor,
+                                            .rows = tensor->count / columns,
+                                            .columns = columns,
+                                            .w = w + at,
+                                            .velocity = optimizer->velocity ? optimizer->velocity + at : NULL,
+                                            .square = optimizer->square ? optimizer->square + at : NULL,
+                                            .sum = sum + at};
+        done.not_finite += family->step(optimizer, ops, &update, &step);
+    }
+    if (report)
+        *report = done;
+    return done.not_finite;
+}
