@@ -28,9 +28,12 @@ enum {
     MOST_STEPS = 100
 };
 
-/* Of the largest number in a tensor.  Measured at worst: 1.5e-6, on batch norms in a residual net, whose sums
- * cancel; 6.2e-7 on nets of dense layers. */
+/* Of the largest number in a tensor.  Measured at worst: 1.4e-6, on a bias in front of a mean over windows;
+ * 6.2e-7 on nets of dense layers. */
 static const double gradient_bound = 2e-6;
+/* The same of a net with batch norms, whose gradients are differences of sums that nearly cancel: measured
+ * 2.5e-6 on a beta that lies below four of them. */
+static const double batchnorm_bound = 5e-6;
 /* Of losses and of weights after the updates, absolute: measured 2.4e-7.  Forgetting the weight decay of 1e-4
  * moves a weight by 5e-4, plain momentum instead of Nesterov's by 3e-2. */
 static const double trajectory_bound = 1e-6;
@@ -162,15 +165,16 @@ static float *read_flat(const struct ls_safetensors *file, const char *path, con
     return flat;
 }
 
-static void compare(const char *path, const struct ls_ops *ops, const char *name, ptrdiff_t n,
-                    const float *found, const float *expected)
+static void compare(const char *path, const struct ls_net *net, const struct ls_ops *ops, const char *name,
+                    ptrdiff_t n, const float *found, const float *expected)
 {
+    const double bound = net->sync_floats > 0 ? batchnorm_bound : gradient_bound;
     double largest = 0;
     for (ptrdiff_t i = 0; i < n; i++)
         largest = fmax(largest, fabs((double)expected[i]));
-    cr_assert(compare_floats(COMPARE_CLOSE(gradient_bound * largest, 0), name, (size_t)n, found, expected,
-                             message, sizeof message),
-              "%s with %s: %s; allowed is %g of %g", path, ops->name, message, gradient_bound, largest);
+    cr_assert(compare_floats(COMPARE_CLOSE(bound * largest, 0), name, (size_t)n, found, expected, message,
+                             sizeof message),
+              "%s with %s: %s; allowed is %g of %g", path, ops->name, message, bound, largest);
 }
 
 /* --- one mini-batch --- */
@@ -247,21 +251,21 @@ static void check_gradient(const struct gradient *g, const struct ls_ops *ops, p
     struct ls_pass pass = ls_pass_alone(&act, g->B, m, &all);
     pass.state = parameters;
     const float *z = ls_forward(&g->net, ops, parameters, &act, g->B, &pass);
-    compare(g->path, ops, "z", g->B * N, z, g->z);
+    compare(g->path, &g->net, ops, "z", g->B * N, z, g->z);
     const struct ls_targets targets = {.labels = g->labels ? g->classes : NULL, .values = g->values};
     ops->loss(&g->loss, g->B, N, losses, ls_output_gradient(&act), z, &targets);
     const float mean = ops->leaf_sum(g->B, m, losses) / (float)g->B;
-    compare(g->path, ops, "loss", 1, &mean, g->mean_loss);
+    compare(g->path, &g->net, ops, "loss", 1, &mean, g->mean_loss);
     const float *sums = ls_backward(&g->net, ops, g->parameters, &act, g->B, &pass, 1);
     for (ptrdiff_t i = 0; i < g->B * g->K; i++)
         dx[i] = sums[i] / (float)g->B;
-    compare(g->path, ops, "grad.x", g->B * g->K, dx, g->input_gradient);
+    compare(g->path, &g->net, ops, "grad.x", g->B * g->K, dx, g->input_gradient);
     for (ptrdiff_t i = 0; i < g->net.n_floats; i++)
         flat[i] = flat[i] / (float)g->B;
     for (int t = 0; t < g->net.n_tensors; t++) {
         const struct ls_parameter *p = &g->net.tensors[t];
         const float *found = p->is_state ? parameters : flat;
-        compare(g->path, ops, p->name, p->count, found + p->offset, g->gradients + p->offset);
+        compare(g->path, &g->net, ops, p->name, p->count, found + p->offset, g->gradients + p->offset);
     }
     free(parameters);
     free(losses);
@@ -303,7 +307,7 @@ static void check_inference(const char *path, const struct ls_ops *ops)
     float *parameters = read_flat(file, path, &net, "", "");
     cr_assert(ls_safetensors_count(file) == 2 + net.n_tensors, "%s", path);
     memcpy(act.x, x, (size_t)(B * in.count) * sizeof(float));
-    compare(path, ops, "z", B * net.out.count, ls_forward(&net, ops, parameters, &act, B, NULL), z);
+    compare(path, &net, ops, "z", B * net.out.count, ls_forward(&net, ops, parameters, &act, B, NULL), z);
     free(x);
     free(z);
     free(parameters);
