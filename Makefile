@@ -23,7 +23,7 @@ ifneq ($(CROSS),)
 $(eval $(call one_of,CROSS,aarch64))
 endif
 ifneq ($(MUTANT),)
-$(eval $(call one_of,MUTANT,float-reduction broken-tanh stale-replica))
+$(eval $(call one_of,MUTANT,float-reduction broken-tanh stale-replica local-batchnorm))
 endif
 
 ifeq ($(origin CC),default)

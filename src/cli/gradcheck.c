@@ -3,6 +3,8 @@
 #include "cli/loss_options.h"
 #include "cli/session.h"
 
+#include <string.h>
+
 #include "base/contract.h"
 #include "base/memory.h"
 #include "model/examples.h"
@@ -60,10 +62,13 @@ static enum ls_code parse(struct gradcheck_options *o, int argc, char **argv, in
                    "of the input with "
                    "numerical ones (central differences, binary64). Relative error is |a - n| / max(|a|, "
                    "|n|, largest |n| of "
-                   "the tensor / 100).",
+                   "the tensor / 100); of a bias or a norm also largest |n| of the layer / 10.",
         .notes = "exit status: 0 all within tolerance; 1 some tensor is not; 2 usage; 3 a file, the data or "
                  "memory failed.\n"
-                 "A relu whose input is within the step of 0 has no derivative there and may be reported.\n",
+                 "A relu whose input is within the step of 0 has no derivative there and may be reported;\n"
+                 "so may a maxpool of which two numbers are as close as that, as the pixels of an image "
+                 "often are.\n"
+                 "Layers run as in the first step of training: batchnorm on the batch, dropout drops.\n",
         .options = options,
         .n_options = sizeof options / sizeof options[0],
     };
@@ -150,15 +155,23 @@ static enum ls_code print_report(const struct gradcheck_job *job, const struct l
     int failed = 0;
     printf("net       %s, loss %s, %lld samples, %s\n\n", job->net.text, ls_loss_names[job->loss.kind],
            (long long)job->options.samples, job->session.ops->name);
-    printf("tensor        checked      worst relative error  at           analytic        numerical\n");
+    int width = 12;
+    for (int t = 0; t < report->n; t++)
+        width = (int)strlen(report->results[t].name) > width ? (int)strlen(report->results[t].name) : width;
+    printf("%-*s  checked      worst relative error  at           analytic        numerical\n", width,
+           "tensor");
     for (int t = 0; t < report->n; t++) {
         const struct ls_gradcheck_result *r = &report->results[t];
         char index[64], checked[64];
         const int bad = !(r->worst <= tolerance);
+        if (r->is_state) {
+            printf("%-*s  no gradient: a running average\n", width, r->name);
+            continue;
+        }
         format_index(job, t, r->worst_at, index, sizeof index);
         snprintf(checked, sizeof checked, "%td/%td", r->n_checked, r->n_elements);
-        printf("%-12s  %-11s  %-20.3g  %-11s  %-14.8g  %-14.8g  %s\n", r->name, checked, r->worst, index,
-               r->analytic, r->numerical, bad ? "TOO LARGE" : "ok");
+        printf("%-*s  %-11s  %-20.3g  %-11s  %-14.8g  %-14.8g  %s\n", width, r->name, checked, r->worst,
+               index, r->analytic, r->numerical, bad ? "TOO LARGE" : "ok");
         failed += bad;
         numerical_s += r->numerical_s;
     }

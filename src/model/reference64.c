@@ -1,73 +1,66 @@
-/* Owns the binary64 forward pass; one sample at a time, layer by layer.  The losses are in
- * reference64_loss.c. */
+/* Owns the walk of the binary64 forward pass, a whole batch layer by layer, every one as the list has it: an
+ * activation that the net has fused away is a layer here.  The layers are in reference64_layers.c, the losses
+ * in reference64_loss.c. */
 #include "model/reference64.h"
 
-#include <math.h>
+#include "base/memory.h"
 
-static double activate(enum ls_activation act, double z)
+/* Here an image lies one way, so some layers have nothing to do. */
+static int only_renames(const struct ls_layer *layer)
 {
-    switch (act) {
-    case LS_ACT_RELU:
-        return z <= 0 ? 0 : z;
-    case LS_ACT_TANH:
-        return tanh(z);
-    case LS_ACT_SIGMOID:
-        return 1 / (1 + exp(-z));
-    case LS_ACT_LEAKYRELU:
-    case LS_ACT_GELU:
-    case LS_ACT_SOFTPLUS:
-    case LS_ACT_NONE:
-        break;
+    return layer->kind == &ls_layer_flatten || layer->kind == &ls_layer_reorder;
+}
+
+enum ls_code ls_reference64_create(struct ls_reference64 *reference, const struct ls_net *net, ptrdiff_t B,
+                                   struct ls_error *err)
+{
+    *reference = (struct ls_reference64){.net = net, .B = B};
+    reference->y = ls_alloc((size_t)net->n_layers, sizeof *reference->y, "activations", err);
+    if (!reference->y)
+        return LS_FAILED;
+    for (int i = 0; i < net->n_layers; i++) {
+        const struct ls_layer *layer = &net->layers[i];
+        if (only_renames(layer))
+            continue;
+        reference->y[i] = ls_alloc((size_t)B, (size_t)layer->out.count * sizeof(double), "activations", err);
+        if (!reference->y[i])
+            return LS_FAILED;
     }
-    return z;
+    return LS_OK;
 }
 
-static void dense(const struct ls_net *net, const struct ls_layer *layer, double *y, const double *x,
-                  const double *parameters)
+void ls_reference64_release(struct ls_reference64 *reference)
 {
-    const ptrdiff_t K = layer->in.count, N = layer->out.count;
-    const double *w = parameters + net->tensors[layer->first_tensor].offset;
-    const double *bias = layer->bias ? parameters + net->tensors[layer->first_tensor + 1].offset : NULL;
-    for (ptrdiff_t j = 0; j < N; j++) {
-        double z = bias ? bias[j] : 0;
-        for (ptrdiff_t k = 0; k < K; k++)
-            z += x[k] * w[k * N + j];
-        y[j] = z;
+    for (int i = 0; reference->y && i < reference->net->n_layers; i++)
+        ls_free(reference->y[i]);
+    ls_free(reference->y);
+    *reference = (struct ls_reference64){0};
+}
+
+/* What layer i gave, or the input. */
+static const double *output_of(const struct ls_reference64 *reference, const double *x, int i)
+{
+    while (i != LS_NET_INPUT && only_renames(&reference->net->layers[i]))
+        i = reference->net->layers[i].from;
+    return i == LS_NET_INPUT ? x : reference->y[i];
+}
+
+double ls_reference64_loss(const struct ls_reference64 *reference, int first_layer,
+                           const struct ls_loss_rule *loss, const double *x, const double *parameters,
+                           const struct ls_targets *targets)
+{
+    const struct ls_net *net = reference->net;
+    const ptrdiff_t B = reference->B, N = net->out.count;
+    for (int i = first_layer; i < net->n_layers; i++) {
+        const struct ls_layer *layer = &net->layers[i];
+        if (!only_renames(layer))
+            ls_reference64_layer(layer, net->tensors + layer->first_tensor, B, reference->y[i],
+                                 output_of(reference, x, layer->from), output_of(reference, x, layer->also),
+                                 parameters);
     }
-}
-
-static ptrdiff_t widest(const struct ls_net *net)
-{
-    ptrdiff_t most = net->in.count;
-    for (int i = 0; i < net->n_layers; i++)
-        most = net->layers[i].out.count > most ? net->layers[i].out.count : most;
-    return most;
-}
-
-ptrdiff_t ls_reference64_scratch(const struct ls_net *net)
-{
-    return 2 * widest(net);
-}
-
-double ls_reference64_loss(const struct ls_net *net, const struct ls_loss_rule *loss, ptrdiff_t B,
-                           const double *x, const double *parameters, const struct ls_targets *targets,
-                           double *scratch)
-{
+    const double *z = output_of(reference, x, net->n_layers - 1);
     double total = 0;
-    for (ptrdiff_t b = 0; b < B; b++) {
-        const double *in = x + b * net->in.count;
-        double *halves[2] = {scratch, scratch + widest(net)};
-        for (int i = 0; i < net->n_layers; i++) {
-            const struct ls_layer *layer = &net->layers[i];
-            double *out = halves[i % 2];
-            if (layer->kind == &ls_layer_dense)
-                dense(net, layer, out, in, parameters);
-            else /* the activation layers as the list has them, fused or not */
-                for (ptrdiff_t j = 0; j < layer->out.count; j++)
-                    out[j] = activate(layer->activation, in[j]);
-            in = out;
-        }
-        total += ls_reference64_sample_loss(loss, net->out.count, in, targets, b);
-    }
+    for (ptrdiff_t b = 0; b < B; b++)
+        total += ls_reference64_sample_loss(loss, N, z + b * N, targets, b);
     return total / (double)B;
 }

@@ -427,10 +427,9 @@ BAD_TEST(nets_that_are_none)
 {
     static const struct bad cases[] = {
         {"train --net ''", USAGE, "--net: ''"},
-        {"train --net ' , '", USAGE, "--net: nothing in front of the comma"},
+        {"train --net ' , '", USAGE, "--net, layer 1: nothing in front of the comma"},
         {"train --net '# only a comment'", USAGE, "no layer in '# only a comment'"},
-        {"train --net 'dense 8, softplus, dense 10'", USAGE,
-         "--net, layer 2 ('softplus')|unknown layer 'softplus'"},
+        {"train --net 'dense 8, swish, dense 10'", USAGE, "--net, layer 2 ('swish')|unknown layer 'swish'"},
         {"train --net 'dense 0'", USAGE,
          "--net, layer 1 ('dense 0'): '0' is no number of outputs|1 to 2147483647"},
         {"train --net 'dense -3'", USAGE, "'-3' is no number of outputs"},
@@ -634,7 +633,8 @@ BAD_TEST(models_of_another_net)
         {EVAL("m-delta"), FAILED, "'{}/m-delta': the huber_delta '-1' is no number from 1e-30 to 1e+30"},
         {EVAL("m-weights"), FAILED, "'{}/m-weights': class_weights: 'nan' is no weight of class 1"},
         {EVAL("m-few-weights"), USAGE, "there are 1 class weights, |classes: give one a class"},
-        {EVAL("m-net"), FAILED, "'{}/m-net' holds a net that cannot be read|unknown layer 'conv'"},
+        {EVAL("m-net"), FAILED,
+         "'{}/m-net' holds a net that cannot be read|'conv' needs its output channels"},
         {EVAL("m-shape"), FAILED, "'{}/m-shape': tensor '0.weight' has shape [6,3]; [3,6] is needed"},
         {EVAL("m-dtype"), FAILED, "'{}/m-dtype': tensor '0.weight' has dtype 'F16'"},
         {EVAL("m-missing"), FAILED, "'{}/m-missing'|'0.bias'|none"},
