@@ -63,7 +63,9 @@ LS_ALWAYS_INLINE void gradient_tile(const int rows, const int vectors, const int
         if (t->resume)
             row_load(vectors, acc[r], t->to[r], t->last);
     }
-    if (t->dz.last == VEC)
+    if (vectors == 1 && lanes == 1 && t->last <= HALF)
+        gather_fold_half(rows, acc, t->depth, t->left, t->pixels, t->dz);
+    else if (t->dz.last == VEC)
         gather_fold(rows, vectors, lanes, acc, t->depth, t->left, t->pixels,
                     (struct tile_right){t->dz.p, t->dz.step, VEC});
     else
@@ -260,7 +262,7 @@ static void gradient_plainly(const struct conv_gradient *g, struct rectangle min
 /* A rectangle of one group: columns in groups, rows in turns whose stacks and channels fit. */
 static void gradient_group(const struct conv_gradient *g, ptrdiff_t group, struct rectangle mine)
 {
-    enum { MOST_PIXELS = 1024, WORTH_PACKING = 4 };
+    enum { MOST_PIXELS = 1024, WORTH_PACKING = 4, BENIGN = 128 };
     const ptrdiff_t window = g->KH * g->KW, room = STACK_TILES / (g->levels > 0 ? g->levels : 1);
     const int most = g->walk.unit == VEC ? LS_SCRATCH_STACK : GROUP / PANEL;
     const int widest = (room < most ? (int)room : most) * g->panel;
@@ -285,7 +287,8 @@ static void gradient_group(const struct conv_gradient *g, ptrdiff_t group, struc
             if (p.rows.end > (p.channels.begin + p.fit.channels) * window)
                 p.rows.end = (p.channels.begin + p.fit.channels) * window;
             p.channels.end = (p.rows.end - 1) / window + 1;
-            p.packed = walk.unit == 1 && tiles_of(p.rows.end - p.rows.begin) >= WORTH_PACKING;
+            p.packed = walk.unit == 1 && tiles_of(p.rows.end - p.rows.begin) >= WORTH_PACKING &&
+                       (g->N % VEC != 0 || g->N > BENIGN);
             gradient_leaves(g, &p);
         }
     }
