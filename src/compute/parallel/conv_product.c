@@ -139,7 +139,8 @@ static void (*const depthwise_tiles[])(const struct product_tile *) = {LS_EACH_L
 
 /* What a thread works on: columns of one group, a chunk of source channels, a piece of images. */
 struct part {
-    ptrdiff_t group, at; /* first column */
+    struct ls_scratch *scratch; /* this thread's */
+    ptrdiff_t group, at;        /* first column */
     int columns;
     struct range depth; /* within the group */
     struct fit fit;
@@ -191,16 +192,17 @@ static void pack_weights(const struct conv_product *p, const struct part *part)
         const int columns = next_columns(from, part->columns, p->panel), width = whole_vectors(columns);
         for (ptrdiff_t fy = 0; fy < p->walk.y.phases; fy++)
             for (ptrdiff_t fx = 0; fx < p->walk.x.phases; fx++)
-                pack_phase(p, part, ls_scratch.panels + from * all + taps_before(p, fy, fx) * depth * width,
+                pack_phase(p, part,
+                           part->scratch->panels + from * all + taps_before(p, fy, fx) * depth * width,
                            part->at + from, columns, fy, fx);
     }
 }
 
-/* ls_scratch.taps: where the taps of all phases are, from a pixel's tap 0 of the chunk's first channel. */
+/* The scratch's taps: where the taps of all phases are, from a pixel's tap 0 of the chunk's first channel. */
 static void find_taps(const struct conv_product *p, const struct part *part)
 {
     const struct axis *y = &p->walk.y, *x = &p->walk.x;
-    int32_t *to = ls_scratch.taps;
+    int32_t *to = part->scratch->taps;
     for (ptrdiff_t fy = 0; fy < y->phases; fy++)
         for (ptrdiff_t fx = 0; fx < x->phases; fx++)
             for (ptrdiff_t c = 0; c < part->depth.end - part->depth.begin; c++)
@@ -219,8 +221,8 @@ static void product_phase(const struct conv_product *p, const struct part *part,
     const int last_chunk = part->depth.end == p->depth;
     struct product_tile t = {
         .depth = axis_taps(&p->walk.y, fy) * axis_taps(&p->walk.x, fx) * depth,
-        .taps = ls_scratch.taps + before,
-        .from = ls_scratch.image,
+        .taps = part->scratch->taps + before,
+        .from = part->scratch->image,
         .resume = part->depth.begin > 0,
         .finish = last_chunk ? p->finish : FINISH_NONE,
         .after = last_chunk ? p->after : LS_ACT_NONE,
@@ -229,13 +231,13 @@ static void product_phase(const struct conv_product *p, const struct part *part,
     for (ptrdiff_t from = of.begin; from < of.end; from += p->panel) {
         t.columns = next_columns(from, of.end, p->panel);
         const int width = whole_vectors(t.columns), vectors = width / VEC;
-        t.panel = ls_scratch.panels + from * depth * p->KH * p->KW + before * width;
+        t.panel = part->scratch->panels + from * depth * p->KH * p->KW + before * width;
         t.last = t.columns - width + VEC;
         t.to = p->to + image + from;
         t.y = p->y ? p->y + image + from : NULL;
         t.bias = p->bias ? p->bias + part->at + from : NULL;
-        t.pixels = ls_scratch.pixels + pixels.begin;
-        t.places = ls_scratch.places + pixels.begin;
+        t.pixels = part->scratch->pixels + pixels.begin;
+        t.places = part->scratch->places + pixels.begin;
         t.tiles = (pixels.end - pixels.begin) / TILE_ROWS;
         const ptrdiff_t more = (pixels.end - pixels.begin) % TILE_ROWS;
         void (*const *tiles)(const struct product_tile *) =
@@ -257,7 +259,7 @@ static void product_tables(const struct conv_product *p, const struct part *part
     find_taps(p, part);
     for (ptrdiff_t fy = 0; fy < p->walk.y.phases; fy++)
         for (ptrdiff_t fx = 0; fx < p->walk.x.phases; fx++) {
-            find_pixels(&p->walk, part->frame, part->piece, fy, fx, p->to_channels, n);
+            find_pixels(part->scratch, &p->walk, part->frame, part->piece, fy, fx, p->to_channels, n);
             n += count_pixels(&p->walk, &part->piece, fy, fx);
         }
 }
@@ -276,7 +278,7 @@ static void product_piece(const struct conv_product *p, struct part *part)
     for (int from = 0; from < part->columns; from += step) {
         const struct range of = {from, from + next_columns(from, part->columns, step)};
         const ptrdiff_t channel = depthwise ? part->at + from : part->group * p->depth + part->depth.begin;
-        frame_fill(&p->walk, part->frame, part->piece,
+        frame_fill(part->scratch, &p->walk, part->frame, part->piece,
                    (struct fill){channel, part->depth.end - part->depth.begin, (int)(of.end - of.begin),
                                  !same && from == 0});
         struct range pixels = {0, 0};
@@ -328,7 +330,7 @@ static void product_group(const struct conv_product *p, ptrdiff_t group, struct 
 {
     const ptrdiff_t chunks = (p->depth + fit.channels - 1) / fit.channels;
     const ptrdiff_t room = LS_SCRATCH_PANELS / (fit.channels * p->KH * p->KW) / PANEL * PANEL;
-    struct part part = {.group = group, .fit = fit};
+    struct part part = {.scratch = &ls_scratch, .group = group, .fit = fit};
     for (part.at = columns.begin; part.at < columns.end; part.at += part.columns) {
         part.columns = next_columns(part.at, columns.end, room < 4 * GROUP ? (int)room : 4 * GROUP);
         for (ptrdiff_t chunk = 0; chunk < chunks; chunk++) {
