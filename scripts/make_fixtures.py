@@ -8,7 +8,9 @@ opinion, by an automatic differentiation that shares no formula with ours.
                            binary64 from them and the answers are rounded once, so a difference is lockstep's own.
   inference_*.safetensors  one mini-batch through one net in eval mode, where batch norm uses its running averages.
   trajectory_*.safetensors one epoch of SGD over the digits, or its first steps, batch by batch in PyTorch's binary32, as a
-                           user would run it.
+                           user would run it;
+                           and ten steps of every optimizer, in binary64 and rounded once: torch.optim's and
+                           clip_grad_norm_'s, or for LARS and LAMB, which PyTorch has not, the papers' formulas below.
 
 Everything is F32 and every metadata value a string.  A gradient file holds
   metadata  net, loss, batch, input_features; of images input_shape, "CHANNELSxHEIGHTxWIDTH";
@@ -24,6 +26,8 @@ classes of max(0, 1 + z_j - z_label) or with a single output max(0, 1 - t z), t 
 labels stand for one-hot rows, or with a single output for the number itself.  Class weights multiply a sample's loss by the
 weight of its label; the mean still divides by the batch.  A trajectory file holds
   metadata  net, loss, data, batch, lr, momentum, nesterov, weight_decay, shuffle, input_features, epochs, steps
+            of ten steps: net, loss, data, batch, shuffle, input_features, steps, optimizer, and the rule's numbers that are
+            not lockstep's defaults (skip_vectors: no decay of biases)
   initial.0.weight, ... and final.0.weight, ...;   step_loss: mean loss of each batch, before its update
   data.first, data.last: the first and the last training sample as (1,K); data.labels: their labels
 
@@ -133,6 +137,26 @@ TRAJECTORIES = {
     "batchnorm": ({"lr": 0.05, "momentum": 0.9, "nesterov": False, "weight_decay": 1e-4},
                   "conv 8 3x3 pad same nobias, batchnorm, relu, maxpool 2x2, residual { conv 8 3x3 pad same nobias, batchnorm }, "
                   "relu, globalavgpool, dense 10", 10),
+}
+# lockstep's names of what differs from its defaults; weight decay is decoupled in AdamW and part of the gradient elsewhere.
+TEN_STEPS = {
+    "sgd": {"optimizer": "sgd", "lr": 0.1},
+    "sgd_skip": {"optimizer": "sgd", "lr": 0.1, "momentum": 0.9, "weight_decay": 0.05, "skip_vectors": 1},
+    "adagrad": {"optimizer": "adagrad", "lr": 0.02},
+    "adagrad_l2": {"optimizer": "adagrad", "lr": 0.02, "weight_decay": 0.05},
+    "rmsprop": {"optimizer": "rmsprop", "lr": 0.002},
+    "rmsprop_momentum": {"optimizer": "rmsprop", "lr": 0.002, "momentum": 0.8, "alpha": 0.9, "weight_decay": 0.05},
+    "adam": {"optimizer": "adam", "lr": 0.003},
+    "adam_l2": {"optimizer": "adam", "lr": 0.003, "beta1": 0.8, "beta2": 0.95, "weight_decay": 0.05},
+    "adamw": {"optimizer": "adamw", "lr": 0.003, "weight_decay": 0.5},
+    "adamw_skip": {"optimizer": "adamw", "lr": 0.003, "weight_decay": 0.5, "skip_vectors": 1},
+    "clip_norm": {"optimizer": "sgd", "lr": 0.1, "momentum": 0.9, "clip_norm": 0.2},
+    "clip_value": {"optimizer": "sgd", "lr": 0.1, "momentum": 0.9, "clip_value": 0.02},
+    "clip_norm_adam": {"optimizer": "adam", "lr": 0.003, "clip_norm": 0.2},
+    "lars": {"optimizer": "lars", "lr": 2.0, "momentum": 0.9, "weight_decay": 0.05, "trust": 0.01},
+    "lars_all": {"optimizer": "lars", "lr": 2.0, "momentum": 0.8, "trust": 0.01, "trust_skips": 0},
+    "lamb": {"optimizer": "lamb", "lr": 0.01, "weight_decay": 0.05},
+    "lamb_skip": {"optimizer": "lamb", "lr": 0.01, "weight_decay": 0.05, "beta1": 0.8, "skip_vectors": 1, "trust_skips": 1},
 }
 
 
@@ -483,6 +507,105 @@ def train(model, x, labels, batch, rule):
     return answer
 
 
+class Layerwise:
+    """LARS (You, Gitman, Ginsburg 2017, arXiv 1708.03888, algorithm 1) and LAMB (You et al. 2019, arXiv 1904.00962,
+    algorithm 2), in numpy's binary64 and with nothing of lockstep.  Vectors keep the plain rate under trust_skips (LARS'
+    default); a tensor whose norm is 0 does too."""
+
+    def __init__(self, parameters, rule):
+        self.parameters, self.rule, self.t = list(parameters), rule, 0
+        self.m = [np.zeros(p.shape) for p in self.parameters]
+        self.v = [np.zeros(p.shape) for p in self.parameters]
+
+    def ratio(self, w, above, below, scale=1.0):
+        skips = self.rule.get("trust_skips", 1 if self.rule["optimizer"] == "lars" else 0)
+        return scale * above / below if above > 0 and below > 0 and not (skips and w.ndim == 1) else 1.0
+
+    def zero_grad(self):
+        for p in self.parameters:
+            p.grad = None
+
+    def step(self):
+        self.t += 1
+        for i, p in enumerate(self.parameters):
+            w, g = p.detach().double().numpy().copy(), p.grad.double().numpy()
+            decay = 0.0 if self.rule.get("skip_vectors") and w.ndim == 1 else self.rule.get("weight_decay", 0.0)
+            w = (self.lars if self.rule["optimizer"] == "lars" else self.lamb)(i, w, g, decay)
+            with torch.no_grad():
+                p.copy_(torch.from_numpy(w))
+
+    def lars(self, i, w, g, decay):
+        of_w, of_g = np.linalg.norm(w), np.linalg.norm(g)
+        local = self.ratio(w, of_w, of_g + decay * of_w if of_g > 0 else 0.0, self.rule["trust"])
+        self.m[i] = self.rule["momentum"] * self.m[i] + self.rule["lr"] * local * (g + decay * w)
+        return w - self.m[i]
+
+    def lamb(self, i, w, g, decay):
+        beta1, beta2 = self.rule.get("beta1", 0.9), self.rule.get("beta2", 0.999)
+        self.m[i] = beta1 * self.m[i] + (1 - beta1) * g
+        self.v[i] = beta2 * self.v[i] + (1 - beta2) * g * g
+        r = self.m[i] / (1 - beta1 ** self.t) / (np.sqrt(self.v[i] / (1 - beta2 ** self.t)) + 1e-6) + decay * w
+        return w - self.rule["lr"] * self.ratio(w, np.linalg.norm(w), np.linalg.norm(r)) * r
+
+
+def make_optimiser(model, rule):
+    kind = rule["optimizer"]
+    if kind in ("lars", "lamb"):
+        return Layerwise(model.parameters(), rule)
+    numbers = {key: rule[key] for key in ("lr", "momentum", "alpha") if key in rule}
+    if "beta1" in rule:
+        numbers["betas"] = (rule["beta1"], rule["beta2"])
+    decay = rule.get("weight_decay", 0.0)
+    groups = [{"params": [p for p in model.parameters() if p.ndim > 1], "weight_decay": decay},
+              {"params": [p for p in model.parameters() if p.ndim == 1], "weight_decay": 0.0 if "skip_vectors" in rule else decay}]
+    made = {"sgd": torch.optim.SGD, "adagrad": torch.optim.Adagrad, "rmsprop": torch.optim.RMSprop,
+            "adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[kind]
+    return made(groups, **numbers)
+
+
+def train_ten_steps(model, x, labels, batch, rule):
+    optimiser, losses = make_optimiser(model, rule), []
+    for start in range(0, 10 * batch, batch):
+        optimiser.zero_grad()
+        loss = F.cross_entropy(model(x[start:start + batch]), labels[start:start + batch])
+        loss.backward()
+        if "clip_norm" in rule:
+            norm = nn.utils.clip_grad_norm_(model.parameters(), rule["clip_norm"])
+            assert norm > 1.1 * rule["clip_norm"], f"a gradient of norm {norm} is not clipped: nothing would be tested"
+        if "clip_value" in rule:
+            assert any((p.grad.abs() > 1.1 * rule["clip_value"]).any() for p in model.parameters())
+            nn.utils.clip_grad_value_(model.parameters(), rule["clip_value"])
+        optimiser.step()
+        losses.append(loss.item())
+    answer = {"step_loss": np.array(losses)}
+    answer.update({f"final.{key}": p.detach().double().numpy().copy() for key, p in model.named_parameters()})
+    return answer
+
+
+def ten_steps_fixture(name):
+    rule = TEN_STEPS[name]
+    net, n_train, batch = "dense 12, tanh, dense 10", 1500, 64
+    digits = load_digits()
+    x = torch.from_numpy((digits.data[:n_train] / 16).astype("f4"))
+    labels = torch.from_numpy(digits.target[:n_train])
+    model, _ = build(net, x.shape[1])
+    initialise(model, np.random.RandomState(7), scale=0.5)
+    initial = {key: p.detach().float().numpy().copy() for key, p in model.named_parameters()}
+    exact = train_ten_steps(model, x.double(), labels, batch, rule)
+    with torch.no_grad():
+        for key, parameter in model.named_parameters():
+            parameter.copy_(torch.from_numpy(initial[key]))
+    single = train_ten_steps(model.float(), x, labels, batch, rule)
+    ends = [0, n_train - 1]
+    tensors = {f"initial.{key}": value for key, value in initial.items()}
+    tensors.update({key: value.astype("f4") for key, value in exact.items()})
+    tensors.update({"data.first": x[:1].numpy(), "data.last": x[-1:].numpy(), "data.labels": labels[ends].float().numpy()})
+    metadata = {"net": net, "loss": "softmax", "data": f"digits, the first {n_train}, in file order", "shuffle": "off",
+                "batch": str(batch), "input_features": str(x.shape[1]), "steps": "10"}
+    metadata.update({key: str(value) for key, value in rule.items()})
+    return tensors, metadata, worst_difference(single, exact)
+
+
 # --- writing and checking -----------------------------------------------------------------------------------------
 
 def worst_difference(got, want):
@@ -497,6 +620,8 @@ def every_fixture():
         yield (f"inference_{name}.safetensors",) + inference_fixture(name)
     for name in TRAJECTORIES:
         yield (f"trajectory_{name}.safetensors",) + trajectory_fixture(name)
+    for name in TEN_STEPS:
+        yield (f"trajectory_{name}.safetensors",) + ten_steps_fixture(name)
 
 
 def disagreement(path, tensors, metadata):

@@ -50,7 +50,7 @@ static void has(const char *text, const char *part, const char *what)
 Test(cli, help_lists_every_option_with_its_default, .timeout = LIMIT_S)
 {
     static const struct {
-        const char *command, *parts[24];
+        const char *command, *parts[32];
     } cases[] = {
         {"train",
          {"usage: lockstep train",
@@ -66,8 +66,14 @@ Test(cli, help_lists_every_option_with_its_default, .timeout = LIMIT_S)
           "(default 32)",
           "(default 20, or no limit with --steps)",
           "--lr X",
-          "(default 0.1)",
+          "(default 0.1; adagrad",
           "--momentum X",
+          "--optimizer NAME",
+          "sgd, adagrad, rmsprop, adam, adamw, lars, lamb (default sgd)",
+          "--schedule TEXT",
+          "--warmup LENGTH",
+          "--scale-lr-to BATCH",
+          "--clip-norm X",
           "--drop-last",
           "--allreduce NAME",
           "(default tree)",
