@@ -7,7 +7,8 @@ opinion, by an automatic differentiation that shares no formula with ours.
   gradient_*.safetensors   one mini-batch through one net.  Inputs and parameters are binary32 numbers; PyTorch works in
                            binary64 from them and the answers are rounded once, so a difference is lockstep's own.
   inference_*.safetensors  one mini-batch through one net in eval mode, where batch norm uses its running averages.
-  trajectory_*.safetensors one epoch of SGD over the digits, or its first steps, batch by batch in PyTorch's binary32, as a user would run it;
+  trajectory_*.safetensors one epoch of SGD over the digits, or its first steps, batch by batch in PyTorch's binary32, as a
+                           user would run it;
                            and ten steps of every optimizer, in binary64 and rounded once: torch.optim's and
                            clip_grad_norm_'s, or for LARS and LAMB, which PyTorch has not, the papers' formulas below.
 

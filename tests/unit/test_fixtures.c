@@ -429,14 +429,14 @@ static void check_trajectory(const char *path, const struct ls_ops *ops)
         .loss = {.kind = loss_named(path, metadata(file, path, "loss"))},
         .batch = number(file, path, "batch"),
         .microbatch = LS_DEFAULT_MICROBATCH,
-        .epochs = holds(file, "epochs") ? number(file, path, "epochs") : 1,
+        .epochs = 1,
         .steps = holds(file, "steps") ? number(file, path, "steps") : -1,
         .optimizer = rule_of(file, path),
     };
     float *parameters = read_flat(file, path, &net, "initial.", "initial.");
     float *final = read_flat(file, path, &net, "final.", "final.");
-    const int64_t an_epoch = (data.train.n_samples + config.batch - 1) / config.batch;
-    const int64_t n_steps = config.steps > 0 ? config.steps : an_epoch;
+    const int64_t n_steps =
+        config.steps > 0 ? config.steps : (data.train.n_samples + config.batch - 1) / config.batch;
     float *losses = read_array(file, path, "step_loss", (ptrdiff_t)n_steps, 0);
     struct steps steps = {0};
     const struct ls_observer observer = {.context = &steps, .on_step = remember_step};
