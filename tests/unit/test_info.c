@@ -39,7 +39,8 @@ Test(info, every_named_net_is_described)
 Test(info, resnet20)
 {
     cr_assert_eq(LOCKSTEP("info", "--net", "resnet20"), 0, "%s", outcome.err);
-    says("9.shortcut.0  conv 32 1x1 stride 2 nobias     32x16x16               512         262,144       32.8 kB");
+    says("9.shortcut.0  conv 32 1x1 stride 2 nobias     32x16x16               512         262,144       "
+         "32.8 kB");
     says("272,474 trained");
     says("81.63 MFLOP a sample");
     says("in place");
@@ -48,8 +49,9 @@ Test(info, resnet20)
 Test(info, a_misfit_names_the_layer_what_it_got_and_what_it_needs)
 {
     cr_assert_eq(LOCKSTEP("info", "--net", "conv 4 3x3, maxpool 9, dense 10", "--input", "8x8"), 2);
-    cr_expect_not_null(strstr(outcome.err, "layer 2 ('maxpool 9'): its 9x9 window needs an input of at least 9x9"),
-                       "%s", outcome.err);
+    cr_expect_not_null(
+        strstr(outcome.err, "layer 2 ('maxpool 9'): its 9x9 window needs an input of at least 9x9"), "%s",
+        outcome.err);
     cr_expect_not_null(strstr(outcome.err, "gets 4x6x6"), "%s", outcome.err);
     cr_assert_eq(LOCKSTEP("info", "--net", "resnet21"), 2);
     cr_expect_not_null(strstr(outcome.err, "did you mean 'resnet20'?"), "%s", outcome.err);
@@ -74,8 +76,8 @@ static double said_bytes(const char *net, const char *batch)
 static double used_bytes(const char *net, const char *data, const char *batch)
 {
     struct rusage usage;
-    cr_assert_eq(LOCKSTEP("train", "--net", net, "--data", data, "--batch", batch, "--steps", "1", "--quiet"), 0,
-                 "%s", outcome.err);
+    cr_assert_eq(LOCKSTEP("train", "--net", net, "--data", data, "--batch", batch, "--steps", "1", "--quiet"),
+                 0, "%s", outcome.err);
     cr_assert_eq(getrusage(RUSAGE_CHILDREN, &usage), 0);
     return (double)usage.ru_maxrss * 1024;
 }
