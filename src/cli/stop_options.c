@@ -11,10 +11,11 @@ const char *const ls_keeps[] = {"last", "best", NULL};
 
 static enum ls_code bad_target(const char *text, struct ls_error *err)
 {
-    return ls_fail(err, LS_USAGE,
-                   "--stop-at '%.60s': allowed are loss=X, with X a number, and accuracy=X, with X from 0 to 1 or "
-                   "from 0%% to 100%%, or both with a comma between",
-                   text);
+    return ls_fail(
+        err, LS_USAGE,
+        "--stop-at '%.60s': allowed are loss=X, with X a number, and accuracy=X, with X from 0 to 1 or "
+        "from 0%% to 100%%, or both with a comma between",
+        text);
 }
 
 static enum ls_code parse_target(const char *target, const char *whole, struct ls_stop_rule *rule,
@@ -25,6 +26,9 @@ static enum ls_code parse_target(const char *target, const char *whole, struct l
     const int loss = strncmp(target, "loss=", 5) == 0;
     if (!loss && strncmp(target, "accuracy=", 9) != 0)
         return bad_target(whole, err);
+    if (loss ? rule->has_loss : rule->has_accuracy)
+        return ls_fail(err, LS_USAGE, "--stop-at '%.60s': %s is given twice", whole,
+                       loss ? "loss" : "accuracy");
     const char *text = target + (loss ? 5 : 9);
     size_t length = strlen(text);
     const int percent = !loss && length > 0 && text[length - 1] == '%';
@@ -51,11 +55,13 @@ static enum ls_code parse_stop_at(const char *text, struct ls_stop_rule *rule, s
     if (strlen(text) >= sizeof copy)
         return bad_target(text, err);
     snprintf(copy, sizeof copy, "%s", text);
-    char *rest = NULL;
-    enum ls_code code = *text ? LS_OK : bad_target(text, err);
-    for (char *target = strtok_r(copy, ",", &rest); target && code == LS_OK;
-         target = strtok_r(NULL, ",", &rest))
+    enum ls_code code = LS_OK;
+    for (char *target = copy, *next; target && code == LS_OK; target = next) {
+        next = strchr(target, ',');
+        if (next)
+            *next++ = '\0';
         code = parse_target(target, text, rule, err);
+    }
     return code;
 }
 
@@ -78,9 +84,10 @@ enum ls_code ls_stop_options_apply(const struct ls_stop_options *options, const 
                        tested ? "no classes" : "no test samples: give --test-data, or look at the loss");
     if (tested && config->eval_every == 0 && config->check_every == 0 &&
         (rule->has_loss || rule->has_accuracy || rule->patience > 0 || config->keep_best))
-        return ls_fail(err, LS_USAGE,
-                       "--eval-every 0 never looks at the test data, which --stop-at, --patience and --keep best "
-                       "need: leave it out, or give --check-every");
+        return ls_fail(
+            err, LS_USAGE,
+            "--eval-every 0 never looks at the test data, which --stop-at, --patience and --keep best "
+            "need: leave it out, or give --check-every");
     return LS_OK;
 }
 

@@ -24,73 +24,68 @@ void ls_stop_facts(const struct ls_stop_options *options, struct ls_model_facts 
 void ls_stop_result_facts(const struct ls_train_config *config, const struct ls_train_result *result,
                           struct ls_model_facts *facts);
 
-#define LS_STOP_OPTIONS(o)                                                                                   \
-    {"stop-at",                                                                                              \
-     "loss=X|accuracy=X",                                                                                    \
-     LS_OPTION_TEXT,                                                                                         \
-     &(o)->stop_at,                                                                                          \
-     "stop when a look finds a loss of at most X, or a share of correct answers of at least X (0.9 or 90%); "  \
-     "both, separated by a comma: whichever is first. A look is at the test data, without any at the training " \
-     "loss",                                                                                                 \
-     "no such limit",                                                                                        \
-     0,                                                                                                      \
-     0,                                                                                                      \
-     NULL,                                                                                                   \
-     NULL},                                                                                                  \
-        {"patience",                                                                                         \
-         "N",                                                                                                \
-         LS_OPTION_INT,                                                                                      \
-         &(o)->patience,                                                                                     \
-         "stop after so many looks without a better one",                                                    \
-         "no such limit",                                                                                    \
-         1,                                                                                                  \
-         1e9,                                                                                                \
-         NULL,                                                                                               \
-         NULL},                                                                                              \
-        {"monitor",                                                                                          \
-         "loss|accuracy",                                                                                    \
-         LS_OPTION_CHOICE,                                                                                   \
-         &(o)->monitor,                                                                                      \
-         "what makes a look better, for --patience and --keep best",                                         \
-         "loss",                                                                                             \
-         0,                                                                                                  \
-         0,                                                                                                  \
-         ls_monitors,                                                                                        \
-         NULL},                                                                                              \
-        {"check-every",                                                                                      \
-         "N",                                                                                                \
-         LS_OPTION_INT,                                                                                      \
-         &(o)->check_every,                                                                                  \
-         "look every N updates as well as at epochs' ends",                                                  \
-         "epochs' ends only",                                                                                \
-         1,                                                                                                  \
-         1e15,                                                                                               \
-         NULL,                                                                                               \
-         NULL},                                                                                              \
-        {"gradient-tolerance",                                                                               \
-         "X",                                                                                                \
-         LS_OPTION_FLOAT,                                                                                    \
-         &(o)->gradient_tolerance,                                                                           \
-         "stop when the Euclidean norm of an update's mean gradient is at most X",                           \
-         "no such limit",                                                                                    \
-         1e-38,                                                                                              \
-         1e30,                                                                                               \
-         NULL,                                                                                               \
-         NULL},                                                                                              \
-        {"max-time",                                                                                         \
-         "SECONDS",                                                                                          \
-         LS_OPTION_FLOAT,                                                                                    \
-         &(o)->max_time,                                                                                     \
-         "stop after so long; the one rule that depends on the machine: --steps with the step that is printed "  \
-         "repeats the run",                                                                                  \
-         "no such limit",                                                                                    \
-         1e-3,                                                                                               \
-         1e9,                                                                                                \
-         NULL,                                                                                               \
-         NULL},                                                                                              \
-    {                                                                                                        \
-        "keep", "last|best", LS_OPTION_CHOICE, &(o)->keep, "which model the run ends with", "last", 0, 0,    \
-            ls_keeps, NULL                                                                                   \
+#define LS_STOP_OPTIONS(o)                                                                                     \
+    {"stop-at",                                                                                                \
+     "loss=X|accuracy=X",                                                                                      \
+     LS_OPTION_TEXT,                                                                                           \
+     &(o)->stop_at,                                                                                            \
+     "stop when a look finds a loss of at most X, or a share of correct answers of at least X (0.9 or "        \
+     "90%); "                                                                                                  \
+     "both, separated by a comma: whichever is first. A look is at the test data, without any at the "         \
+     "training "                                                                                               \
+     "loss",                                                                                                   \
+     "no such limit",                                                                                          \
+     0,                                                                                                        \
+     0,                                                                                                        \
+     NULL,                                                                                                     \
+     NULL},                                                                                                    \
+        {"patience",      "N", LS_OPTION_INT, &(o)->patience, "stop after so many looks without a better one", \
+         "no such limit", 1,   1e9,           NULL,           NULL},                                           \
+        {"monitor",                                                                                            \
+         "loss|accuracy",                                                                                      \
+         LS_OPTION_CHOICE,                                                                                     \
+         &(o)->monitor,                                                                                        \
+         "what makes a look better, for --patience and --keep best",                                           \
+         "loss",                                                                                               \
+         0,                                                                                                    \
+         0,                                                                                                    \
+         ls_monitors,                                                                                          \
+         NULL},                                                                                                \
+        {"check-every",                                                                                        \
+         "N",                                                                                                  \
+         LS_OPTION_INT,                                                                                        \
+         &(o)->check_every,                                                                                    \
+         "look every N updates as well as at epochs' ends",                                                    \
+         "epochs' ends only",                                                                                  \
+         1,                                                                                                    \
+         1e15,                                                                                                 \
+         NULL,                                                                                                 \
+         NULL},                                                                                                \
+        {"gradient-tolerance",                                                                                 \
+         "X",                                                                                                  \
+         LS_OPTION_FLOAT,                                                                                      \
+         &(o)->gradient_tolerance,                                                                             \
+         "stop when the Euclidean norm of an update's mean gradient is at most X",                             \
+         "no such limit",                                                                                      \
+         1e-38,                                                                                                \
+         1e30,                                                                                                 \
+         NULL,                                                                                                 \
+         NULL},                                                                                                \
+        {"max-time",                                                                                           \
+         "SECONDS",                                                                                            \
+         LS_OPTION_FLOAT,                                                                                      \
+         &(o)->max_time,                                                                                       \
+         "stop after so long; the one rule that depends on the machine: --steps with the step that is "        \
+         "printed "                                                                                            \
+         "repeats the run",                                                                                    \
+         "no such limit",                                                                                      \
+         1e-3,                                                                                                 \
+         1e9,                                                                                                  \
+         NULL,                                                                                                 \
+         NULL},                                                                                                \
+    {                                                                                                          \
+        "keep", "last|best", LS_OPTION_CHOICE, &(o)->keep, "which model the run ends with", "last", 0, 0,      \
+            ls_keeps, NULL                                                                                     \
     }
 
 #endif

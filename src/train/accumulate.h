@@ -1,9 +1,9 @@
-/* The gradient of an update that is made of several batches, one after the other: less memory for activations,
- * and batch norm over smaller batches.
+/* The gradient of an update that is made of several batches, one after the other: less memory for
+ * activations, and batch norm over smaller batches.
  *
- * The sum is a tree over the batches' sums, each of which is a tree over its leaves.  When a batch is a power of
- * two of leaves that is the tree over all leaves of the update: then, without batch norm, `batch` samples in
- * `n` batches give the bits of one batch of n times as many. */
+ * The sum is a tree over the batches' sums, each of which is a tree over its leaves.  When a batch is a power
+ * of two of leaves that is the tree over all leaves of the update: then, without batch norm, `batch` samples
+ * in `n` batches give the bits of one batch of n times as many. */
 #ifndef LS_TRAIN_ACCUMULATE_H
 #define LS_TRAIN_ACCUMULATE_H
 

@@ -1,8 +1,8 @@
 /* When to stop, and which model is best: rules over what a run has seen, the same on every rank.
  *
- * A "look" is a loss, and with classes an accuracy, of the test data, or the training loss where there is no test
- * data.  Rules are pure functions of looks and gradient norms; only a limit of time makes a run depend on the
- * machine, and then the step it ended at says how to repeat it. */
+ * A "look" is a loss, and with classes an accuracy, of the test data, or the training loss where there is no
+ * test data.  Rules are pure functions of looks and gradient norms; only a limit of time makes a run depend
+ * on the machine, and then the step it ended at says how to repeat it. */
 #ifndef LS_TRAIN_STOPPING_H
 #define LS_TRAIN_STOPPING_H
 
@@ -16,17 +16,18 @@ enum ls_stop_reason {
     LS_STOP_PATIENCE,
     LS_STOP_GRADIENT,
     LS_STOP_TIME,
-    LS_STOP_NONE, /* it failed or diverged */
+    LS_STOP_ASKED, /* the observer says so */
+    LS_STOP_NONE,  /* it failed or diverged */
 };
 
 struct ls_stop_rule {
     int has_loss, has_accuracy;
-    float loss;              /* stop at a loss of at most this */
-    double accuracy;         /* stop at a share of correct answers of at least this */
-    int64_t patience;        /* stop after so many looks without a better one; 0: never */
-    int by_accuracy;         /* better means more correct answers, not less loss */
+    float loss;               /* stop at a loss of at most this */
+    double accuracy;          /* stop at a share of correct answers of at least this */
+    int64_t patience;         /* stop after so many looks without a better one; 0: never */
+    int by_accuracy;          /* better means more correct answers, not less loss */
     float gradient_tolerance; /* stop when the mean gradient's norm is at most this; 0: never */
-    double seconds;          /* stop after so many; 0: no limit */
+    double seconds;           /* stop after so many; 0: no limit */
 };
 
 struct ls_look {
@@ -41,8 +42,8 @@ struct ls_stopping {
     int64_t waited;      /* looks since the best */
 };
 
-/* Takes a look in: *is_best says whether it is the best so far, of equal ones the first.  Returns the reason to
- * stop, or LS_STOP_NONE. */
+/* Takes a look in: *is_best says whether it is the best so far, of equal ones the first.  Returns the reason
+ * to stop, or LS_STOP_NONE. */
 enum ls_stop_reason ls_stopping_look(struct ls_stopping *stopping, const struct ls_look *look, int *is_best);
 
 /* "patience", ... */
