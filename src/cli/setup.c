@@ -92,9 +92,10 @@ enum ls_code ls_setup_config(struct ls_setup *setup, const struct ls_setup_optio
             (long long)o->batch, (long long)train->n_samples);
     const int64_t update = chosen_batch(o->batch, train->n_samples) * o->accumulate;
     if (o->drop_last && update > train->n_samples)
-        return ls_fail(err, LS_USAGE,
-                       "--drop-last leaves nothing: an update takes %lld samples, there are %lld training samples",
-                       (long long)update, (long long)train->n_samples);
+        return ls_fail(
+            err, LS_USAGE,
+            "--drop-last leaves nothing: an update takes %lld samples, there are %lld training samples",
+            (long long)update, (long long)train->n_samples);
     setup->config = (struct ls_train_config){
         .loss = {.kind = o->loss >= 0           ? (enum ls_loss)o->loss
                          : train->n_classes > 0 ? LS_LOSS_SOFTMAX
@@ -117,7 +118,8 @@ enum ls_code ls_setup_config(struct ls_setup *setup, const struct ls_setup_optio
     return code == LS_OK ? ls_check_fit(&setup->net, setup->config.loss.kind, train, err) : code;
 }
 
-enum ls_code ls_setup_parameters(struct ls_setup *setup, const struct ls_setup_options *o, struct ls_error *err)
+enum ls_code ls_setup_parameters(struct ls_setup *setup, const struct ls_setup_options *o,
+                                 struct ls_error *err)
 {
     setup->parameters = ls_alloc((size_t)setup->net.n_floats, sizeof(float), "parameters", err);
     if (!setup->parameters)
@@ -128,7 +130,8 @@ enum ls_code ls_setup_parameters(struct ls_setup *setup, const struct ls_setup_o
     return LS_OK;
 }
 
-void ls_setup_facts(const struct ls_setup *setup, const struct ls_setup_options *o, struct ls_model_facts *facts)
+void ls_setup_facts(const struct ls_setup *setup, const struct ls_setup_options *o,
+                    struct ls_model_facts *facts)
 {
     const struct ls_train_config *c = &setup->config;
     ls_model_facts_add(facts, "data", "%s", o->data);

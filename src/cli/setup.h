@@ -58,53 +58,119 @@ enum ls_code ls_setup_compare(const struct ls_setup *setup, const struct ls_setu
                               const struct ls_model_facts *facts, int n_numbers, const int64_t *numbers,
                               struct ls_error *err);
 
-#define LS_DATA_AND_NET_OPTIONS(o) \
-        {"data", "SPEC", LS_OPTION_TEXT, &(o)->data, \
-         "what to train on: digits, fashion-mnist, idx:IMAGES,LABELS, " \
-         "synthetic:n=N,shape=AxB,classes=C,seed=S, or " \
-         "inline:X..=Y..;..", \
-         "digits", 0, 0, NULL, NULL}, \
-        {"test-data", "SPEC", LS_OPTION_TEXT, &(o)->test_data, \
-         "test data for idx: and inline: data, as idx:IMAGES,LABELS or inline:...", "none", 0, 0, NULL, NULL}, \
-        LS_INPUT_OPTIONS(&(o)->input), \
-        {"net", "LAYERS", LS_OPTION_TEXT, &(o)->net, \
-         "layers separated by commas, @FILE with one a line, or a name of 'lockstep info nets'", \
-         "mlp: dense 128, relu, dense with as many outputs as the data has classes", 0, 0, NULL, NULL}, \
-        {"loss", "NAME", LS_OPTION_CHOICE, &(o)->loss, \
-         "softmax cross-entropy on logits; squared: the sum over outputs of (z - t)^2; half-squared: half of " \
-         "that; bce: " \
-         "binary cross-entropy on logits, summed over outputs. All are means over the batch", \
-         "softmax, or squared when the data has target values and no classes", 0, 0, ls_loss_names, NULL}, \
-        {"batch", "N", LS_OPTION_INT, &(o)->batch, \
-         "samples in one update, over all ranks; all: the whole training set", "64, or all of a smaller set", \
-         1, 1e9, NULL, "all"}, \
-        {"microbatch", "N", LS_OPTION_INT, &(o)->microbatch, \
-         "samples in a leaf of the summation tree; part of the result, so not for tuning", "32", 1, 1 << 20, \
-         NULL, NULL}, \
-        {"accumulate", "N", LS_OPTION_INT, &(o)->accumulate, \
-         "batches in an update, one after the other: memory for one of them; without batch norm the same " \
-         "bits as " \
-         "one batch of N times the size, when --batch is a power of two times --microbatch", \
-         "1", 1, 1e6, NULL, NULL}
+#define LS_DATA_AND_NET_OPTIONS(o)                                                                           \
+    {"data",                                                                                                 \
+     "SPEC",                                                                                                 \
+     LS_OPTION_TEXT,                                                                                         \
+     &(o)->data,                                                                                             \
+     "what to train on: digits, fashion-mnist, idx:IMAGES,LABELS, "                                          \
+     "synthetic:n=N,shape=AxB,classes=C,seed=S, or "                                                         \
+     "inline:X..=Y..;..",                                                                                    \
+     "digits",                                                                                               \
+     0,                                                                                                      \
+     0,                                                                                                      \
+     NULL,                                                                                                   \
+     NULL},                                                                                                  \
+        {"test-data",                                                                                        \
+         "SPEC",                                                                                             \
+         LS_OPTION_TEXT,                                                                                     \
+         &(o)->test_data,                                                                                    \
+         "test data for idx: and inline: data, as idx:IMAGES,LABELS or inline:...",                          \
+         "none",                                                                                             \
+         0,                                                                                                  \
+         0,                                                                                                  \
+         NULL,                                                                                               \
+         NULL},                                                                                              \
+        LS_INPUT_OPTIONS(&(o)->input),                                                                       \
+        {"net",                                                                                              \
+         "LAYERS",                                                                                           \
+         LS_OPTION_TEXT,                                                                                     \
+         &(o)->net,                                                                                          \
+         "layers separated by commas, @FILE with one a line, or a name of 'lockstep info nets'",             \
+         "mlp: dense 128, relu, dense with as many outputs as the data has classes",                         \
+         0,                                                                                                  \
+         0,                                                                                                  \
+         NULL,                                                                                               \
+         NULL},                                                                                              \
+        {"loss",                                                                                             \
+         "NAME",                                                                                             \
+         LS_OPTION_CHOICE,                                                                                   \
+         &(o)->loss,                                                                                         \
+         "softmax cross-entropy on logits; squared: the sum over outputs of (z - t)^2; half-squared: half "  \
+         "of "                                                                                               \
+         "that; bce: "                                                                                       \
+         "binary cross-entropy on logits, summed over outputs. All are means over the batch",                \
+         "softmax, or squared when the data has target values and no classes",                               \
+         0,                                                                                                  \
+         0,                                                                                                  \
+         ls_loss_names,                                                                                      \
+         NULL},                                                                                              \
+        {"batch",                                                                                            \
+         "N",                                                                                                \
+         LS_OPTION_INT,                                                                                      \
+         &(o)->batch,                                                                                        \
+         "samples in one update, over all ranks; all: the whole training set",                               \
+         "64, or all of a smaller set",                                                                      \
+         1,                                                                                                  \
+         1e9,                                                                                                \
+         NULL,                                                                                               \
+         "all"},                                                                                             \
+        {"microbatch",                                                                                       \
+         "N",                                                                                                \
+         LS_OPTION_INT,                                                                                      \
+         &(o)->microbatch,                                                                                   \
+         "samples in a leaf of the summation tree; part of the result, so not for tuning",                   \
+         "32",                                                                                               \
+         1,                                                                                                  \
+         1 << 20,                                                                                            \
+         NULL,                                                                                               \
+         NULL},                                                                                              \
+    {                                                                                                        \
+        "accumulate", "N", LS_OPTION_INT, &(o)->accumulate,                                                  \
+            "batches in an update, one after the other: memory for one of them; without batch norm the "     \
+            "same "                                                                                          \
+            "bits as "                                                                                       \
+            "one batch of N times the size, when --batch is a power of two times --microbatch",              \
+            "1", 1, 1e6, NULL, NULL                                                                          \
+    }
 
-#define LS_START_OPTIONS(o) \
-        {"init", "NAME", LS_OPTION_TEXT, &(o)->init, \
-         "first weights: he-uniform, he-normal, xavier-uniform, xavier-normal, zeros, constant=X (biases " \
-         "too), " \
-         "normal=S and truncated-normal=S of deviation S, uniform=A within +-A", \
-         "he-uniform", 0, 0, NULL, NULL}, \
-        {"init-bias", "X", LS_OPTION_FLOAT, &(o)->init_bias, "where biases start", "0", -1e30, 1e30, NULL, \
-         NULL}, \
-        {"seed", "N", LS_OPTION_SEED, &(o)->seed, "of initialisation, shuffling and augmentation", "1", 0, 0, \
-         NULL, NULL}, \
-        {"shuffle", "on|off", LS_OPTION_CHOICE, &(o)->shuffle, "a new keyed order of the samples each epoch", \
-         "on", 0, 0, ls_off_on, NULL}, \
-        {"drop-last", NULL, LS_OPTION_FLAG, &(o)->drop_last, "leave out an epoch's last batch when it is short", \
-         NULL, 0, 0, NULL, NULL}
+#define LS_START_OPTIONS(o)                                                                                  \
+    {"init",                                                                                                 \
+     "NAME",                                                                                                 \
+     LS_OPTION_TEXT,                                                                                         \
+     &(o)->init,                                                                                             \
+     "first weights: he-uniform, he-normal, xavier-uniform, xavier-normal, zeros, constant=X (biases "       \
+     "too), "                                                                                                \
+     "normal=S and truncated-normal=S of deviation S, uniform=A within +-A",                                 \
+     "he-uniform",                                                                                           \
+     0,                                                                                                      \
+     0,                                                                                                      \
+     NULL,                                                                                                   \
+     NULL},                                                                                                  \
+        {"init-bias", "X", LS_OPTION_FLOAT, &(o)->init_bias, "where biases start", "0", -1e30, 1e30,         \
+         NULL,        NULL},                                                                                 \
+        {"seed", "N", LS_OPTION_SEED, &(o)->seed, "of initialisation, shuffling and augmentation", "1",      \
+         0,      0,   NULL,           NULL},                                                                 \
+        {"shuffle",                                                                                          \
+         "on|off",                                                                                           \
+         LS_OPTION_CHOICE,                                                                                   \
+         &(o)->shuffle,                                                                                      \
+         "a new keyed order of the samples each epoch",                                                      \
+         "on",                                                                                               \
+         0,                                                                                                  \
+         0,                                                                                                  \
+         ls_off_on,                                                                                          \
+         NULL},                                                                                              \
+    {                                                                                                        \
+        "drop-last", NULL, LS_OPTION_FLAG, &(o)->drop_last,                                                  \
+            "leave out an epoch's last batch when it is short", NULL, 0, 0, NULL, NULL                       \
+    }
 
-#define LS_ALLREDUCE_OPTION(o) \
-        {"allreduce", "NAME", LS_OPTION_CHOICE, &(o)->allreduce, \
-         "tree: the exact sum; mpi: MPI_Allreduce, whose bits depend on the ranks, for comparison", "tree", 0, \
-         0, ls_allreduce_names, NULL}
+#define LS_ALLREDUCE_OPTION(o)                                                                               \
+    {                                                                                                        \
+        "allreduce", "NAME", LS_OPTION_CHOICE, &(o)->allreduce,                                              \
+            "tree: the exact sum; mpi: MPI_Allreduce, whose bits depend on the ranks, for comparison",       \
+            "tree", 0, 0, ls_allreduce_names, NULL                                                           \
+    }
 
 #endif

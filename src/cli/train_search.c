@@ -7,10 +7,11 @@
 enum ls_code ls_search_check_init(const struct ls_init *init, const char *text, struct ls_error *err)
 {
     if (init->kind == LS_INIT_ZEROS || init->kind == LS_INIT_CONSTANT)
-        return ls_fail(err, LS_USAGE,
-                       "--init %.60s gives every trial of --optimizer random-search the same weights: give one that "
-                       "draws, such as he-uniform or normal=0.5",
-                       text);
+        return ls_fail(
+            err, LS_USAGE,
+            "--init %.60s gives every trial of --optimizer random-search the same weights: give one that "
+            "draws, such as he-uniform or normal=0.5",
+            text);
     return LS_OK;
 }
 

@@ -42,8 +42,7 @@ static enum ls_code try_one(struct search *search, int64_t trial)
         ls_engine_evaluate(&search->engine, w, &search->data->train, &train, search->err);
     if (code != LS_OK)
         return code;
-    const int is_best =
-        isfinite(train.loss) && (result->best_trial < 0 || train.loss < result->train.loss);
+    const int is_best = isfinite(train.loss) && (result->best_trial < 0 || train.loss < result->train.loss);
     if (is_best) {
         result->best_trial = trial;
         result->train = train;
@@ -60,14 +59,15 @@ static void try_all(void *context)
     for (int64_t trial = 0; trial < search->config->trials && search->code == LS_OK; trial++)
         search->code = try_one(search, trial);
     if (search->code == LS_OK && result->best_trial < 0)
-        search->code = ls_fail(search->err, LS_NONFINITE,
-                               "no loss of the %lld trials is finite: the weights or the inputs are too large, or "
-                               "not numbers",
-                               (long long)search->config->trials);
+        search->code =
+            ls_fail(search->err, LS_NONFINITE,
+                    "no loss of the %lld trials is finite: the weights or the inputs are too large, or "
+                    "not numbers",
+                    (long long)search->config->trials);
     result->times = search->engine.times;
     if (search->code == LS_OK && search->data->test.n_samples > 0)
-        search->code =
-            ls_engine_evaluate(&search->engine, search->best, &search->data->test, &result->test, search->err);
+        search->code = ls_engine_evaluate(&search->engine, search->best, &search->data->test, &result->test,
+                                          search->err);
 }
 
 enum ls_code ls_random_search(const struct ls_search_config *config, const struct ls_net *net,

@@ -18,7 +18,7 @@ struct ls_search_config {
 };
 
 struct ls_search_result {
-    int64_t best_trial; /* of equal ones the first */
+    int64_t best_trial;               /* of equal ones the first */
     struct ls_evaluation train, test; /* of the best; test.n_samples is 0 without test data */
     struct ls_step_times times;       /* of this rank's trials, the test left out */
 };
@@ -30,8 +30,8 @@ struct ls_search_observer {
                              struct ls_error *err);
 };
 
-/* Collective.  `parameters` (net->n_floats) are trial 0, and the best on return.  A loss that is not finite is
- * never the best; LS_NONFINITE when all are such.  observer may be NULL. */
+/* Collective.  `parameters` (net->n_floats) are trial 0, and the best on return.  A loss that is not finite
+ * is never the best; LS_NONFINITE when all are such.  observer may be NULL. */
 enum ls_code ls_random_search(const struct ls_search_config *config, const struct ls_net *net,
                               const struct ls_ops *ops, struct ls_comm *comm, const struct ls_data *data,
                               float *parameters, const struct ls_search_observer *observer,
