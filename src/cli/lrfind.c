@@ -40,7 +40,8 @@ static enum ls_code parse(struct lrfind_options *o, int argc, char **argv, int *
         {"smoothing", "X", LS_OPTION_FLOAT, &o->smoothing,
          "how much of itself the average of losses keeps at each update", "0.9", 0, 0.999, NULL, NULL},
         {"csv", "FILE", LS_OPTION_TEXT, &o->csv,
-         "write every update there as step,learning_rate,loss,smoothed; -: to standard output, in place of the "
+         "write every update there as step,learning_rate,loss,smoothed; -: to standard output, in place of "
+         "the "
          "table",
          "not written", 0, 0, NULL, NULL},
         {"quiet", NULL, LS_OPTION_FLAG, &o->quiet, "print only the suggestion", NULL, 0, 0, NULL, NULL},
@@ -55,9 +56,10 @@ static enum ls_code parse(struct lrfind_options *o, int argc, char **argv, int *
     const struct ls_command_line line = {
         .command = "lrfind",
         .synopsis = "lockstep lrfind [OPTION ...]   or   mpirun -n RANKS lockstep lrfind [OPTION ...]",
-        .summary = "A learning-rate range test (Smith 2017): trains a model that is then thrown away while the "
-                   "learning rate grows exponentially, prints the loss over the rate, and suggests a rate. Give "
-                   "it the options that training will have.",
+        .summary =
+            "A learning-rate range test (Smith 2017): trains a model that is then thrown away while the "
+            "learning rate grows exponentially, prints the loss over the rate, and suggests a rate. Give "
+            "it the options that training will have.",
         .notes = "it stops when the smoothed loss is 4 times its least, or not finite.\n"
                  "exit status: 0 done, also when the curve shows nothing, which a warning says; 2 usage; 3 a "
                  "file, the data,\n"
@@ -161,8 +163,8 @@ static void print_start(struct job *job)
 static enum ls_code run(struct job *job, enum ls_lr_ending *ending, struct ls_error *err)
 {
     struct ls_setup *setup = &job->setup;
-    enum ls_code code = ls_session_warn(
-        &setup->session, ls_count_leaves(setup->config.batch, setup->config.microbatch), err);
+    enum ls_code code =
+        ls_session_warn(&setup->session, ls_count_leaves(setup->config.batch, setup->config.microbatch), err);
     if (code != LS_OK)
         return code;
     const struct ls_observer observer = {.context = &job->curve, .on_step = add_step, .stop = has_risen};

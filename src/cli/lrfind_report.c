@@ -7,8 +7,8 @@
 
 enum { ROWS = 25, WIDTH = 44, CSV_LINE = 120 };
 
-/* The ends of the plot's axis.  What lies above is at its right edge: the last points of a curve that rises would
- * press all others against the left one. */
+/* The ends of the plot's axis.  What lies above is at its right edge: the last points of a curve that rises
+ * would press all others against the left one. */
 struct axis {
     double low, high;
 };
@@ -107,9 +107,13 @@ enum ls_code ls_lr_save_csv(const struct ls_lr_curve *curve, struct ls_savefile 
 static void warn(enum ls_lr_verdict verdict, const struct ls_lr_curve *curve)
 {
     static const char *const reasons[] = {
-        [LS_LR_TOO_SHORT] = "it ended after too few updates to show anything: give a lower --from, or more --steps",
-        [LS_LR_FLAT] = "the loss hardly changes over the whole range: give a higher --to or more --steps, or check "
-                       "that the inputs are scaled and the net can learn at all",
+        [LS_LR_TOO_SHORT] =
+            "it ended after too few updates to show anything: give a lower --from, or more --steps",
+        [LS_LR_NOISY] = "the loss falls by no more than it differs between batches: give a larger --batch, "
+                        "or more --steps with a --smoothing nearer to 1",
+        [LS_LR_FLAT] =
+            "the loss hardly changes over the whole range: give a higher --to or more --steps, or check "
+            "that the inputs are scaled and the net can learn at all",
         [LS_LR_ONLY_RISES] = "the loss rises at once: give a lower --from, more --steps, or another "
                              "--init",
     };
@@ -129,5 +133,6 @@ void ls_lr_print_suggestion(const struct ls_lr_curve *curve, const struct ls_lr_
     fprintf(out, "or          --lr %-8.2g a tenth of the rate %.2g at which it is least, %.4g\n",
             (double)least->rate / 10, (double)least->rate, least->smoothed);
     if (s->verdict == LS_LR_STILL_FALLING)
-        fprintf(stderr, "warning: the loss is least at the end of the range: a higher --to may show a better rate\n");
+        fprintf(stderr,
+                "warning: the loss is least at the end of the range: a higher --to may show a better rate\n");
 }

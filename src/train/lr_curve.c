@@ -63,6 +63,24 @@ static void find_steepest(const struct ls_lr_curve *curve, struct ls_lr_suggesti
     s->slope = most * (double)(curve->n - 1) / decades;
 }
 
+/* The deviation that smoothed loss i has from the batches alone: that of one loss, from the differences of
+ * neighbours, which a slow fall does not enlarge, times what an average over i + 1 of them leaves of it. */
+static double noise_of(const struct ls_lr_curve *curve, const struct ls_lr_suggestion *s, int64_t at)
+{
+    const struct ls_lr_point *p = curve->points;
+    double squares = 0;
+    for (int64_t i = s->first; i < s->least; i++) {
+        const double step = (double)p[i + 1].loss - (double)p[i].loss;
+        squares += step * step;
+    }
+    const double variance = s->least > s->first ? squares / (2.0 * (double)(s->least - s->first)) : 0.0;
+    const double keep = curve->smoothing;
+    double gone = 1.0; /* keep^(at + 1) */
+    for (int64_t i = 0; i <= at; i++)
+        gone *= keep;
+    return sqrt(variance * (1.0 - keep) / (1.0 + keep) * (1.0 + gone) / (1.0 - gone));
+}
+
 struct ls_lr_suggestion ls_lr_curve_suggest(const struct ls_lr_curve *curve)
 {
     enum { FEWEST = 4 };
@@ -72,20 +90,27 @@ struct ls_lr_suggestion ls_lr_curve_suggest(const struct ls_lr_curve *curve)
     if (curve->n < s.first + FEWEST)
         return s;
     double highest = 0;
+    int64_t at_highest = s.first;
     const struct ls_lr_point *p = curve->points;
     s.least = s.first;
     for (int64_t i = s.first; i < curve->n; i++)
         if (p[i].smoothed < p[s.least].smoothed)
             s.least = i;
     for (int64_t i = s.first; i <= s.least; i++)
-        highest = p[i].smoothed > highest ? p[i].smoothed : highest;
+        if (p[i].smoothed > highest) {
+            highest = p[i].smoothed;
+            at_highest = i;
+        }
     s.fall = highest > 0 ? 1.0 - p[s.least].smoothed / highest : 0.0;
     find_steepest(curve, &s);
     if (p[s.least].smoothed > curve->rise * (double)p[0].loss)
         s.verdict = LS_LR_ONLY_RISES; /* it fell from where it had leapt to */
+    else if (s.fall >= worth && highest - p[s.least].smoothed < 4.0 * noise_of(curve, &s, at_highest))
+        s.verdict = LS_LR_NOISY;
     else if (s.fall >= worth)
         s.verdict = s.least == curve->n - 1 ? LS_LR_STILL_FALLING : LS_LR_FOUND;
     else
-        s.verdict = p[curve->n - 1].smoothed > p[s.least].smoothed * (1.0 + worth) ? LS_LR_ONLY_RISES : LS_LR_FLAT;
+        s.verdict =
+            p[curve->n - 1].smoothed > p[s.least].smoothed * (1.0 + worth) ? LS_LR_ONLY_RISES : LS_LR_FLAT;
     return s;
 }

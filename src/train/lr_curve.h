@@ -1,8 +1,8 @@
 /* The curve of a learning-rate range test (Smith 2017, arXiv 1506.01186): the loss while the rate grows
  * exponentially, smoothed, and what it suggests.
  *
- * Numbers for people: binary64, and none of them reaches a weight.  They come from the updates' losses alone by
- * additions, multiplications and divisions, so all ranks have the same and stop after the same update. */
+ * Numbers for people: binary64, and none of them reaches a weight.  They come from the updates' losses alone
+ * by additions, multiplications and divisions, so all ranks have the same and stop after the same update. */
 #ifndef LS_TRAIN_LR_CURVE_H
 #define LS_TRAIN_LR_CURVE_H
 
@@ -37,8 +37,9 @@ enum ls_lr_verdict {
     LS_LR_FOUND,
     LS_LR_STILL_FALLING, /* found, but the least is at the end of the range */
     LS_LR_TOO_SHORT,     /* fewer points than say anything */
+    LS_LR_NOISY,         /* it falls, by no more than the batches differ */
     LS_LR_FLAT,          /* it hardly falls, and does not rise either */
-    LS_LR_ONLY_RISES, /* or is never near where it began */
+    LS_LR_ONLY_RISES,    /* or is never near where it began */
 };
 
 struct ls_lr_suggestion {
