@@ -1,5 +1,5 @@
-/* lrfind: the curve is that of training under an exponential rate, the same on any ranks; when it ends; what it
- * suggests, and when it suggests nothing. */
+/* lrfind: the curve is that of training under an exponential rate, the same on any ranks; when it ends; what
+ * it suggests, and when it suggests nothing. */
 #include <criterion/criterion.h>
 
 #include <math.h>
@@ -116,7 +116,8 @@ static int read_csv(const char *text, struct point points[MOST])
     int n = 0;
     for (const char *line = text + strlen(head); *line; line = strchr(line, '\n') + 1) {
         struct point *p = &points[n++];
-        cr_assert(n <= MOST && sscanf(line, "%d,%f,%f,%lf\n", &p->step, &p->rate, &p->loss, &p->smoothed) == 4,
+        cr_assert(n <= MOST &&
+                      sscanf(line, "%d,%f,%f,%lf\n", &p->step, &p->rate, &p->loss, &p->smoothed) == 4,
                   "%s", line);
         cr_assert_eq(p->step, n);
     }
@@ -154,10 +155,11 @@ Test(lrfind, its_updates_are_those_of_training, .timeout = LIMIT_S)
     cr_assert(read_csv(o->out, p) >= 3);
     cr_assert(fabs((double)p[1].rate / 0.5 - 1) < 1e-6);
     const struct folder folder = folder_create();
-    o = lockstep(1,
-                 "train %s --lr 0.25 --schedule 'exponential every=1u factor=%.9g' --steps 3 --hash-every 1 --quiet "
-                 "--log %s/log",
-                 net, (double)p[1].rate / 0.25, folder.path);
+    o = lockstep(
+        1,
+        "train %s --lr 0.25 --schedule 'exponential every=1u factor=%.9g' --steps 3 --hash-every 1 --quiet "
+        "--log %s/log",
+        net, (double)p[1].rate / 0.25, folder.path);
     check_status(o, 0, "train");
     size_t n;
     char *log = read_file(in_folder(&folder, "log").path, &n);
@@ -166,7 +168,8 @@ Test(lrfind, its_updates_are_those_of_training, .timeout = LIMIT_S)
         line = strstr(line, "{\"event\":\"step\"");
         cr_assert_not_null(line);
         const float loss = strtof(strstr(line, "\"loss\":") + 7, NULL);
-        cr_assert_eq(loss, p[i].loss, "step %d: %.9g, training has %.9g", i + 1, (double)p[i].loss, (double)loss);
+        cr_assert_eq(loss, p[i].loss, "step %d: %.9g, training has %.9g", i + 1, (double)p[i].loss,
+                     (double)loss);
         line++;
     }
     free(log);
@@ -238,8 +241,8 @@ Test(lrfind, warnings_in_place_of_a_rate, .timeout = LIMIT_S)
             const struct ls_outcome *o = lockstep(ranks, "lrfind --quiet %s", cases[i].words);
             check_status(o, 0, cases[i].words);
             cr_assert(strstr(o->err, cases[i].warning), "%s: %s", cases[i].words, o->err);
-            cr_assert((strstr(o->out, "suggestion  --lr ") != NULL) == cases[i].suggests, "%s: %s", cases[i].words,
-                      o->out);
+            cr_assert((strstr(o->out, "suggestion  --lr ") != NULL) == cases[i].suggests, "%s: %s",
+                      cases[i].words, o->out);
         }
 }
 

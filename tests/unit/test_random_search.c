@@ -45,7 +45,8 @@ Test(random_search, trials_are_keyed_and_trial_0_is_training_s)
 {
     struct ls_net net;
     struct ls_init init;
-    cr_assert_eq(ls_net_create(&net, "dense 8, relu, dense 8", ls_shape_of(1, (const ptrdiff_t[]){8}), &err), LS_OK);
+    cr_assert_eq(ls_net_create(&net, "dense 8, relu, dense 8", ls_shape_of(1, (const ptrdiff_t[]){8}), &err),
+                 LS_OK);
     float *first = malloc((size_t)net.n_floats * sizeof *first);
     cr_assert_eq(ls_init_parse(&init, "normal=1", &err), LS_OK);
     ls_net_initialise(&net, &init, 7, first);
@@ -103,20 +104,23 @@ Test(random_search, the_best_is_the_least_loss_of_all)
     struct ls_search_result result;
     struct ls_search_config config = {
         .loss = {.kind = LS_LOSS_SQUARED}, .microbatch = 2, .trials = 40, .seed = 5};
-    cr_assert(ls_init_parse(&config.init, "normal=2", &err) == LS_OK && ls_comm_create_solo(&comm, &err) == LS_OK);
+    cr_assert(ls_init_parse(&config.init, "normal=2", &err) == LS_OK &&
+              ls_comm_create_solo(&comm, &err) == LS_OK);
     cr_assert_eq(ls_data_open(&data, "inline:1=2;2=3.5;-1=-2;0.5=1;3=7", "inline:1=2;1=3", &err), LS_OK);
     cr_assert_eq(ls_net_create(&net, "dense 1 nobias", ls_shape_of(1, data.train.dims), &err), LS_OK);
     float *w = draw(&net, "normal=2", 5, 0);
     const struct ls_search_observer observer = {.context = &seen, .on_trial = see};
-    cr_assert_eq(ls_random_search(&config, &net, ls_ops_parallel(NULL), comm, &data, w, &observer, &result, &err),
-                 LS_OK, "%s", err.text);
+    cr_assert_eq(
+        ls_random_search(&config, &net, ls_ops_parallel(NULL), comm, &data, w, &observer, &result, &err),
+        LS_OK, "%s", err.text);
     cr_assert_eq(seen.n, 40);
     int64_t best = 0;
     for (int64_t t = 0; t < 40; t++) {
         float *tried = draw(&net, "normal=2", 5, (uint64_t)t);
         double loss = 0;
         for (int i = 0; i < 5; i++)
-            loss += pow((double)tried[0] * (double)data.train.numbers[i] - (double)data.train.values[i], 2) / 5;
+            loss +=
+                pow((double)tried[0] * (double)data.train.numbers[i] - (double)data.train.values[i], 2) / 5;
         cr_assert(fabs(loss - (double)seen.loss[t]) < 1e-5 * loss, "trial %lld: %g, not %g", (long long)t,
                   (double)seen.loss[t], loss);
         best = seen.loss[t] < seen.loss[best] ? t : best;
@@ -158,7 +162,8 @@ Test(random_search, what_is_printed_logged_and_saved, .timeout = LIMIT_S)
     size_t n;
     char *log = read_file(in_folder(&folder, "log").path, &n);
     cr_assert_eq(lines_beginning(log, "{\"event\":\"trial\""), 30);
-    cr_assert(strstr(log, "\"optimizer\":\"random-search\",\"trials\":\"30\"") && strstr(log, hash.text), "%s", log);
+    cr_assert(strstr(log, "\"optimizer\":\"random-search\",\"trials\":\"30\"") && strstr(log, hash.text),
+              "%s", log);
     const int best = (int)number_behind(log, "\"best_trial\":");
     float least = INFINITY;
     int at = -1;
@@ -189,7 +194,8 @@ Test(random_search, one_trial_is_where_training_starts, .timeout = LIMIT_S)
     const struct ls_outcome *o = lockstep(1, SEARCH "--trials 1 --seed 4 --quiet");
     check_status(o, 0, "search");
     const struct hash_text hash = last_hash(o->out);
-    check_status(o = lockstep(1, "train --net 'dense 12, relu, dense 10' --lr 0 --epochs 1 --seed 4 --quiet"), 0, "train");
+    check_status(o = lockstep(1, "train --net 'dense 12, relu, dense 10' --lr 0 --epochs 1 --seed 4 --quiet"),
+                 0, "train");
     cr_assert(*hash.text, "no hash");
     cr_assert_str_eq(last_hash(o->out).text, hash.text);
 }
@@ -198,8 +204,8 @@ Test(random_search, one_trial_is_where_training_starts, .timeout = LIMIT_S)
 Test(random_search, a_saved_model_is_trial_0, .timeout = LIMIT_S)
 {
     const struct folder folder = folder_create();
-    const struct ls_outcome *o = lockstep(
-        1, "train --net 'dense 12, relu, dense 10' --epochs 3 --quiet --save %s/model", folder.path);
+    const struct ls_outcome *o =
+        lockstep(1, "train --net 'dense 12, relu, dense 10' --epochs 3 --quiet --save %s/model", folder.path);
     check_status(o, 0, "train");
     const struct hash_text hash = last_hash(o->out);
     check_status(o = lockstep(1, SEARCH "--trials 20 --quiet --load %s/model", folder.path), 0, "search");
@@ -221,9 +227,9 @@ Test(random_search, the_same_bits_however_it_is_spread, .timeout = LIMIT_S)
     for (size_t i = 0; i < sizeof ways / sizeof ways[0]; i++) {
         if (ways[i].ranks > 1 && !LS_WITH_MPI)
             continue;
-        const struct ls_outcome *o =
-            lockstep_after(ways[i].ranks, ways[i].before, SEARCH "--trials 25 --microbatch 24 --quiet %s --log %s/%zu",
-                           ways[i].options, folder.path, i);
+        const struct ls_outcome *o = lockstep_after(
+            ways[i].ranks, ways[i].before, SEARCH "--trials 25 --microbatch 24 --quiet %s --log %s/%zu",
+            ways[i].options, folder.path, i);
         if (o->status == 2 && strstr(o->err, "LOCKSTEP_ISA"))
             continue; /* not on this machine */
         check_status(o, 0, ways[i].options);
