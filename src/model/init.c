@@ -22,7 +22,8 @@ static enum ls_code parse_number(struct ls_init *init, const char *text, const c
                  {"truncated-normal=", LS_INIT_TRUNCATED_NORMAL},
                  {"uniform=", LS_INIT_UNIFORM}};
     for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
-        if (strncmp(text, known[i].name, (size_t)(number - text)) != 0)
+        const size_t length = strlen(known[i].name);
+        if (length != (size_t)(number - text) || strncmp(text, known[i].name, length) != 0)
             continue;
         init->kind = known[i].kind;
         if (!ls_text_to_float(number, &init->number))

@@ -1,4 +1,5 @@
-/* When a run stops and which model it ends with: the rule on looks made up, and the options as users meet them. */
+/* When a run stops and which model it ends with: the rule on looks made up, and the options as users meet
+ * them. */
 #include <criterion/criterion.h>
 
 #include <math.h>
@@ -15,7 +16,8 @@ enum { LIMIT_S = 3 * LOCKSTEP_LIMIT_S };
 /* --- the rule --- */
 
 /* Looks one after the other; returns the number of the one at which it stops, from 1, or 0. */
-static int64_t stops_at(struct ls_stopping *stopping, const struct ls_look *looks, int n, enum ls_stop_reason *reason)
+static int64_t stops_at(struct ls_stopping *stopping, const struct ls_look *looks, int n,
+                        enum ls_stop_reason *reason)
 {
     for (int i = 0; i < n; i++) {
         int is_best = -1;
@@ -29,12 +31,20 @@ static int64_t stops_at(struct ls_stopping *stopping, const struct ls_look *look
     return 0;
 }
 
-#define LOOKS(...) (const struct ls_look[]){__VA_ARGS__}, (int)(sizeof((struct ls_look[]){__VA_ARGS__}) / sizeof(struct ls_look))
-#define LOSS(x) {.loss = (x), .n_correct = -1}
-#define BOTH(x, n) {.loss = (x), .n_correct = (n), .n_samples = 100}
+#define LOOKS(...)                                                                                           \
+    (const struct ls_look[]){__VA_ARGS__},                                                                   \
+        (int)(sizeof((struct ls_look[]){__VA_ARGS__}) / sizeof(struct ls_look))
+#define LOSS(x)                                                                                              \
+    {                                                                                                        \
+        .loss = (x), .n_correct = -1                                                                         \
+    }
+#define BOTH(x, n)                                                                                           \
+    {                                                                                                        \
+        .loss = (x), .n_correct = (n), .n_samples = 100                                                      \
+    }
 
-static void expect(struct ls_stop_rule rule, const struct ls_look *looks, int n, int64_t at, enum ls_stop_reason why,
-                   int64_t best)
+static void expect(struct ls_stop_rule rule, const struct ls_look *looks, int n, int64_t at,
+                   enum ls_stop_reason why, int64_t best)
 {
     struct ls_stopping stopping = {.rule = rule};
     enum ls_stop_reason reason = LS_STOP_NONE;
@@ -49,19 +59,22 @@ Test(stopping, rules_on_looks)
 {
     const float bad = NAN, lost = INFINITY;
     expect((struct ls_stop_rule){0}, LOOKS(LOSS(3), LOSS(1), LOSS(1), LOSS(2)), 0, LS_STOP_NONE, 2);
-    expect((struct ls_stop_rule){.patience = 2}, LOOKS(LOSS(3), LOSS(4), LOSS(2), LOSS(2), LOSS(2.5f), LOSS(1)), 5,
-           LS_STOP_PATIENCE, 3);
+    expect((struct ls_stop_rule){.patience = 2},
+           LOOKS(LOSS(3), LOSS(4), LOSS(2), LOSS(2), LOSS(2.5f), LOSS(1)), 5, LS_STOP_PATIENCE, 3);
     expect((struct ls_stop_rule){.patience = 1}, LOOKS(LOSS(3), LOSS(3)), 2, LS_STOP_PATIENCE, 1);
-    expect((struct ls_stop_rule){.has_loss = 1, .loss = 1}, LOOKS(LOSS(1.1f), LOSS(1), LOSS(0)), 2, LS_STOP_LOSS, 2);
+    expect((struct ls_stop_rule){.has_loss = 1, .loss = 1}, LOOKS(LOSS(1.1f), LOSS(1), LOSS(0)), 2,
+           LS_STOP_LOSS, 2);
     expect((struct ls_stop_rule){.has_accuracy = 1, .accuracy = 0.9}, LOOKS(BOTH(1, 89), BOTH(2, 90)), 2,
            LS_STOP_ACCURACY, 1);
-    expect((struct ls_stop_rule){.has_accuracy = 1, .accuracy = 0}, LOOKS(LOSS(1), LOSS(2)), 0, LS_STOP_NONE, 1);
-    expect((struct ls_stop_rule){.by_accuracy = 1}, LOOKS(BOTH(1, 50), BOTH(2, 51), BOTH(0, 51)), 0, LS_STOP_NONE, 2);
+    expect((struct ls_stop_rule){.has_accuracy = 1, .accuracy = 0}, LOOKS(LOSS(1), LOSS(2)), 0, LS_STOP_NONE,
+           1);
+    expect((struct ls_stop_rule){.by_accuracy = 1}, LOOKS(BOTH(1, 50), BOTH(2, 51), BOTH(0, 51)), 0,
+           LS_STOP_NONE, 2);
     /* A NaN is no loss: never the best, never low enough, and it tries one's patience. */
-    expect((struct ls_stop_rule){.patience = 3, .has_loss = 1, .loss = 5}, LOOKS(LOSS(bad), LOSS(bad), LOSS(bad)), 3,
-           LS_STOP_PATIENCE, 0);
-    expect((struct ls_stop_rule){.by_accuracy = 1}, LOOKS(BOTH(bad, 90), BOTH(2, 51), BOTH(bad, 60)), 0, LS_STOP_NONE,
-           2);
+    expect((struct ls_stop_rule){.patience = 3, .has_loss = 1, .loss = 5},
+           LOOKS(LOSS(bad), LOSS(bad), LOSS(bad)), 3, LS_STOP_PATIENCE, 0);
+    expect((struct ls_stop_rule){.by_accuracy = 1}, LOOKS(BOTH(bad, 90), BOTH(2, 51), BOTH(bad, 60)), 0,
+           LS_STOP_NONE, 2);
     expect((struct ls_stop_rule){0}, LOOKS(LOSS(lost), LOSS(bad), LOSS(3)), 0, LS_STOP_NONE, 3);
 }
 
@@ -128,7 +141,8 @@ static struct hash_text model_hash(const char *name)
 static int64_t stopped(const char *options, const char *reason, const char *sentence)
 {
     char line[200];
-    const struct ls_outcome *o = lockstep(1, "train %s --log %s/log --save %s/model", options, folder.path, folder.path);
+    const struct ls_outcome *o =
+        lockstep(1, "train %s --log %s/log --save %s/model", options, folder.path, folder.path);
     check_status(o, 0, options);
     size_t n;
     char *log = read_file(in_folder(&folder, "log").path, &n);
@@ -149,13 +163,15 @@ STOP_TEST(at_a_loss_or_an_accuracy)
 {
     int64_t step = stopped("--stop-at loss=0.5", "loss", "the loss is as low as asked");
     cr_assert(step % 24 == 0 && step < 480, "step %lld", (long long)step);
-    const int64_t sooner = stopped("--stop-at loss=0.5 --check-every 5", "loss", "the loss is as low as asked");
+    const int64_t sooner =
+        stopped("--stop-at loss=0.5 --check-every 5", "loss", "the loss is as low as asked");
     cr_assert(sooner <= step && (sooner % 5 == 0 || sooner % 24 == 0), "step %lld", (long long)sooner);
     step = stopped("--stop-at accuracy=80%", "accuracy", "the accuracy is as high as asked");
-    cr_assert_eq(stopped("--stop-at loss=0.0001,accuracy=0.8", "accuracy", "the accuracy is as high as asked"), step);
+    cr_assert_eq(
+        stopped("--stop-at loss=0.0001,accuracy=0.8", "accuracy", "the accuracy is as high as asked"), step);
     /* Without test data the training loss is looked at. */
-    step = stopped("--data 'inline:1=3' --net 'dense 1 nobias' --loss squared --init zeros --stop-at loss=1", "loss",
-                   "the loss is as low as asked");
+    step = stopped("--data 'inline:1=3' --net 'dense 1 nobias' --loss squared --init zeros --stop-at loss=1",
+                   "loss", "the loss is as low as asked");
     cr_assert_eq(step, 6, "step %lld: (w - 3)^2 before updates 1 to 6 is 9, 5.76, 3.69, 2.36, 1.51, 0.97",
                  (long long)step);
 }
@@ -163,7 +179,8 @@ STOP_TEST(at_a_loss_or_an_accuracy)
 /* A loss of 9 that 1 % of the rate lowers each step: patience is looks, not steps. */
 STOP_TEST(out_of_patience)
 {
-    static const char one[] = "--data 'inline:1=3' --net 'dense 1 nobias' --loss squared --init zeros --epochs 50 ";
+    static const char one[] =
+        "--data 'inline:1=3' --net 'dense 1 nobias' --loss squared --init zeros --epochs 50 ";
     char words[300];
     snprintf(words, sizeof words, "%s --lr 0 --patience 4", one);
     cr_assert_eq(stopped(words, "patience", "it got no better for as long as --patience allows"), 5);
@@ -175,7 +192,8 @@ STOP_TEST(out_of_patience)
 
 STOP_TEST(at_a_small_gradient)
 {
-    static const char one[] = "--data 'inline:1=3' --net 'dense 1 nobias' --loss squared --init zeros --epochs 50 ";
+    static const char one[] =
+        "--data 'inline:1=3' --net 'dense 1 nobias' --loss squared --init zeros --epochs 50 ";
     char words[300];
     /* |g| = 2 (3 - w) = 6 * 0.8^t before update t + 1. */
     snprintf(words, sizeof words, "%s --gradient-tolerance 2", one);
@@ -189,8 +207,9 @@ STOP_TEST(at_a_time)
 {
     for (int ranks = 1; ranks <= (LS_WITH_MPI ? 3 : 1); ranks += 2) {
         const struct ls_outcome *o = lockstep(
-            ranks, "train --epochs 1000000 --max-time 0.3 --eval-every 0 --quiet --log %s/log --save %s/model", folder.path,
-            folder.path);
+            ranks,
+            "train --epochs 1000000 --max-time 0.3 --eval-every 0 --quiet --log %s/log --save %s/model",
+            folder.path, folder.path);
         check_status(o, 0, "--max-time");
         cr_assert(o->seconds < 20, "%g s", o->seconds);
         size_t n;
@@ -198,7 +217,8 @@ STOP_TEST(at_a_time)
         has(log, "\"stopped_by\":\"time\"");
         const int64_t step = (int64_t)logged(log, "steps");
         free(log);
-        o = lockstep(1, "train --steps %lld --eval-every 0 --quiet --save %s/again", (long long)step, folder.path);
+        o = lockstep(1, "train --steps %lld --eval-every 0 --quiet --save %s/again", (long long)step,
+                     folder.path);
         check_status(o, 0, "--steps");
         cr_assert_str_eq(model_hash("model").text, model_hash("again").text);
     }
@@ -212,12 +232,13 @@ STOP_TEST(the_best_model_is_kept)
         "--lr 0.8 --batch 16 --microbatch 8 --momentum 0.8 --epochs 3 --check-every 13",
         "--lr 0.8 --batch 16 --microbatch 8 --momentum 0.8 --epochs 3 --check-every 13 --monitor accuracy",
         "--lr 0.8 --batch 16 --microbatch 8 --momentum 0.8 --epochs 30 --check-every 13 --patience 4",
-        "--lr 0.8 --batch 16 --microbatch 8 --momentum 0.8 --epochs 3 --check-every 13 --ema 0.5 --eval-every 0",
+        "--lr 0.8 --batch 16 --microbatch 8 --momentum 0.8 --epochs 3 --check-every 13 --ema 0.5 "
+        "--eval-every 0",
     };
     int before_the_end = 0;
     for (size_t i = 0; i < sizeof runs / sizeof runs[0]; i++) {
-        const struct ls_outcome *o =
-            lockstep(1, "train %s --keep best --log %s/log --save %s/model", runs[i], folder.path, folder.path);
+        const struct ls_outcome *o = lockstep(1, "train %s --keep best --log %s/log --save %s/model", runs[i],
+                                              folder.path, folder.path);
         check_status(o, 0, runs[i]);
         has(o->out, "; that model is kept\n");
         size_t n;
@@ -231,12 +252,14 @@ STOP_TEST(the_best_model_is_kept)
         o = lockstep(1, "eval %s/model", folder.path);
         cr_assert_eq(strtof(strstr(o->out, "loss ") + 5, NULL), loss, "%s: %s", runs[i], o->out);
         o = lockstep(1, "info %s/model", folder.path);
-        cr_assert(fact(o->out, "steps") == (double)best && (float)fact(o->out, "best_loss") == loss, "%s", o->out);
+        cr_assert(fact(o->out, "steps") == (double)best && (float)fact(o->out, "best_loss") == loss, "%s",
+                  o->out);
         has(o->out, "  kept               best\n");
         const char *ema = strstr(runs[i], "--ema 0.5") ? "--ema 0.5" : "";
-        o = lockstep(1,
-                     "train --lr 0.8 --batch 16 --microbatch 8 --momentum 0.8 %s --steps %lld --quiet --save %s/short", ema,
-                     (long long)best, folder.path);
+        o = lockstep(
+            1,
+            "train --lr 0.8 --batch 16 --microbatch 8 --momentum 0.8 %s --steps %lld --quiet --save %s/short",
+            ema, (long long)best, folder.path);
         check_status(o, 0, "the shorter run");
         cr_assert_str_eq(model_hash("short").text, kept.text, "%s: not the model of step %lld", runs[i],
                          (long long)best);
@@ -244,11 +267,13 @@ STOP_TEST(the_best_model_is_kept)
     cr_assert(before_the_end >= 2, "the best look was the last one in nearly all runs, which shows nothing");
 }
 
-/* With --eval-every 0 only looks of --check-every count: the training loss at an epoch's end is another thing. */
+/* With --eval-every 0 only looks of --check-every count: the training loss at an epoch's end is another
+ * thing. */
 STOP_TEST(looks_are_all_of_one_kind)
 {
-    const struct ls_outcome *o = lockstep(
-        1, "train --epochs 3 --eval-every 0 --check-every 1000 --lr 0.05 --log %s/log --patience 1", folder.path);
+    const struct ls_outcome *o =
+        lockstep(1, "train --epochs 3 --eval-every 0 --check-every 1000 --lr 0.05 --log %s/log --patience 1",
+                 folder.path);
     check_status(o, 0, "train");
     cr_assert(!strstr(o->out, "best look") && !strstr(o->out, "stopped at"), "%s", o->out);
 }
@@ -274,12 +299,15 @@ STOP_TEST(looks_between_epochs)
 /* Looks change no bit of training, and stopping is the same on any ranks and for the oracle. */
 STOP_TEST(the_same_bits_however_it_is_spread)
 {
-    static const char words[] = "train --lr 0.8 --batch 90 --microbatch 8 --check-every 7 --patience 3 --keep best "
-                                "--gradient-tolerance 0.001 --epochs 12 --quiet";
-    const struct ls_outcome *o = lockstep(1, "%s --serial --log %s/serial --save %s/a", words, folder.path, folder.path);
+    static const char words[] =
+        "train --lr 0.8 --batch 90 --microbatch 8 --check-every 7 --patience 3 --keep best "
+        "--gradient-tolerance 0.001 --epochs 12 --quiet";
+    const struct ls_outcome *o =
+        lockstep(1, "%s --serial --log %s/serial --save %s/a", words, folder.path, folder.path);
     check_status(o, 0, "serial");
-    check_status(lockstep(LS_WITH_MPI ? 3 : 1, "%s --log %s/ranks --save %s/b", words, folder.path, folder.path), 0,
-                 "ranks");
+    check_status(
+        lockstep(LS_WITH_MPI ? 3 : 1, "%s --log %s/ranks --save %s/b", words, folder.path, folder.path), 0,
+        "ranks");
     check_status(lockstep(1, "verify %s/serial %s/ranks", folder.path, folder.path), 0, "verify");
     check_status(lockstep(1, "verify %s/a %s/b", folder.path, folder.path), 0, "verify");
 }
@@ -288,8 +316,8 @@ STOP_TEST(the_same_bits_however_it_is_spread)
 /* Only rank 0's clock decides, so a rank without the limit would not take part in asking it. */
 STOP_TEST(ranks_that_are_told_different_limits)
 {
-    const struct ls_outcome *o =
-        lockstep_after(3, "T=9; [ $OMPI_COMM_WORLD_RANK != 1 ] || T=8;", "train --epochs 1 --max-time $T --quiet");
+    const struct ls_outcome *o = lockstep_after(3, "T=9; [ $OMPI_COMM_WORLD_RANK != 1 ] || T=8;",
+                                                "train --epochs 1 --max-time $T --quiet");
     check_status(o, 5, "train");
     has(o->err, "the options");
 }
