@@ -30,10 +30,13 @@ static void verify(const struct folder *folder, const char *a, const char *b)
 
 static void train(const struct folder *folder, int ranks, const char *log, const char *words)
 {
-    check_status(lockstep(ranks, "train %s --hash-every 1 --quiet --log %s/%s", words, folder->path, log), 0, words);
+    check_status(lockstep(ranks, "train %s --hash-every 1 --quiet --log %s/%s", words, folder->path, log), 0,
+                 words);
 }
 
-#define DEEP "--net 'dense 24, relu, dropout 0.3, dense 10' --augment shift=1 --momentum 0.9 --microbatch 8 --epochs 2 "
+#define DEEP                                                                                                 \
+    "--net 'dense 24, relu, dropout 0.3, dense 10' --augment shift=1 --momentum 0.9 --microbatch 8 "         \
+    "--epochs 2 "
 
 /* 1500 samples: updates of 128 leave 92, two batches of 32 and one of 28; updates of 256 leave 220. */
 Test(accumulate, as_one_batch_of_n_times_the_size, .timeout = LIMIT_S)
@@ -41,10 +44,14 @@ Test(accumulate, as_one_batch_of_n_times_the_size, .timeout = LIMIT_S)
     static const struct {
         const char *together, *apart;
     } cases[] = {
-        {"--batch 128", "--batch 32 --accumulate 4"}, {"--batch 128", "--batch 64 --accumulate 2"},
-        {"--batch 96", "--batch 32 --accumulate 3"},  {"--batch 256", "--batch 16 --accumulate 16"},
-        {"--batch 40", "--batch 8 --accumulate 5"},   {"--batch 128 --drop-last", "--batch 32 --accumulate 4 --drop-last"},
-        {"--batch all", "--batch 512 --accumulate 3"}, {"--batch all", "--batch 256 --accumulate 100"},
+        {"--batch 128", "--batch 32 --accumulate 4"},
+        {"--batch 128", "--batch 64 --accumulate 2"},
+        {"--batch 96", "--batch 32 --accumulate 3"},
+        {"--batch 256", "--batch 16 --accumulate 16"},
+        {"--batch 40", "--batch 8 --accumulate 5"},
+        {"--batch 128 --drop-last", "--batch 32 --accumulate 4 --drop-last"},
+        {"--batch all", "--batch 512 --accumulate 3"},
+        {"--batch all", "--batch 256 --accumulate 100"},
         {"--batch 96 --scale-lr-to 48", "--batch 32 --accumulate 3 --scale-lr-to 48"},
     };
     const struct folder folder = folder_create();
@@ -66,7 +73,8 @@ Test(accumulate, the_same_bits_however_it_is_spread, .timeout = LIMIT_S)
     static const char *const runs[] = {
         "--batch 100 --microbatch 8 --accumulate 3 --epochs 2 --net 'dense 24, relu, dropout 0.3, dense 10' "
         "--optimizer adam --clip-norm 1",
-        "--batch 60 --microbatch 7 --accumulate 3 --epochs 1 --net 'dense 24, batchnorm, relu, dense 10' --ema 0.9",
+        "--batch 60 --microbatch 7 --accumulate 3 --epochs 1 --net 'dense 24, batchnorm, relu, dense 10' "
+        "--ema 0.9",
     };
     const struct folder folder = folder_create();
     for (size_t i = 0; i < sizeof runs / sizeof runs[0]; i++) {
@@ -98,22 +106,24 @@ Test(accumulate, it_is_stated, .timeout = LIMIT_S)
 
 /* --- averaged weights --- */
 
-/* w goes 0.6, 1.08, 1.464; the average, half of itself and half of w, 0.3, 0.69, 1.077; rounded along the way. */
+/* w goes 0.6, 1.08, 1.464; the average, half of itself and half of w, 0.3, 0.69, 1.077; rounded along the
+ * way. */
 Test(ema, what_is_saved_is_the_average, .timeout = LIMIT_S)
 {
     static const float expected[] = {0.3f, 0.69f, 1.077f};
     const struct folder folder = folder_create();
     for (int steps = 1; steps <= 3; steps++) {
-        check_status(lockstep(1,
-                              "train --data inline:1=3 --net 'dense 1 nobias' --loss squared --init zeros --lr 0.1 "
-                              "--ema 0.5 --steps %d --quiet --save %s/model",
-                              steps, folder.path),
-                     0, "train");
+        check_status(
+            lockstep(1,
+                     "train --data inline:1=3 --net 'dense 1 nobias' --loss squared --init zeros --lr 0.1 "
+                     "--ema 0.5 --steps %d --quiet --save %s/model",
+                     steps, folder.path),
+            0, "train");
         const struct ls_outcome *o = lockstep(1, "predict %s/model --data inline:1=3", folder.path);
         float y = 0;
         cr_assert(sscanf(o->out, "index,y0\n0,%f", &y) == 1, "%s%s", o->out, o->err);
-        cr_assert(y > expected[steps - 1] - 1e-6f && y < expected[steps - 1] + 1e-6f, "%d steps: %.9g, not %g", steps,
-                  (double)y, (double)expected[steps - 1]);
+        cr_assert(y > expected[steps - 1] - 1e-6f && y < expected[steps - 1] + 1e-6f,
+                  "%d steps: %.9g, not %g", steps, (double)y, (double)expected[steps - 1]);
     }
     folder_destroy(&folder);
 }
@@ -143,7 +153,7 @@ Test(ema, what_is_told_is_the_average, .timeout = LIMIT_S)
     const char *last = NULL;
     for (const char *at = log; (at = strstr(at, "{\"event\":\"step\"")); at++)
         last = at;
-    has(last, hash.text);        /* of the last step, and of the epoch behind it */
+    has(last, hash.text); /* of the last step, and of the epoch behind it */
     has(last, tensor_hash);
     has(strstr(last, "{\"event\":\"epoch\""), hash.text);
     has(strstr(last, "{\"event\":\"epoch\""), tensor_hash);
@@ -154,8 +164,8 @@ Test(ema, what_is_told_is_the_average, .timeout = LIMIT_S)
     float with = 0, without = 1;
     cr_assert_eq(sscanf(o->out, "%*d %*d %f", &without), 1);
     o = lockstep(1, "train %s --ema 0.9 --quiet", words);
-    cr_assert(sscanf(o->out, "%*d %*d %f", &with) == 1 && with == without, "the training loss is the weights' own: %g, %g",
-              (double)with, (double)without);
+    cr_assert(sscanf(o->out, "%*d %*d %f", &with) == 1 && with == without,
+              "the training loss is the weights' own: %g, %g", (double)with, (double)without);
     folder_destroy(&folder);
 }
 

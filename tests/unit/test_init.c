@@ -15,7 +15,8 @@ static struct ls_error err;
 static float *first_weights(struct ls_net *net, const char *how, float bias, uint64_t seed)
 {
     struct ls_init init;
-    cr_assert_eq(ls_net_create(net, "dense 100", ls_shape_of(1, (const ptrdiff_t[]){IN}), &err), LS_OK, "%s", err.text);
+    cr_assert_eq(ls_net_create(net, "dense 100", ls_shape_of(1, (const ptrdiff_t[]){IN}), &err), LS_OK, "%s",
+                 err.text);
     cr_assert_eq(ls_init_parse(&init, how, &err), LS_OK, "%s", err.text);
     init.bias = bias;
     float *w = malloc((size_t)net->n_floats * sizeof *w);
@@ -63,14 +64,17 @@ Test(init, numbers_have_their_mean_deviation_and_bounds)
         for (uint64_t seed = 1; seed <= 3; seed++) {
             struct ls_net net;
             float *w = first_weights(&net, cases[i].how, 0.25f, seed);
-            const struct moments m = moments_of(w + net.tensors[0].offset, N), b = moments_of(w + net.tensors[1].offset, OUT);
+            const struct moments m = moments_of(w + net.tensors[0].offset, N),
+                                 b = moments_of(w + net.tensors[1].offset, OUT);
             const double sigma = cases[i].deviation, allowed = 4 * sigma / sqrt(N);
             cr_assert(fabs(m.mean) < allowed, "%s: mean %g", cases[i].how, m.mean);
-            cr_assert(fabs(m.deviation - sigma) < allowed, "%s: deviation %g, not %g", cases[i].how, m.deviation, sigma);
+            cr_assert(fabs(m.deviation - sigma) < allowed, "%s: deviation %g, not %g", cases[i].how,
+                      m.deviation, sigma);
             cr_assert(m.most <= cases[i].bound * (1 + 1e-6) && m.least >= -cases[i].bound * (1 + 1e-6) &&
                           m.most > cases[i].reaches && m.least < -cases[i].reaches,
                       "%s: from %g to %g, bound %g", cases[i].how, m.least, m.most, cases[i].bound);
-            cr_assert(b.least == 0.25 && b.most == 0.25, "%s: biases from %g to %g", cases[i].how, b.least, b.most);
+            cr_assert(b.least == 0.25 && b.most == 0.25, "%s: biases from %g to %g", cases[i].how, b.least,
+                      b.most);
             free(w);
             ls_net_release(&net);
         }
@@ -89,8 +93,8 @@ Test(init, half_of_the_numbers_lie_where_half_must)
         int within = 0;
         for (int k = 0; k < N; k++)
             within += fabs((double)w[net.tensors[0].offset + k]) < cases[i].half;
-        cr_assert(abs(within - N / 2) < 4 * (int)sqrt(N / 4.0), "%s: %d of %d within %g", cases[i].how, within, N,
-                  cases[i].half);
+        cr_assert(abs(within - N / 2) < 4 * (int)sqrt(N / 4.0), "%s: %d of %d within %g", cases[i].how,
+                  within, N, cases[i].half);
         free(w);
         ls_net_release(&net);
     }
@@ -101,12 +105,16 @@ Test(init, constants)
     static const struct {
         const char *how;
         float weight, bias;
-    } cases[] = {{"zeros", 0, 0.5f}, {"constant=-3", -3, -3}, {"normal=0", 0, 0.5f}, {"uniform=0", 0, 0.5f},
+    } cases[] = {{"zeros", 0, 0.5f},
+                 {"constant=-3", -3, -3},
+                 {"normal=0", 0, 0.5f},
+                 {"uniform=0", 0, 0.5f},
                  {"truncated-normal=0", 0, 0.5f}};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct ls_net net;
         float *w = first_weights(&net, cases[i].how, 0.5f, 1);
-        const struct moments m = moments_of(w + net.tensors[0].offset, N), b = moments_of(w + net.tensors[1].offset, OUT);
+        const struct moments m = moments_of(w + net.tensors[0].offset, N),
+                             b = moments_of(w + net.tensors[1].offset, OUT);
         cr_assert(m.least == (double)cases[i].weight && m.most == (double)cases[i].weight &&
                       b.least == (double)cases[i].bias && b.most == (double)cases[i].bias,
                   "%s: weights %g to %g, biases %g to %g", cases[i].how, m.least, m.most, b.least, b.most);
@@ -120,8 +128,9 @@ Test(init, norms_start_as_norms_do)
 {
     struct ls_net net;
     struct ls_init init = {.kind = LS_INIT_ZEROS, .bias = 0.5f};
-    cr_assert_eq(ls_net_create(&net, "dense 6, batchnorm, layernorm", ls_shape_of(1, (const ptrdiff_t[]){4}), &err),
-                 LS_OK, "%s", err.text);
+    cr_assert_eq(
+        ls_net_create(&net, "dense 6, batchnorm, layernorm", ls_shape_of(1, (const ptrdiff_t[]){4}), &err),
+        LS_OK, "%s", err.text);
     float *w = malloc((size_t)net.n_floats * sizeof *w);
     ls_net_initialise(&net, &init, 1, w);
     int ones = 0, zeros = 0, halves = 0;
@@ -132,7 +141,8 @@ Test(init, norms_start_as_norms_do)
             zeros += x == 0.0f;
             halves += x == 0.5f;
         }
-    /* two gammas and a running variance; 24 weights, two betas and a running mean; the dense layer's biases */
+    /* two gammas and a running variance; 24 weights, two betas and a running mean; the dense layer's biases
+     */
     cr_assert(ones == 18 && zeros == 42 && halves == 6, "%d ones, %d zeros, %d halves", ones, zeros, halves);
     free(w);
     ls_net_release(&net);
@@ -143,7 +153,8 @@ Test(init, what_is_no_initialisation)
     static const struct {
         const char *how, *part;
     } cases[] = {
-        {"he", "did you mean 'he-uniform'"}, {"", "unknown initialisation ''"},
+        {"he", "did you mean 'he-uniform'"},
+        {"", "unknown initialisation ''"},
         {"normal", "unknown initialisation 'normal': did you mean 'normal=S'?"},
         {"no", "unknown initialisation 'no'"},
         {"norma=1", "unknown initialisation 'norma=1'"},
