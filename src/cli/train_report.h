@@ -15,8 +15,9 @@ struct ls_train_report {
     const struct ls_data *data;
     const struct ls_model_facts *facts;
     const char *init_text;
-    int quiet;    /* 1: only the last epoch's line, 0: everything */
-    int progress; /* rewrite one line on stderr as steps go by */
+    int64_t trials; /* of random search; 0: training by updates */
+    int quiet;      /* 1: only the last epoch's line, 0: everything */
+    int progress;   /* rewrite one line on stderr as steps go by */
 
     struct ls_runlog *log;     /* NULL without --log */
     const char **tensor_names; /* (net->n_tensors), for the log; NULL without one */

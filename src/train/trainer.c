@@ -139,14 +139,19 @@ static enum ls_code diverged(struct run *run, float loss, const float *sum, stru
                    advice, (long long)run->good_step);
 }
 
-/* Replicas must hold the same bits; the same hash on all ranks is the proof. */
+/* Replicas must hold the same bits; the same hash on all ranks is the proof.  *hash is that of what is shown.
+ */
 static enum ls_code compare_replicas(struct run *run, struct ls_hash *hash, struct ls_error *err)
 {
     char what[64];
+    struct ls_hash held;
     snprintf(what, sizeof what, "parameters after step %lld", (long long)run->step);
-    err->code = ls_net_hash(run->net, run->parameters, hash, err);
+    err->code = ls_net_hash(run->net, run->parameters, &held, err);
+    *hash = held;
+    if (err->code == LS_OK && run->average.flat)
+        err->code = ls_net_hash(run->net, run->average.flat, hash, err);
     const enum ls_code code = ls_comm_agree(run->comm, err);
-    return code != LS_OK ? code : ls_comm_compare_hashes(run->comm, *hash, what, err);
+    return code != LS_OK ? code : ls_comm_compare_hashes(run->comm, held, what, err);
 }
 
 static int due(int64_t count, int64_t every)
@@ -248,6 +253,9 @@ static enum ls_code after_update(struct run *run, struct ls_step_report *report,
     }
     if (code == LS_OK && due(run->step, run->config->check_every))
         code = check(run, err);
+    if (run->stop == LS_STOP_NONE && run->observer && run->observer->stop &&
+        run->observer->stop(run->observer->context))
+        run->stop = LS_STOP_ASKED;
     return code == LS_OK ? watch_time(run, err) : code;
 }
 
@@ -329,6 +337,9 @@ static enum ls_code finish_epoch(struct run *run, struct ls_epoch_report *report
 {
     const int last = finished(run) || run->epoch == run->config->epochs;
     const int test = run->data->test.n_samples > 0 && run->config->eval_every > 0;
+    /* With --eval-every 0 the looks are those of --check-every: at the test data, not to be mixed with these.
+     */
+    const int looks = test || run->data->test.n_samples == 0 || run->config->check_every == 0;
     *report = (struct ls_epoch_report){
         .epoch = run->epoch,
         .step = run->step,
@@ -339,13 +350,11 @@ static enum ls_code finish_epoch(struct run *run, struct ls_epoch_report *report
     };
     report->samples_per_s = (double)report->n_samples / report->seconds;
     enum ls_code code = mean_shares(run, report, err);
-    if (code == LS_OK && (report->evaluated || !test))
+    if (code == LS_OK && (report->evaluated || (looks && !test)))
         code = look(run, report->loss, report->evaluated, &report->is_best, err);
     report->test = run->last_test;
     if (code == LS_OK)
         code = compare_replicas(run, &report->hash, err);
-    if (code == LS_OK && run->average.flat)
-        code = ls_net_hash(run->net, run->average.flat, &report->hash, err);
     if (code == LS_OK && !run->config->keep_best)
         remember_good(run);
     return code;
@@ -357,7 +366,7 @@ static enum ls_code tell_observers(struct run *run, const struct ls_epoch_report
 {
     err->code = LS_OK;
     if (run->observer && run->observer->on_epoch)
-        err->code = run->observer->on_epoch(run->observer->context, report, run->parameters, err);
+        err->code = run->observer->on_epoch(run->observer->context, report, shown(run), err);
     return ls_comm_agree(run->comm, err);
 }
 
