@@ -363,6 +363,22 @@ void ls_train_report_check(void *context, const struct ls_check_report *check)
     fflush(stdout);
 }
 
+/* A loss that has blown up and is still finite, which is how too high a rate ends when a relu or a bounded
+ * activation dies: said once. */
+static void warn_of_blow_up(struct ls_train_report *report, const struct ls_epoch_report *epoch)
+{
+    const float rate = report->config->optimizer.learning_rate;
+    if (report->warned || !(epoch->first_loss > 0.0f && epoch->loss > 2.0f * epoch->first_loss))
+        return;
+    report->warned = 1;
+    fprintf(stderr,
+            "warning: the mean loss of epoch %lld, %.4g, is %.3g times that of the first update: the "
+            "learning rate %.3g is "
+            "probably too high; try --lr %.3g, or lockstep lrfind\n",
+            (long long)epoch->epoch, (double)epoch->loss, (double)(epoch->loss / epoch->first_loss),
+            (double)rate, (double)rate / 10);
+}
+
 enum ls_code ls_train_report_epoch(void *context, const struct ls_epoch_report *epoch,
                                    const float *parameters, struct ls_error *err)
 {
@@ -373,6 +389,7 @@ enum ls_code ls_train_report_epoch(void *context, const struct ls_epoch_report *
     if (!report->quiet) {
         print_head(report);
         print_row(epoch);
+        warn_of_blow_up(report, epoch);
     }
     if (report->failure.code != LS_OK)
         *err = report->failure;

@@ -24,7 +24,7 @@ struct ls_train_report {
     struct ls_hash *tensor_hashes;
     struct ls_error failure; /* the first failure to write the log */
     double last_progress_s;
-    int table_began;
+    int table_began, warned;
 };
 
 /* Opens the log; rank 0 only.  What it takes is released by ls_train_report_release. */

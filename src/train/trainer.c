@@ -36,6 +36,7 @@ struct run {
     int64_t step, epoch, samples_in_epoch, samples_since_look;
     int64_t last_look; /* its step */
     struct ls_evaluation last_test;
+    float first_loss;
     double epoch_began_s, began_s, paused_s; /* paused_s: in looks of this epoch */
     struct ls_train_result *result;
     struct ls_error *err;
@@ -274,6 +275,8 @@ static enum ls_code one_step(struct run *run, int64_t first, int64_t B, struct l
     const float loss = loss_sum * (1.0f / (float)B);
     if (!isfinite(loss))
         return diverged(run, loss, sum, err);
+    if (run->step == 1)
+        run->first_loss = loss;
     ls_tree_push(&run->epoch_loss, loss_sum);
     ls_tree_push(&run->look_loss, loss_sum);
     struct ls_step_report report = {.step = run->step,
@@ -344,6 +347,7 @@ static enum ls_code finish_epoch(struct run *run, struct ls_epoch_report *report
         .epoch = run->epoch,
         .step = run->step,
         .n_samples = run->samples_in_epoch,
+        .first_loss = run->first_loss,
         .seconds = ls_now_s() - run->epoch_began_s - run->paused_s,
         .loss = ls_tree_sum(&run->epoch_loss) * (1.0f / (float)run->samples_in_epoch),
         .evaluated = test && (last || due(run->epoch, run->config->eval_every)),
