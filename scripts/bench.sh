@@ -19,6 +19,9 @@ title "matrix products, all cores"
 title "whole steps, all cores, one rank"
 "$lockstep" bench step --net "dense 128, relu, dense 10" --batch 64
 "$lockstep" bench step --net "dense 1024, relu, dense 1024, relu, dense 10" --batch 256
+"$lockstep" bench step --net cnn --batch 64
+"$lockstep" bench step --net cnn --batch 256 --no-verify
+"$lockstep" bench step --net resnet20 --batch 128 --no-verify
 title "the price of exactness: tree against MPI_Allreduce, 2 ranks (ask: at most 3 %)"
 mpirun -n 2 --bind-to core "$lockstep" bench step --net "dense 128, relu, dense 10" --batch 64 --compare-allreduce
 mpirun -n 2 --bind-to core "$lockstep" bench step --net "dense 1024, relu, dense 1024, relu, dense 10" --batch 256 --compare-allreduce

@@ -3,6 +3,8 @@
 
   small   training steps of 784-128-10, batch 64                   ask: 3 times PyTorch
   large   training steps of 784-1024-1024-10, batch 256            ask: 2 times PyTorch and 75 % of the FMA peak
+  conv64, conv256   training steps of `lockstep info --net cnn` (two convolutions 3x3, two dense layers, 28x28), batch 64
+          and 256                                                  ask: 2 times PyTorch
   train   ten epochs of Fashion-MNIST on 784-128-10, batch 64,     ask: less than 1.5 s
           lr 0.05, momentum 0.9, from the gzip files to the tenth test accuracy
 
@@ -44,6 +46,8 @@ EPOCHS, LEARNING_RATE, MOMENTUM = 10, 0.05, 0.9
 WORKLOADS = {
     "small": {"widths": (784, 128, 10), "batch": 64, "ask_ratio": 3.0},
     "large": {"widths": (784, 1024, 1024, 10), "batch": 256, "ask_ratio": 2.0, "ask_peak_share": 0.75},
+    "conv64": {"net": "cnn", "widths": (784, 10), "batch": 64, "ask_ratio": 2.0},
+    "conv256": {"net": "cnn", "widths": (784, 10), "batch": 256, "ask_ratio": 2.0},
     "train": {"widths": (784, 128, 10), "batch": 64, "ask_seconds": 1.5},
 }
 MANY = [1] if CORES == 1 else [1, CORES]
@@ -91,15 +95,23 @@ def fashion_mnist():
 class Pytorch:
     """A net, its optimiser, and one epoch over tensors in memory."""
 
-    def __init__(self, widths, batch):
+    def __init__(self, widths, batch, net=None, channels_last=False):
         import torch
         from torch import nn
         self.torch, self.batch = torch, batch
         torch.manual_seed(1)
-        layers = []
-        for inputs, outputs in zip(widths, widths[1:]):
-            layers += [nn.Linear(inputs, outputs), nn.ReLU()]
-        self.model = nn.Sequential(*layers[:-1])
+        if net == "cnn":
+            layers = [nn.Unflatten(1, (1, 28, 28)), nn.Conv2d(1, 32, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),
+                      nn.Conv2d(32, 64, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(3136, 128),
+                      nn.ReLU(), nn.Linear(128, 10)]
+            self.model = nn.Sequential(*layers)
+            if channels_last:
+                self.model = self.model.to(memory_format=torch.channels_last)
+        else:
+            layers = []
+            for inputs, outputs in zip(widths, widths[1:]):
+                layers += [nn.Linear(inputs, outputs), nn.ReLU()]
+            self.model = nn.Sequential(*layers[:-1])
         self.loss = nn.CrossEntropyLoss()
         self.optimiser = torch.optim.SGD(self.model.parameters(), lr=LEARNING_RATE, momentum=MOMENTUM)
 
@@ -120,7 +132,7 @@ class Pytorch:
 
 def pytorch_steps(job):
     import torch
-    contestant = Pytorch(job["widths"], job["batch"])
+    contestant = Pytorch(job["widths"], job["batch"], job.get("net"), job.get("channels_last", False))
     x = torch.rand(8192, job["widths"][0])
     labels = torch.randint(0, job["widths"][-1], (len(x),))
     rates, samples = [], 0
@@ -212,8 +224,9 @@ def run_lockstep(binary, workload, threads, seconds):
         begin = time.perf_counter()
         run(lockstep_train_command(binary, workload, threads))
         return {"seconds": time.perf_counter() - begin}
-    output = run([binary, "bench", "step", "--net", lockstep_net(workload["widths"]), "--input", str(workload["widths"][0]),
-                  "--batch", str(workload["batch"]), "--threads", str(threads), "--seconds", str(seconds), "--json"])
+    net = ["--net", workload["net"]] if "net" in workload else ["--net", lockstep_net(workload["widths"]), "--input",
+                                                                str(workload["widths"][0])]
+    output = run([binary, "bench", "step", *net, "--batch", str(workload["batch"]), "--threads", str(threads), "--seconds", str(seconds), "--json"])
     return json.loads(output)
 
 
@@ -244,10 +257,13 @@ def contest(name, contestants, options):
                 if contestant == "lockstep":
                     answer = run_lockstep(options.lockstep, workload, threads, options.seconds)
                 else:
-                    job = {"widths": workload["widths"], "batch": workload["batch"]}
+                    job = {key: workload[key] for key in ("widths", "batch", "net") if key in workload}
                     if "ask_seconds" not in workload:
                         job["seconds"] = options.seconds
                     answer = run_worker(contestant, job, threads, blas_threads)
+                    if "net" in workload and contestant == "pytorch":  # the layout that is faster counts
+                        other = run_worker(contestant, {**job, "channels_last": True}, threads, blas_threads)
+                        answer = max(answer, other, key=lambda result: result["samples_per_s"])
                     check_accuracy(contestant, answer.get("accuracy"))
                 rows.append({"workload": name, "round": round_number + 1, "contestant": contestant, "threads": threads,
                              "blas_threads": blas_threads, **answer})
@@ -267,8 +283,12 @@ def check_accuracy(contestant, accuracy):
 
 # --- the report ----------------------------------------------------------------------------------------------------------
 
-def flops_per_sample(widths):
+def flops_per_sample(workload):
     """Forward, weight gradient, and the input gradient of all but the first layer."""
+    if "net" in workload:
+        first, rest = 9 * 32 * 784, 9 * 32 * 64 * 196 + 3136 * 128 + 128 * 10
+        return 2 * (2 * first + 3 * rest)
+    widths = workload["widths"]
     products = [inputs * outputs for inputs, outputs in zip(widths, widths[1:])]
     return 2 * (3 * sum(products) - products[0])
 
@@ -294,13 +314,13 @@ def report_settings(name, rows, peak):
             if accuracies:
                 figures += f", test accuracy {100 * statistics.median(accuracies):.2f} %"
         else:
-            gflops = statistics.median(values) * flops_per_sample(WORKLOADS[name]["widths"]) / 1e9
+            gflops = statistics.median(values) * flops_per_sample(WORKLOADS[name]) / 1e9
             best = max(row.get("best_samples_per_s", row[key]) for row in its)
             figures = f"{statistics.median(values):10,.0f} samples/s  best {best:,.0f}, {gflops:.0f} GFLOP/s"
             threads = max(its[0]["threads"], its[0]["blas_threads"])
             if peak and threads in peak:
                 figures += f", {100 * gflops / peak[threads]:.0f} % of peak"
-        print(f"  {name:6} {setting:28}{figures}")
+        print(f"  {name:7} {setting:28}{figures}")
 
 
 def best_by_round(rows, contestant):
@@ -325,7 +345,7 @@ def report_ratios(name, rows):
             ratios = [theirs[number]["seconds"] / ours[number]["seconds"] for number in sorted(ours)]
         else:
             ratios = [ours[number]["samples_per_s"] / theirs[number]["samples_per_s"] for number in sorted(ours)]
-        print(f"  {name:6} lockstep / {peer:17}{statistics.median(ratios):10.2f} x          rounds: "
+        print(f"  {name:7} lockstep / {peer:17}{statistics.median(ratios):10.2f} x          rounds: "
               + " ".join(f"{ratio:.2f}" for ratio in ratios))
         if peer == "pytorch":
             answer = statistics.median(ratios)
@@ -394,7 +414,7 @@ def lockstep_version(binary):
 
 def parse_options():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("workloads", nargs="*", metavar="WORKLOAD", help="small, large, train (default: all)")
+    parser.add_argument("workloads", nargs="*", metavar="WORKLOAD", help="small, large, conv64, conv256, train (default: all)")
     parser.add_argument("--lockstep", default="build/lockstep", metavar="FILE", help="binary to time (default: %(default)s)")
     parser.add_argument("--peers-only", action="store_true", help="do not run lockstep: no ratios, no asks")
     parser.add_argument("--rounds", type=int, default=5, metavar="N", help="(default: %(default)s)")
@@ -445,7 +465,7 @@ def main():
         sys.stdout.flush()
     print(f"\n  load {os.getloadavg()[0]:.2f} at the end; well above {CORES} means that others were computing here")
     for name, ask, measured, met in table:
-        print(f"  {name:6} asked: {ask:14} measured: {measured:9} {'met' if met else 'MISSED'}")
+        print(f"  {name:7} asked: {ask:14} measured: {measured:9} {'met' if met else 'MISSED'}")
     if options.csv:
         write_csv(options.csv, everything)
     return 1 if options.require and not all(met for *_, met in table) else 0

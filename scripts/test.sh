@@ -107,6 +107,7 @@ part_unit() {
     python_packages
     build "mutant float-reduction" MUTANT=float-reduction "$fast" build/mutant-float-reduction/mpi-cases
     build "mutant broken-tanh" MUTANT=broken-tanh "$fast" build/mutant-broken-tanh/lockstep
+    build "mutant local-batchnorm" MUTANT=local-batchnorm "$fast" build/mutant-local-batchnorm/mpi-cases
     build "mutant stale-replica" MUTANT=stale-replica "$fast" build/mutant-stale-replica/lockstep
     criterion "all unit and multi-rank tests" build/unit-tests
 }

@@ -247,7 +247,7 @@ static inline float ls_normal_quantile(float u)
 
 /* cos(pi x) for 0 <= x <= 1; outside the result means nothing.  About 1/2 it is the sine of what is left, an
  * exact difference, so the zero there is exact and its surroundings are as good as the rest; beyond 3/4 it is
- * minus the cosine of what is left to 1.  Error 1.25 ulp at most over all binary32 in [0, 1]. */
+ * minus the cosine of what is left to 1.  Error 1.573 ulp, at x = 0.334. */
 static inline float ls_cospi(float x)
 {
     const float side = 0.5f - x, past = 1.0f - x;

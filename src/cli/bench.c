@@ -135,6 +135,30 @@ static enum ls_code make_data(struct bench *bench, struct ls_error *err)
     return LS_OK;
 }
 
+/* Multiplications and additions of the products of a step, a sample; a layer on the input has no input
+ * gradient. */
+static double sample_flops(const struct bench *bench)
+{
+    double flops = 0;
+    for (int i = 0; i < bench->net.n_layers; i++) {
+        const struct ls_layer *layer = &bench->net.layers[i];
+        if (!layer->kind->flops)
+            continue;
+        const int below = ls_net_value(&bench->net, layer->from);
+        const int on_input = below < 0 || bench->net.layers[below].kind == &ls_layer_reorder;
+        flops += (on_input ? 2 : 3) * layer->kind->flops(layer);
+    }
+    return flops;
+}
+
+/* Samples in a batch that is verified: the oracle does some 2e8 operations a second. */
+static int64_t verified_batch(const struct bench *bench)
+{
+    const int64_t affordable = (int64_t)(1e9 / (sample_flops(bench) + 1)), m = bench->options.microbatch;
+    const int64_t wanted = affordable > m ? affordable : m + 1;
+    return wanted < bench->options.batch ? wanted : bench->options.batch;
+}
+
 static enum ls_code make_variant(struct bench *bench, struct variant *variant, const struct ls_ops *ops,
                                  struct ls_comm *comm, struct ls_error *err)
 {
@@ -142,7 +166,7 @@ static enum ls_code make_variant(struct bench *bench, struct variant *variant, c
     const struct ls_engine_plan plan = {.loss = {.kind = LS_LOSS_SOFTMAX},
                                         .allreduce = variant->allreduce,
                                         .microbatch = o->microbatch,
-                                        .batch = {o->batch},
+                                        .batch = {o->batch, verified_batch(bench)},
                                         .with_gradients = 1};
     const struct ls_optimizer_rule rule = {.momentum = o->momentum};
     const struct ls_init init = {.kind = LS_INIT_HE};
@@ -166,9 +190,9 @@ static void release_variant(struct variant *variant)
     ls_free(variant->parameters);
 }
 
-static enum ls_code step(struct bench *bench, struct variant *variant, struct ls_error *err)
+static enum ls_code step(struct bench *bench, struct variant *variant, int64_t B, struct ls_error *err)
 {
-    const int64_t B = bench->options.batch, per_epoch = bench->data.n_samples / B;
+    const int64_t per_epoch = bench->data.n_samples / B;
     float *sum = NULL;
     if (variant->step % per_epoch == 0)
         ls_sampler_set_epoch(&bench->sampler, (uint64_t)(variant->step / per_epoch));
@@ -185,13 +209,14 @@ static enum ls_code step(struct bench *bench, struct variant *variant, struct ls
 /* Two steps with the tree must give the oracle's bits; the oracle runs on rank 0 only. */
 static enum ls_code verify(struct bench *bench, struct ls_error *err)
 {
+    const int64_t B = verified_batch(bench);
     struct ls_comm *comm = bench->session.comm, *solo = NULL;
     struct variant fast = {.allreduce = LS_ALLREDUCE_TREE}, oracle = fast;
     struct ls_hash hashes[2] = {{0, 0}, {0, 0}};
     err->code = make_variant(bench, &fast, bench->session.ops, comm, err);
     enum ls_code code = ls_comm_agree(comm, err);
     for (int i = 0; code == LS_OK && i < 2; i++)
-        code = step(bench, &fast, err);
+        code = step(bench, &fast, B, err);
     if (code == LS_OK) {
         err->code = ls_net_hash(&bench->net, fast.parameters, &hashes[0], err);
         if (err->code == LS_OK && ls_comm_rank(comm) == 0) {
@@ -199,7 +224,7 @@ static enum ls_code verify(struct bench *bench, struct ls_error *err)
             if (err->code == LS_OK)
                 err->code = make_variant(bench, &oracle, &ls_ops_serial, solo, err);
             for (int i = 0; err->code == LS_OK && i < 2; i++)
-                err->code = step(bench, &oracle, err);
+                err->code = step(bench, &oracle, B, err);
             if (err->code == LS_OK)
                 err->code = ls_net_hash(&bench->net, oracle.parameters, &hashes[1], err);
             if (err->code == LS_OK && !ls_hash_equal(hashes[0], hashes[1]))
@@ -218,12 +243,12 @@ static enum ls_code verify(struct bench *bench, struct ls_error *err)
 static enum ls_code steps_for(struct bench *bench, struct variant *variant, double seconds, int64_t *n,
                               struct ls_error *err)
 {
-    enum ls_code code = step(bench, variant, err);
+    enum ls_code code = step(bench, variant, bench->options.batch, err);
     int64_t done = 0;
     const double began = ls_now_s();
     double took = 0;
     while (code == LS_OK && done < 3) {
-        code = step(bench, variant, err);
+        code = step(bench, variant, bench->options.batch, err);
         took = ls_now_s() - began;
         done++;
     }
@@ -243,7 +268,7 @@ static void time_round(void *context)
         bench->code = ls_comm_barrier(bench->session.comm, bench->err);
         const double began = ls_now_s();
         for (int64_t i = 0; bench->code == LS_OK && i < variant->steps_a_round; i++)
-            bench->code = step(bench, variant, bench->err);
+            bench->code = step(bench, variant, bench->options.batch, bench->err);
         variant->step_s[variant->n_rounds++] = (ls_now_s() - began) / (double)variant->steps_a_round;
     }
 }
@@ -284,24 +309,9 @@ static double quantile(const double *values, int n, double q)
     return result;
 }
 
-/* Multiplications and additions of the products of one step; a layer on the input has no input gradient. */
-static double step_gflop(const struct bench *bench)
-{
-    double flops = 0;
-    for (int i = 0; i < bench->net.n_layers; i++) {
-        const struct ls_layer *layer = &bench->net.layers[i];
-        if (!layer->kind->flops)
-            continue;
-        const int below = ls_net_value(&bench->net, layer->from);
-        const int on_input = below < 0 || bench->net.layers[below].kind == &ls_layer_reorder;
-        flops += (on_input ? 2 : 3) * layer->kind->flops(layer);
-    }
-    return flops * (double)bench->options.batch * 1e-9;
-}
-
 static void print_json(const struct bench *bench, double step_s, double best_s, double peak)
 {
-    const double gflops = step_gflop(bench) / step_s;
+    const double gflops = sample_flops(bench) * (double)bench->options.batch * 1e-9 / step_s;
     printf(
         "{\"net\":\"%s\",\"batch\":%lld,\"ranks\":%d,\"threads\":%d,\"isa\":\"%s\",\"step_us\":%.4g,\"best_"
         "step_us\":%.4g,"
@@ -323,12 +333,15 @@ static void print_result(const struct bench *bench)
         return;
     }
     char shape[100];
+    const double gflop = sample_flops(bench) * (double)bench->options.batch * 1e-9;
     printf("net       %s; input %s, B = %lld, m = %lld\n", bench->net.text,
            ls_shape_format(&bench->net.in, shape, sizeof shape), (long long)bench->options.batch,
            (long long)bench->options.microbatch);
-    printf("run       %d ranks x %d threads, %s; %s\n", ranks, bench->session.threads,
-           bench->session.ops->name,
-           bench->options.no_verify ? "not verified" : "two steps verified against the oracle");
+    printf("run       %d ranks x %d threads, %s; ", ranks, bench->session.threads, bench->session.ops->name);
+    if (bench->options.no_verify)
+        printf("not verified\n");
+    else
+        printf("two steps of %lld samples verified against the oracle\n", (long long)verified_batch(bench));
     printf("peak      %.1f GFLOP/s (FMA loop, measured between rounds, all ranks and threads)\n", peak);
     for (int i = 0; i < bench->n_variants; i++) {
         const struct variant *v = &bench->variants[i];
@@ -336,8 +349,7 @@ static void print_result(const struct bench *bench)
                      best = quantile(v->step_s, v->n_rounds, 0);
         printf("%-8s  median %.1f us a step, best %.1f; %.0f samples/s; %.1f GFLOP/s, %.1f %% of peak\n",
                ranks > 1 ? names[v->allreduce] : "step", median * 1e6, best * 1e6,
-               (double)bench->options.batch / median, step_gflop(bench) / median,
-               100 * step_gflop(bench) / median / peak);
+               (double)bench->options.batch / median, gflop / median, 100 * gflop / median / peak);
     }
     if (bench->n_variants == 2) {
         double ratios[MOST_ROUNDS];

@@ -1,5 +1,6 @@
-/* The dense products, verified and timed.  Each repeat of a product is close in time to a measurement of the
- * peak, so what else the machine does disturbs both alike, and the shares hold even where the rates do not.
+/* The dense products, and behind them the convolutions (bench_conv.c), verified and timed.  Each repeat of a
+ * product is close in time to a measurement of the peak, so what else the machine does disturbs both alike,
+ * and the shares hold even where the rates do not.
  */
 #include "cli/bench_kernels.h"
 
@@ -43,7 +44,7 @@ struct operands {
     float *y[2], *dx[2], *dw[2], *db[2];
 };
 
-static float *random_floats(ptrdiff_t n, uint64_t which, struct ls_error *err)
+float *ls_bench_floats(ptrdiff_t n, uint64_t which, struct ls_error *err)
 {
     float *v = ls_alloc((size_t)n, sizeof *v, "operands", err);
     for (ptrdiff_t i = 0; v && i < n; i++)
@@ -62,8 +63,8 @@ static void operands_release(struct operands *o)
 static enum ls_code operands_init(struct operands *o, struct ls_dense_shape s, struct ls_error *err)
 {
     *o = (struct operands){.shape = s};
-    int ok = (o->x = random_floats(s.B * s.K, 1, err)) && (o->w = random_floats(s.K * s.N, 2, err)) &&
-             (o->bias = random_floats(s.N, 3, err)) && (o->dz = random_floats(s.B * s.N, 4, err));
+    int ok = (o->x = ls_bench_floats(s.B * s.K, 1, err)) && (o->w = ls_bench_floats(s.K * s.N, 2, err)) &&
+             (o->bias = ls_bench_floats(s.N, 3, err)) && (o->dz = ls_bench_floats(s.B * s.N, 4, err));
     for (int i = 0; ok && i < 2; i++)
         ok = (o->y[i] = ls_alloc((size_t)(s.B * s.N), sizeof(float), "results", err)) &&
              (o->dx[i] = ls_alloc((size_t)(s.B * s.K), sizeof(float), "results", err)) &&
@@ -72,8 +73,19 @@ static enum ls_code operands_init(struct operands *o, struct ls_dense_shape s, s
     return ok ? LS_OK : LS_FAILED;
 }
 
-static void run(const struct ls_ops *ops, const struct operands *o, const struct timed *t, int to)
+/* A product to be timed. */
+struct run {
+    const struct operands *o;
+    const struct timed *t;
+    int to;
+};
+
+static void run(const struct ls_ops *ops, const void *context)
 {
+    const struct run *r = context;
+    const struct operands *o = r->o;
+    const struct timed *t = r->t;
+    const int to = r->to;
     switch (t->product) {
     case FORWARD:
         ops->dense_forward(o->shape, o->y[to], o->x, o->w, o->bias, LS_ACT_RELU);
@@ -91,10 +103,10 @@ static enum ls_code verify(const struct ls_ops *ops, const struct operands *o, c
                            int threads, struct ls_error *err)
 {
     const struct ls_dense_shape s = o->shape;
-    run(&ls_ops_serial, o, t, 0);
+    run(&ls_ops_serial, &(struct run){o, t, 0});
     for (int n = 1;; n = threads) {
         ls_ops_set_threads(n);
-        run(ops, o, t, 1);
+        run(ops, &(struct run){o, t, 1});
         const int same = t->product == FORWARD
                              ? !memcmp(o->y[0], o->y[1], (size_t)(s.B * s.N) * sizeof(float))
                          : t->product == INPUT_GRADIENT
@@ -116,25 +128,22 @@ static int ascending(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* Times one product for about `seconds` and prints its half of a row.  A best is compared with the best peak
- * of the whole bench so far, *top; a median with the median peak of these seconds. */
-static void time_one(const struct ls_ops *ops, const struct operands *o, const struct timed *t, int threads,
-                     double seconds, double *top)
+void ls_bench_time(const struct ls_ops *ops, ls_bench_run *body, const void *context, double flops,
+                   int threads, double seconds, double *top)
 {
     enum { ROUNDS = 8 };
-    const double flops = 2.0 * (double)o->shape.B * (double)o->shape.N * (double)o->shape.K;
     static double took[MOST_REPEATS];
     double peak[ROUNDS];
     int n = 0;
     ls_ops_set_threads(threads);
-    run(ops, o, t, 1);
+    body(ops, context);
     for (int round = 0; round < ROUNDS; round++) {
         peak[round] = ls_machine_fma_gflops(ops, threads, seconds / ROUNDS / 4);
-        run(ops, o, t, 1); /* not timed: the peak left the caches cold, or the threads waiting */
+        body(ops, context); /* not timed: the peak left the caches cold, or the threads waiting */
         const double until = ls_now_s() + seconds / ROUNDS * 0.75;
         do {
             const double began = ls_now_s();
-            run(ops, o, t, 1);
+            body(ops, context);
             took[n++] = ls_now_s() - began;
         } while (ls_now_s() < until && n < MOST_REPEATS * (round + 1) / ROUNDS);
     }
@@ -176,13 +185,17 @@ enum ls_code ls_bench_kernels(struct ls_session *session, double seconds, struct
             if (code != LS_OK)
                 break;
             printf("%4td x%5td x%5td %-22s", shapes[s].B, shapes[s].N, shapes[s].K, all_timed[t].name);
-            time_one(session->ops, &o, &all_timed[t], 1, each, &top[0]);
+            const struct run timed = {&o, &all_timed[t], 1};
+            const double flops = 2.0 * (double)shapes[s].B * (double)shapes[s].N * (double)shapes[s].K;
+            ls_bench_time(session->ops, run, &timed, flops, 1, each, &top[0]);
             if (threads > 1)
-                time_one(session->ops, &o, &all_timed[t], threads, each, &top[1]);
+                ls_bench_time(session->ops, run, &timed, flops, threads, each, &top[1]);
             printf("\n");
         }
         operands_release(&o);
     }
+    if (code == LS_OK)
+        code = ls_bench_convolutions(session->ops, threads, seconds, top, err);
     ls_ops_set_threads(session->threads);
     return code;
 }

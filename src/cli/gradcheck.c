@@ -1,6 +1,9 @@
 /* lockstep gradcheck: is backpropagation right? */
 #include "cli/cli.h"
+#include "cli/loss_options.h"
 #include "cli/session.h"
+
+#include <string.h>
 
 #include "base/contract.h"
 #include "base/memory.h"
@@ -12,7 +15,7 @@
 struct gradcheck_options {
     struct ls_session_options session;
     const char *data, *net, *init, *load;
-    int loss;
+    struct ls_loss_options loss;
     uint64_t seed;
     int64_t samples, elements, microbatch;
     float h, tolerance;
@@ -23,7 +26,7 @@ static enum ls_code parse(struct gradcheck_options *o, int argc, char **argv, in
     *o = (struct gradcheck_options){.data = "digits",
                                     .net = "dense 32, tanh, dense 10",
                                     .init = "xavier-uniform",
-                                    .loss = -1,
+                                    .loss = LS_LOSS_NOT_GIVEN,
                                     .seed = 1,
                                     .samples = 40,
                                     .elements = 200,
@@ -35,7 +38,7 @@ static enum ls_code parse(struct gradcheck_options *o, int argc, char **argv, in
          "digits", 0, 0, NULL, NULL},
         {"net", "LAYERS", LS_OPTION_TEXT, &o->net, "the net to check", "dense 32, tanh, dense 10", 0, 0, NULL,
          NULL},
-        {"loss", "NAME", LS_OPTION_CHOICE, &o->loss, "the loss", "as for train", 0, 0, ls_loss_names, NULL},
+        LS_LOSS_OPTIONS(&o->loss),
         {"init", "NAME", LS_OPTION_TEXT, &o->init, "the weights to check at, as for train", "xavier-uniform",
          0, 0, NULL, NULL},
         {"seed", "N", LS_OPTION_SEED, &o->seed, "of the weights", "1", 0, 0, NULL, NULL},
@@ -59,10 +62,13 @@ static enum ls_code parse(struct gradcheck_options *o, int argc, char **argv, in
                    "of the input with "
                    "numerical ones (central differences, binary64). Relative error is |a - n| / max(|a|, "
                    "|n|, largest |n| of "
-                   "the tensor / 100).",
+                   "the tensor / 100); of a bias or a norm also largest |n| of the layer / 10.",
         .notes = "exit status: 0 all within tolerance; 1 some tensor is not; 2 usage; 3 a file, the data or "
                  "memory failed.\n"
-                 "A relu whose input is within the step of 0 has no derivative there and may be reported.\n",
+                 "A relu whose input is within the step of 0 has no derivative there and may be reported;\n"
+                 "so may a maxpool of which two numbers are as close as that, as the pixels of an image "
+                 "often are.\n"
+                 "Layers run as in the first step of training: batchnorm on the batch, dropout drops.\n",
         .options = options,
         .n_options = sizeof options / sizeof options[0],
     };
@@ -78,7 +84,7 @@ struct gradcheck_job {
     struct ls_session session;
     struct ls_data data;
     struct ls_net net;
-    enum ls_loss loss;
+    struct ls_loss_rule loss;
     float *parameters, *x, *values;
     int32_t *labels;
     int64_t *index;
@@ -107,10 +113,9 @@ static enum ls_code prepare(struct gradcheck_job *job, struct ls_error *err)
         code = make_net(job, err);
     if (code != LS_OK)
         return code;
-    job->loss = o->loss >= 0           ? (enum ls_loss)o->loss
-                : train->n_classes > 0 ? LS_LOSS_SOFTMAX
-                                       : LS_LOSS_SQUARED;
-    code = ls_check_fit(&job->net, job->loss, train, err);
+    code = ls_loss_options_rule(&job->loss, &o->loss, train, err);
+    if (code == LS_OK)
+        code = ls_check_fit(&job->net, job->loss.kind, train, err);
     if (code != LS_OK)
         return code;
     if (job->options.samples > train->n_samples)
@@ -148,17 +153,25 @@ static enum ls_code print_report(const struct gradcheck_job *job, const struct l
     const double tolerance = (double)job->options.tolerance;
     double numerical_s = 0;
     int failed = 0;
-    printf("net       %s, loss %s, %lld samples, %s\n\n", job->net.text, ls_loss_names[job->loss],
+    printf("net       %s, loss %s, %lld samples, %s\n\n", job->net.text, ls_loss_names[job->loss.kind],
            (long long)job->options.samples, job->session.ops->name);
-    printf("tensor        checked      worst relative error  at           analytic        numerical\n");
+    int width = 12;
+    for (int t = 0; t < report->n; t++)
+        width = (int)strlen(report->results[t].name) > width ? (int)strlen(report->results[t].name) : width;
+    printf("%-*s  checked      worst relative error  at           analytic        numerical\n", width,
+           "tensor");
     for (int t = 0; t < report->n; t++) {
         const struct ls_gradcheck_result *r = &report->results[t];
         char index[64], checked[64];
         const int bad = !(r->worst <= tolerance);
+        if (r->is_state) {
+            printf("%-*s  no gradient: a running average\n", width, r->name);
+            continue;
+        }
         format_index(job, t, r->worst_at, index, sizeof index);
         snprintf(checked, sizeof checked, "%td/%td", r->n_checked, r->n_elements);
-        printf("%-12s  %-11s  %-20.3g  %-11s  %-14.8g  %-14.8g  %s\n", r->name, checked, r->worst, index,
-               r->analytic, r->numerical, bad ? "TOO LARGE" : "ok");
+        printf("%-*s  %-11s  %-20.3g  %-11s  %-14.8g  %-14.8g  %s\n", width, r->name, checked, r->worst,
+               index, r->analytic, r->numerical, bad ? "TOO LARGE" : "ok");
         failed += bad;
         numerical_s += r->numerical_s;
     }
@@ -184,11 +197,11 @@ enum ls_code ls_command_gradcheck(struct ls_comm *comm, int argc, char **argv, s
         const struct ls_gradcheck_case check = {
             .net = &job.net,
             .ops = job.session.ops,
-            .loss = {.kind = job.loss},
+            .loss = job.loss,
             .parameters = job.parameters,
             .B = (ptrdiff_t)job.options.samples,
             .x = job.x,
-            .targets = job.loss == LS_LOSS_SOFTMAX || !job.data.train.values
+            .targets = ls_loss_takes_labels(&job.loss, &job.data.train)
                            ? (struct ls_targets){.labels = job.labels}
                            : (struct ls_targets){.values = job.values},
             .microbatch = (ptrdiff_t)job.options.microbatch,
@@ -206,6 +219,7 @@ enum ls_code ls_command_gradcheck(struct ls_comm *comm, int argc, char **argv, s
     ls_free(job.values);
     ls_free(job.labels);
     ls_free(job.index);
+    ls_loss_rule_release(&job.loss);
     ls_net_release(&job.net);
     ls_data_release(&job.data);
     return code;

@@ -48,7 +48,7 @@ static enum ls_code info_model(const char *path, struct ls_error *err)
         ls_hash_text(hash, text);
         printf("net         %s\n", model.net.text);
         printf("input       %s\n", ls_shape_format(&model.net.in, dims, sizeof dims));
-        printf("loss        %s\n", ls_loss_names[model.loss]);
+        printf("loss        %s\n", ls_loss_names[model.loss.kind]);
         printf("parameters  %td\n", model.net.n_parameters);
         printf("hash        %s\n", text);
         printf("contract    version %s\n", ls_safetensors_metadata(model.file, "contract_version"));

@@ -19,7 +19,8 @@ static enum ls_code open_local(struct ls_model_use *use, const struct ls_model_u
     if (test && use->data.test.n_samples == 0)
         return ls_fail(err, LS_USAGE, "--part test: '%s' has no test samples", options->data);
     use->samples = test ? &use->data.test : &use->data.train;
-    return ls_check_fit(&use->model.net, use->model.loss, use->samples, err);
+    code = ls_check_fit(&use->model.net, use->model.loss.kind, use->samples, err);
+    return code == LS_OK ? ls_loss_check_weights(&use->model.loss, use->samples, err) : code;
 }
 
 enum ls_code ls_model_use_open(struct ls_model_use *use, const struct ls_model_use_options *options,

@@ -219,7 +219,7 @@ const char *ls_optimizer_describe(const struct ls_train_config *config, char tex
 {
     static const char *const titles[] = {"SGD", "AdaGrad", "RMSProp", "Adam", "AdamW", "LARS", "LAMB"};
     const struct ls_optimizer_rule *rule = &config->optimizer;
-    char number[LS_FLOAT_TEXT], schedule[LS_SCHEDULE_TEXT], span[LS_SPAN_TEXT];
+    char number[LS_FLOAT_TEXT], schedule[LS_SCHEDULE_TEXT];
     size_t used = 0;
     append(text, &used, titles[rule->kind], ", learning rate ");
     append(text, &used, "", ls_text_of_float(rule->learning_rate, number));
@@ -238,8 +238,8 @@ const char *ls_optimizer_describe(const struct ls_train_config *config, char tex
     if (config->schedule.kind != LS_SCHEDULE_CONSTANT)
         append(text, &used, "; ", ls_schedule_format(&config->schedule, schedule));
     if (config->schedule.warmup.length > 0.0f) {
-        append(text, &used, "; warm-up over ", ls_span_format(config->schedule.warmup, span));
-        append(text, &used, "", config->schedule.warmup.in_updates ? "pdates" : " epochs");
+        append(text, &used, "; warm-up over ", ls_text_of_float(config->schedule.warmup.length, number));
+        append(text, &used, "", config->schedule.warmup.in_updates ? " updates" : " epochs");
     }
     if (config->ema > 0.0f)
         append(text, &used, "; averaged weights, decay ", ls_text_of_float(config->ema, number));

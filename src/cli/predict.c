@@ -55,7 +55,8 @@ static void print_header(const struct ls_model *model, int classes)
 {
     printf(classes ? "index,class" : "index");
     for (ptrdiff_t j = 0; j < model->net.out.count; j++)
-        printf(",%s%td", model->loss == LS_LOSS_SOFTMAX || model->loss == LS_LOSS_BCE ? "p" : "y", j);
+        printf(",%s%td", model->loss.kind == LS_LOSS_SOFTMAX || model->loss.kind == LS_LOSS_BCE ? "p" : "y",
+               j);
     printf("\n");
 }
 
@@ -66,8 +67,8 @@ static void print_rows(const struct ls_model *model, int classes, int64_t first,
     for (ptrdiff_t b = 0; b < B; b++) {
         printf("%lld", (long long)(first + b));
         if (classes)
-            printf(",%d", ls_predicted_class(model->loss, N, z + b * N));
-        to_probabilities(model->loss, N, z + b * N, p);
+            printf(",%d", ls_predicted_class(model->loss.kind, N, z + b * N));
+        to_probabilities(model->loss.kind, N, z + b * N, p);
         char number[LS_FLOAT_TEXT];
         for (ptrdiff_t j = 0; j < N; j++)
             printf(",%s", ls_text_of_float(p[j], number));
@@ -79,7 +80,7 @@ static enum ls_code predict(const struct ls_model_use *use, struct ls_error *err
 {
     const struct ls_net *net = &use->model.net;
     const int classes =
-        ls_dataset_has_labels(use->samples) && (use->model.loss == LS_LOSS_SOFTMAX || !use->samples->values);
+        ls_dataset_has_labels(use->samples) && ls_loss_takes_labels(&use->model.loss, use->samples);
     struct ls_activations act;
     enum ls_code code = ls_activations_create(&act, net, ROWS, 0, err);
     if (code != LS_OK)

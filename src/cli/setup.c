@@ -16,7 +16,7 @@ const struct ls_setup_options ls_setup_options_none = {.data = "digits",
                                                        .accumulate = 1,
                                                        .microbatch = LS_DEFAULT_MICROBATCH,
                                                        .update = LS_OPTIMIZER_OPTIONS_NONE,
-                                                       .loss = -1,
+                                                       .loss = {.loss = -1},
                                                        .shuffle = 1,
                                                        .seed = 1};
 
@@ -43,6 +43,7 @@ enum ls_code ls_setup_open(struct ls_setup *setup, const struct ls_setup_options
 void ls_setup_release(struct ls_setup *setup)
 {
     ls_free(setup->parameters);
+    ls_loss_rule_release(&setup->config.loss);
     ls_net_release(&setup->net);
     ls_data_release(&setup->data);
 }
@@ -97,9 +98,6 @@ enum ls_code ls_setup_config(struct ls_setup *setup, const struct ls_setup_optio
             "--drop-last leaves nothing: an update takes %lld samples, there are %lld training samples",
             (long long)update, (long long)train->n_samples);
     setup->config = (struct ls_train_config){
-        .loss = {.kind = o->loss >= 0           ? (enum ls_loss)o->loss
-                         : train->n_classes > 0 ? LS_LOSS_SOFTMAX
-                                                : LS_LOSS_SQUARED},
         .allreduce = (enum ls_allreduce)o->allreduce,
         .batch = chosen_batch(o->batch, train->n_samples),
         .accumulate = o->accumulate,
@@ -115,6 +113,8 @@ enum ls_code ls_setup_config(struct ls_setup *setup, const struct ls_setup_optio
     if (code == LS_OK)
         code = ls_input_prepare(&o->input, o->load, &setup->data, &setup->config.augment, err);
     setup->config.augment.seed = o->seed;
+    if (code == LS_OK)
+        code = ls_loss_options_rule(&setup->config.loss, &o->loss, train, err);
     return code == LS_OK ? ls_check_fit(&setup->net, setup->config.loss.kind, train, err) : code;
 }
 
@@ -163,16 +163,12 @@ static struct ls_hash hash_of_options(const struct ls_setup *setup, const struct
     const struct ls_hash net = ls_hash_bytes(setup->net.text, strlen(setup->net.text));
     struct ls_model_facts same = *facts; /* nodes may keep the data in different places */
     memset(&same.fact[0], 0, sizeof same.fact[0]);
+    const struct ls_hash loss = ls_loss_rule_hash(&setup->config.loss);
     const struct ls_hash told = ls_hash_bytes(&same, sizeof same);
     const struct ls_hash own = ls_hash_bytes(numbers, (size_t)n_numbers * sizeof *numbers);
-    const uint64_t all[] = {net.high,
-                            net.low,
-                            told.high,
-                            told.low,
-                            own.high,
-                            own.low,
-                            (uint64_t)setup->config.loss.kind,
-                            (uint64_t)setup->config.allreduce,
+    const uint64_t all[] = {net.high,       net.low,  told.high,
+                            told.low,       own.high, own.low,
+                            loss.high,      loss.low, (uint64_t)setup->config.allreduce,
                             o->load != NULL};
     return ls_hash_bytes(all, sizeof all);
 }

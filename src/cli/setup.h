@@ -4,6 +4,7 @@
 #define LS_CLI_SETUP_H
 
 #include "cli/input_options.h"
+#include "cli/loss_options.h"
 #include "cli/optimizer_options.h"
 #include "cli/session.h"
 #include "train/trainer.h"
@@ -15,7 +16,8 @@ struct ls_setup_options {
     int64_t batch, accumulate, microbatch;
     float init_bias;
     struct ls_optimizer_options update;
-    int loss, shuffle, drop_last, allreduce;
+    struct ls_loss_options loss;
+    int shuffle, drop_last, allreduce;
     uint64_t seed;
 };
 
@@ -92,19 +94,7 @@ enum ls_code ls_setup_compare(const struct ls_setup *setup, const struct ls_setu
          0,                                                                                                  \
          NULL,                                                                                               \
          NULL},                                                                                              \
-        {"loss",                                                                                             \
-         "NAME",                                                                                             \
-         LS_OPTION_CHOICE,                                                                                   \
-         &(o)->loss,                                                                                         \
-         "softmax cross-entropy on logits; squared: the sum over outputs of (z - t)^2; half-squared: half "  \
-         "of "                                                                                               \
-         "that; bce: "                                                                                       \
-         "binary cross-entropy on logits, summed over outputs. All are means over the batch",                \
-         "softmax, or squared when the data has target values and no classes",                               \
-         0,                                                                                                  \
-         0,                                                                                                  \
-         ls_loss_names,                                                                                      \
-         NULL},                                                                                              \
+        LS_LOSS_OPTIONS(&(o)->loss),                                                                         \
         {"batch",                                                                                            \
          "N",                                                                                                \
          LS_OPTION_INT,                                                                                      \

@@ -281,7 +281,7 @@ static enum ls_code run(struct job *job, struct ls_error *err)
     if (first) {
         collect_results(job, &result, &search);
         if (job->options.save)
-            ending.code = ls_model_save(job->options.save, &job->setup.net, job->setup.config.loss.kind,
+            ending.code = ls_model_save(job->options.save, &job->setup.net, &job->setup.config.loss,
                                         job->setup.parameters, &job->facts, &ending);
         if (ending.code == LS_OK)
             ending.code = ls_train_report_end(report, code, err->text, &result, &ending);

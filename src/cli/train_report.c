@@ -10,9 +10,6 @@
 #include "cli/input_options.h"
 #include "cli/optimizer_options.h"
 
-static const char *const loss_titles[] = {"softmax cross-entropy", "squared error", "half squared error",
-                                          "binary cross-entropy on logits"};
-
 /* 60000 -> "60,000". */
 static const char *grouped(int64_t number, char text[32])
 {
@@ -35,7 +32,7 @@ static void print_data(const struct ls_train_report *report)
     char n_train[32], n_test[32], dims[100];
     printf("data    %s: %s training + %s test samples of %s", train->name, grouped(train->n_samples, n_train),
            grouped(report->data->test.n_samples, n_test), ls_shape_format(&shape, dims, sizeof dims));
-    if (report->config->loss.kind == LS_LOSS_SOFTMAX || !train->values)
+    if (ls_loss_takes_labels(&report->config->loss, train))
         printf(", %d classes\n", train->n_classes);
     else
         printf(", %td target value%s\n", train->n_values, train->n_values == 1 ? "" : "s");
@@ -74,7 +71,13 @@ static void print_net(const struct ls_net *net)
 static void print_update(const struct ls_train_report *report)
 {
     const struct ls_train_config *c = &report->config[0];
-    printf("loss    %s, mean over the batch\n", loss_titles[c->loss.kind]);
+    char number[LS_FLOAT_TEXT];
+    printf("loss    %s", ls_loss_titles[c->loss.kind]);
+    if (c->loss.smoothing != 0.0f)
+        printf(", label smoothing %s", ls_text_of_float(c->loss.smoothing, number));
+    if (c->loss.kind == LS_LOSS_HUBER)
+        printf(", delta %s", ls_text_of_float(c->loss.delta, number));
+    printf("%s, mean over the batch\n", c->loss.class_weights ? ", class weights" : "");
     char update[LS_UPDATE_TEXT], trials[32];
     if (report->trials > 0) {
         printf("update  none: random search, the best of %s random weights; init %s, seed %llu\n",
@@ -120,6 +123,21 @@ static void log_failed(struct ls_train_report *report, enum ls_code code, const 
         report->failure = *err;
 }
 
+static void log_loss(struct ls_train_report *report, const struct ls_loss_rule *loss)
+{
+    struct ls_error err = {.code = LS_OK};
+    ls_runlog_text(report->log, "loss", ls_loss_names[loss->kind]);
+    if (loss->smoothing != 0.0f)
+        ls_runlog_float(report->log, "label_smoothing", loss->smoothing);
+    if (loss->kind == LS_LOSS_HUBER)
+        ls_runlog_float(report->log, "huber_delta", loss->delta);
+    char *weights = loss->class_weights ? ls_loss_weights_text(loss, &err) : NULL;
+    if (weights)
+        ls_runlog_text(report->log, "class_weights", weights);
+    log_failed(report, err.code, &err);
+    ls_free(weights);
+}
+
 static void log_start(struct ls_train_report *report)
 {
     struct ls_error err = {.code = LS_OK};
@@ -128,7 +146,7 @@ static void log_start(struct ls_train_report *report)
     ls_runlog_text(log, "version", LS_VERSION);
     ls_runlog_integer(log, "contract_version", LS_CONTRACT_VERSION);
     ls_runlog_text(log, "net", report->net->text);
-    ls_runlog_text(log, "loss", ls_loss_names[report->config->loss.kind]);
+    log_loss(report, &report->config->loss);
     for (int i = 0; i < report->facts->n; i++)
         ls_runlog_text(log, report->facts->fact[i].key, report->facts->fact[i].text);
     ls_runlog_integer(log, "parameters", report->net->n_parameters);
@@ -249,6 +267,8 @@ static void log_epoch(struct ls_train_report *report, const struct ls_epoch_repo
             ls_runlog_double(log, "test_accuracy",
                              (double)epoch->test.n_correct / (double)epoch->test.n_samples);
         }
+        if (epoch->test.rmse >= 0.0f)
+            ls_runlog_float(log, "test_rmse", epoch->test.rmse);
     }
     if (epoch->is_best)
         ls_runlog_integer(log, "best", 1);
@@ -269,8 +289,10 @@ static const char *loss_text(int evaluated, const struct ls_evaluation *test, ch
 
 static const char *accuracy_text(int evaluated, const struct ls_evaluation *test, char text[32])
 {
+    if (evaluated && test->n_correct < 0 && test->rmse > 0.0f)
+        snprintf(text, 32, "%.5g", (double)test->rmse);
     if (!evaluated || test->n_correct < 0)
-        return "-";
+        return evaluated && test->rmse > 0.0f ? text : "-";
     snprintf(text, 32, "%.2f %%", 100.0 * (double)test->n_correct / (double)test->n_samples);
     return text;
 }
@@ -288,12 +310,21 @@ static void print_row(const struct ls_epoch_report *epoch)
     fflush(stdout);
 }
 
+/* Whether the column of the accuracy has the test data's RMSE instead. */
+static int measures_rmse(const struct ls_train_report *report)
+{
+    const struct ls_dataset *train = &report->data->train;
+    return !ls_predicts_classes(report->net->out.count, train) &&
+           ls_compares_numbers(&report->config->loss, train);
+}
+
 static void print_head(struct ls_train_report *report)
 {
     if (!report->table_began)
         printf("                                                             compute/allreduce/data\n"
-               "epoch     step  loss          test loss     accuracy    samples/s   %% of time hash of "
-               "the weights\n");
+               "epoch     step  loss          test loss     %s    samples/s   %% of time hash of "
+               "the weights\n",
+               measures_rmse(report) ? "    RMSE" : "accuracy");
     report->table_began = 1;
 }
 

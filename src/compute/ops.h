@@ -44,7 +44,8 @@ struct ls_loss_rule {
     enum ls_loss kind;
     float smoothing;            /* of LS_LOSS_SOFTMAX, 0 <= smoothing < 1; 0 leaves its terms out */
     float delta;                /* of LS_LOSS_HUBER, > 0 */
-    const float *class_weights; /* (classes), finite and >= 0: a sample counts so much; NULL: all the same */
+    const float *class_weights; /* (n_classes), finite, >= 0: how much a sample counts; NULL: all alike */
+    int32_t n_classes;          /* of class_weights; every label is below */
 };
 
 struct ls_dense_shape {
@@ -73,7 +74,7 @@ struct ls_channels {
 
 /* What a batch is compared with: exactly one pointer is set.  labels (B): class of each sample, 0 <= label <
  * max(N, 2); for losses that need one number an output they stand for one-hot rows, or with N == 1 for the
- * number itself. values (B, N): numbers, not for LS_LOSS_SOFTMAX. */
+ * number itself. values (B, N): numbers, not for LS_LOSS_SOFTMAX, LS_LOSS_HINGE or class weights. */
 struct ls_targets {
     const int32_t *labels;
     const float *values;
@@ -266,18 +267,24 @@ struct ls_ops {
                                 const float *y);
 
     /* Per-sample loss[b] and, unless dz is NULL, its gradient dz (B,N), not divided by the batch.  z (B,N).
+     *
      * softmax:  M = max_j z_j;  e_j = exp(z_j - M);  s = lanesum(e);  loss = log(s) - (z_label - M);
-     *           dz_j = e_j / s, minus 1 at the label.  With smoothing a != 0, q_j = a / N, at the label plus
-     *           1 - a:  loss = log(s) - fma(1 - a, z_label - M, (a / N) * lanesum(z_j - M));  dz_j = e_j / s
-     * - q_j. squared:  d_j = z_j - t_j;  loss = lanesum_j(d_j * d_j), times 0.5f for half;  dz_j = d_j, or
-     * d_j + d_j without half. bce:      l_j = fma(-z_j, t_j, max(z_j, 0)) + log1p(exp(-|z_j|));  loss =
-     * lanesum(l); dz_j = sigmoid(z_j) - t_j. huber:    d_j = z_j - t_j, a_j = |d_j|;  l_j = a_j <= delta ?
-     * (0.5f * d_j) * d_j : delta * (a_j - 0.5f * delta);  loss = lanesum(l);  dz_j = d_j held within [-delta,
-     * delta]. hinge:    N >= 2: for j != label  l_j = max(0, (z_j - z_label) + 1), l_label = +0;  loss =
-     * lanesum(l); dz_j = l_j > 0 ? 1 : +0, dz_label = -(float)(their number) (Weston and Watkins 1999). N ==
-     * 1: t = label ? 1 : -1;  loss = max(0, fma(-t, z, 1));  dz = loss > 0 ? -t : +0. With class weights a
-     * sample's loss and each of its dz_j is at the end multiplied by the weight of its label.  max(v,0) is v
-     * <= 0 ? +0 : v.  A NaN in z makes the loss NaN. */
+     *           dz_j = e_j / s, minus 1 at the label.
+     *           With smoothing a != 0, q_j = a / (float)N, at the label (1 - a) + a / (float)N:
+     *           loss = log(s) - fma(1 - a, z_label - M, (a / (float)N) * lanesum(z_j - M)),
+     *           dz_j = e_j / s - q_j (Szegedy et al. 2016).
+     * squared:  d_j = z_j - t_j;  loss = lanesum(d_j * d_j), times 0.5f for half;
+     *           dz_j = d_j for half, else d_j + d_j.
+     * bce:      l_j = fma(-z_j, t_j, max(z_j, 0)) + log1p(exp(-|z_j|));  loss = lanesum(l);
+     *           dz_j = sigmoid(z_j) - t_j.
+     * huber:    d_j = z_j - t_j;  l_j = |d_j| <= delta ? (0.5f * d_j) * d_j : delta * (|d_j| - 0.5f * delta);
+     *           loss = lanesum(l);  dz_j = d_j > delta ? delta : d_j < -delta ? -delta : d_j (Huber 1964).
+     * hinge:    N >= 2: l_label = +0, for the others l_j = max((z_j - z_label) + 1, 0);  loss = lanesum(l);
+     *           dz_j = l_j > 0 ? 1 : +0, dz_label = -(float)(how many are 1) (Weston and Watkins 1999).
+     *           N == 1: t = label ? 1 : -1;  loss = max(fma(-t, z, 1), 0);  dz = loss > 0 ? -t : +0.
+     *
+     * With class weights a sample's loss and each of its dz_j is at the end multiplied by the weight of its
+     * label.  max(v, 0) is v <= 0 ? +0 : v.  A NaN in z makes the loss NaN. */
     void (*loss)(const struct ls_loss_rule *rule, ptrdiff_t B, ptrdiff_t N, float *loss, float *dz,
                  const float *z, const struct ls_targets *targets);
 

@@ -2,8 +2,8 @@
  *
  *   {"event":"start", ...the resolved run...}
  *   {"event":"step","step":N,"loss":X,"hash":"32 digits","tensors":{"0.weight":"32 digits",...}}
- *   {"event":"epoch","epoch":E,"step":N,"loss":X,"test_loss":Y,"test_accuracy":A, ...times...,
- * "hash":..,"tensors":..}
+ *   {"event":"epoch","epoch":E,"step":N,"loss":X,"test_loss":Y,"test_accuracy":A or "test_rmse":R,
+ * ...times..., "hash":..,"tensors":..}
  *   {"event":"end", ...}
  *
  * A line is written by one write call when it is complete, so a log can be followed, and a run that dies

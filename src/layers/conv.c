@@ -75,6 +75,9 @@ static enum ls_code infer(struct ls_layer *layer, struct ls_parameter tensors[LS
             "%td groups must divide the input channels, which are %td, and the output channels, which "
             "are %td",
             conv->G, at->C, N);
+    if (at->OH > INT32_MAX / at->OW || at->OH * at->OW > INT32_MAX / N)
+        return ls_fail(err, LS_USAGE, "an output of %tdx%tdx%td numbers a sample is too large", N, at->OH,
+                       at->OW);
     const ptrdiff_t taps = at->KH * at->KW, channels = at->C / conv->G;
     if (channels * taps > (PTRDIFF_MAX / 64) / N)
         return ls_fail(err, LS_USAGE, "%td taps times %td outputs are more weights than memory can hold",

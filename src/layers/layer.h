@@ -53,7 +53,7 @@ enum { LS_NET_INPUT = -1 }; /* as struct ls_layer.from */
 
 struct ls_layer {
     const struct ls_layer_kind *kind;
-    char name[40];  /* its place in the list, from 0: "3", in a residual block "3.main.0"; empty when inserted
+    char name[48];  /* its place in the list, from 0: "3", in a residual block "3.main.0"; empty when inserted
                      */
     char text[96];  /* as the user wrote it, for messages */
     char where[96]; /* "--net, layer 2" or "net.txt:2" */

@@ -11,8 +11,11 @@ static enum ls_code configure(struct ls_layer *layer, int n_words, char *const *
     layer->epsilon = 1e-5f;
     if (n_words == 0)
         return LS_OK;
-    if (n_words != 2 || strcmp(words[0], "epsilon") != 0)
-        return ls_fail(err, LS_USAGE, "'%s' is no option of layernorm: allowed is 'epsilon E'", words[0]);
+    const char *wrong = strcmp(words[0], "epsilon") != 0 ? words[0] : n_words > 2 ? words[2] : NULL;
+    if (wrong)
+        return ls_fail(err, LS_USAGE, "'%s' is no option of layernorm: allowed is 'epsilon'", wrong);
+    if (n_words < 2)
+        return ls_fail(err, LS_USAGE, "'epsilon' needs a number behind it: %s", layer->kind->usage);
     return ls_word_to_float(words[1], "epsilon", 1e-12f, 1.0f, &layer->epsilon, err);
 }
 

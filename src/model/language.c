@@ -8,7 +8,12 @@
 
 #include "base/memory.h"
 
-enum { MAX_TEXT_BYTES = 1 << 20, MAX_LAYERS = 10000, MAX_DEPTH = 4 };
+enum {
+    MAX_TEXT_BYTES = 1 << 20,
+    MAX_LAYERS = 10000,
+    MAX_DEPTH = 4,
+    MAX_NAME = (int)sizeof((struct ls_layer){0}).name
+};
 
 struct parser {
     char *source;
@@ -180,18 +185,21 @@ static int take_word(struct parser *p, const char *word)
 
 static enum ls_code parse_residual(struct parser *p, const char *name, int depth, int from, int *last)
 {
-    char prefix[40], where[96];
+    char prefix[MAX_NAME + 12], where[96];
     int main_path = from, shortcut = from;
     describe_place(p, where, sizeof where);
-    snprintf(prefix, sizeof prefix, "%.26s.main.", name);
+    snprintf(prefix, sizeof prefix, "%s.main.", name);
     append(p, "residual");
     enum ls_code code = parse_block(p, prefix, depth + 1, from, &main_path);
     if (code == LS_OK && main_path == from)
         code = fail_here(p, "a residual block without a layer");
     if (code == LS_OK && take_word(p, "shortcut")) {
-        snprintf(prefix, sizeof prefix, "%.22s.shortcut.", name);
+        snprintf(prefix, sizeof prefix, "%s.shortcut.", name);
         append(p, " shortcut");
         code = parse_block(p, prefix, depth + 1, from, &shortcut);
+        if (code == LS_OK && shortcut == from)
+            code =
+                fail_here(p, "a shortcut without a layer: without 'shortcut' it is the block's input itself");
     }
     struct ls_layer *add = NULL;
     if (code == LS_OK)
@@ -250,26 +258,44 @@ static enum ls_code parse_separator(struct parser *p, int depth)
     return LS_OK;
 }
 
+/* What the words that are no layer might have meant. */
+static enum ls_code explain_item(const struct parser *p, const char *text)
+{
+    const size_t length = strcspn(text, " \t\r");
+    if (!*text && *p->at == ',')
+        return fail_here(p, "nothing in front of the comma");
+    if (!*text)
+        return fail_here(p, "no layer in front of the brace");
+    if (length == strlen("residual") && strncmp(text, "residual", length) == 0)
+        return fail_here(p, "'residual' takes no words: residual { LAYERS } [shortcut { LAYERS }]");
+    if (length == strlen("shortcut") && strncmp(text, "shortcut", length) == 0)
+        return fail_here(p, "'shortcut' belongs behind a block: residual { LAYERS } [shortcut { LAYERS }]");
+    return LS_OK;
+}
+
+static enum ls_code parse_item(struct parser *p, const char *prefix, int i, int depth, int *last)
+{
+    char text[sizeof p->list->layers[0].text], name[MAX_NAME];
+    if (snprintf(name, sizeof name, "%s%d", prefix, i) >= (int)sizeof name)
+        return fail_here(p, "blocks inside of one another: the names of their tensors would be too long");
+    enum ls_code code = read_item(p, text, sizeof text);
+    if (code == LS_OK && strcmp(text, "residual") == 0)
+        return parse_residual(p, name, depth, *last, last);
+    if (code == LS_OK)
+        code = explain_item(p, text);
+    return code == LS_OK ? parse_layer(p, name, text, *last, last) : code;
+}
+
 /* Layers up to the end of the text or a '}'. */
 static enum ls_code parse_list(struct parser *p, const char *prefix, int depth, int from, int *last)
 {
     *last = from;
     skip_blanks(p, 1);
-    if (*p->at == ',')
-        return fail_here(p, "nothing in front of the comma");
     enum ls_code code = LS_OK;
     for (int i = 0; code == LS_OK && *p->at && *p->at != '}'; i++) {
-        char text[sizeof p->list->layers[0].text], name[40];
         p->item++;
-        snprintf(name, sizeof name, "%.28s%d", prefix, i);
         append(p, i ? ", " : "");
-        code = read_item(p, text, sizeof text);
-        if (code == LS_OK && strcmp(text, "residual") == 0)
-            code = parse_residual(p, name, depth, *last, last);
-        else if (code == LS_OK && !*text)
-            code = fail_here(p, "no layer in front of the brace");
-        else if (code == LS_OK)
-            code = parse_layer(p, name, text, *last, last);
+        code = parse_item(p, prefix, i, depth, last);
         if (code == LS_OK)
             code = parse_separator(p, depth);
     }

@@ -65,9 +65,9 @@ static enum ls_code place_tensors(struct ls_net *net, struct ls_layer *layer, st
     layer->first_tensor = net->n_tensors;
     for (int t = 0; t < layer->n_tensors; t++) {
         struct ls_parameter *tensor = &net->tensors[net->n_tensors++];
-        char role[24];
-        snprintf(role, sizeof role, "%.20s", tensor->name);
-        snprintf(tensor->name, sizeof tensor->name, "%.39s.%s", layer->name, role);
+        char role[16]; /* "running_mean" */
+        snprintf(role, sizeof role, "%.15s", tensor->name);
+        snprintf(tensor->name, sizeof tensor->name, "%.47s.%.15s", layer->name, role);
         tensor->offset = net->n_floats;
         net->n_parameters += tensor->is_state ? 0 : tensor->count;
         net->n_floats += (tensor->count + TENSOR_ALIGNMENT - 1) / TENSOR_ALIGNMENT * TENSOR_ALIGNMENT;
@@ -185,6 +185,8 @@ static enum ls_code lay_out(struct layout *l)
         if (code != LS_OK)
             return code;
     }
+    /* Targets and predictions know one order. */
+    in_order(l, l->placed[l->list->n - 1], LS_ORDER_CHANNELS_FIRST);
     fuse_activations(net);
     net->out = net->layers[net->n_layers - 1].out;
     net->sync_floats = sync_floats(net);

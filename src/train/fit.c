@@ -29,13 +29,14 @@ enum ls_code ls_check_fit(const struct ls_net *net, enum ls_loss loss, const str
     if (net->in.count != data->n_features)
         return ls_fail(err, LS_USAGE, "the net takes %td inputs a sample, '%s' has %td", net->in.count,
                        data->name, data->n_features);
-    if (loss == LS_LOSS_SOFTMAX && data->n_classes == 0)
+    const int needs_labels = loss == LS_LOSS_SOFTMAX || loss == LS_LOSS_HINGE;
+    if (needs_labels && data->n_classes == 0)
         return ls_fail(
             err, LS_USAGE,
-            "--loss softmax needs class labels, '%s' has %td target values a sample: use --loss squared, "
-            "half-squared or bce",
-            data->name, data->n_values);
-    if (loss == LS_LOSS_SOFTMAX || !data->values)
+            "--loss %s needs class labels, '%s' has %td target values a sample: use --loss squared, "
+            "half-squared, huber or bce",
+            ls_loss_names[loss], data->name, data->n_values);
+    if (needs_labels || !data->values)
         return check_labels(net, loss, data, err);
     if (net->out.count != data->n_values)
         return ls_fail(err, LS_USAGE, "the net '%.200s' has %td outputs, '%s' has %td target values a sample",

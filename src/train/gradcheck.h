@@ -1,7 +1,11 @@
 /* Analytic gradients against numerical ones, the textbook's check of backpropagation.
  *
  * Analytic: forward and backward with the operations at hand, binary32, as a training step runs them.
- * Numerical: central differences (L(w + h) - L(w - h)) / 2h of an independent forward pass in binary64. */
+ * Numerical: central differences (L(w + h) - L(w - h)) / 2h of an independent forward pass in binary64.
+ *
+ * Errors count relative to the larger of the two, but not to less than a hundredth of the largest gradient in
+ * the tensor; and of biases and norms, not to less than a tenth of the largest in the layer: the gradient of
+ * a bias in front of a batchnorm is 0 in truth, a sum of large numbers of which only rounding is left. */
 #ifndef LS_TRAIN_GRADCHECK_H
 #define LS_TRAIN_GRADCHECK_H
 
@@ -24,7 +28,9 @@ struct ls_gradcheck_case {
 struct ls_gradcheck_result {
     char name[64];
     ptrdiff_t n_elements, n_checked;
-    double worst; /* |a - n| / max(|a|, |n|, largest |n| of the tensor / 100); NaN or inf when either is */
+    int is_state;               /* a running average, which has no gradient: n_checked is 0, worst too */
+    double worst;               /* |a - n| / max(|a|, |n|, least), least as said above; inf when a or n is not
+                                   finite */
     ptrdiff_t worst_at;         /* element, in memory order */
     double analytic, numerical; /* there */
     double numerical_s;         /* seconds for this tensor's differences */

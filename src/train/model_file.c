@@ -11,8 +11,6 @@
 #include "base/text.h"
 #include "formats/savefile.h"
 
-const char *const ls_loss_names[] = {"softmax", "squared", "half-squared", "bce", NULL};
-
 void ls_model_facts_add(struct ls_model_facts *facts, const char *key, const char *format, ...)
 {
     assert(facts->n < LS_MODEL_FACTS);
@@ -37,16 +35,39 @@ static struct ls_tensor file_tensor(const struct ls_net *net, int t, float *flat
     return tensor;
 }
 
-enum ls_code ls_model_save(const char *path, const struct ls_net *net, enum ls_loss loss,
+/* What shapes the loss, each only where it is in use: a plain loss has none of them. */
+struct loss_texts {
+    char smoothing[LS_FLOAT_TEXT], delta[LS_FLOAT_TEXT];
+    char *class_weights; /* released by ls_free */
+};
+
+static ptrdiff_t describe_loss(const struct ls_loss_rule *loss, struct loss_texts *texts,
+                               struct ls_metadata *metadata)
+{
+    ptrdiff_t n = 0;
+    if (loss->smoothing != 0.0f)
+        metadata[n++] =
+            (struct ls_metadata){"label_smoothing", ls_text_of_float(loss->smoothing, texts->smoothing)};
+    if (loss->kind == LS_LOSS_HUBER)
+        metadata[n++] = (struct ls_metadata){"huber_delta", ls_text_of_float(loss->delta, texts->delta)};
+    if (texts->class_weights)
+        metadata[n++] = (struct ls_metadata){"class_weights", texts->class_weights};
+    return n;
+}
+
+enum ls_code ls_model_save(const char *path, const struct ls_net *net, const struct ls_loss_rule *loss,
                            const float *parameters, const struct ls_model_facts *facts, struct ls_error *err)
 {
-    enum { OWN = 6 };
+    enum { OWN = 9 };
     struct ls_metadata metadata[OWN + LS_MODEL_FACTS];
     char shape[100], version[16], hash_text[LS_HASH_TEXT];
     struct ls_hash hash;
     enum ls_code code = ls_net_hash(net, parameters, &hash, err);
     if (code != LS_OK)
         return code;
+    struct loss_texts texts = {.class_weights = NULL};
+    if (loss->class_weights && !(texts.class_weights = ls_loss_weights_text(loss, err)))
+        return LS_FAILED;
     ls_hash_text(hash, hash_text);
     snprintf(version, sizeof version, "%d", LS_CONTRACT_VERSION);
     ls_shape_format(&net->in, shape, sizeof shape);
@@ -55,18 +76,18 @@ enum ls_code ls_model_save(const char *path, const struct ls_net *net, enum ls_l
     metadata[n++] = (struct ls_metadata){"contract_version", version};
     metadata[n++] = (struct ls_metadata){"net", net->text};
     metadata[n++] = (struct ls_metadata){"input_shape", shape};
-    metadata[n++] = (struct ls_metadata){"loss", ls_loss_names[loss]};
+    metadata[n++] = (struct ls_metadata){"loss", ls_loss_names[loss->kind]};
+    n += describe_loss(loss, &texts, metadata + n);
     metadata[n++] = (struct ls_metadata){"hash", hash_text};
     for (int i = 0; i < facts->n; i++)
         metadata[n++] = (struct ls_metadata){facts->fact[i].key, facts->fact[i].text};
 
     struct ls_tensor *tensors = ls_alloc((size_t)net->n_tensors, sizeof *tensors, "tensor list", err);
-    if (!tensors)
-        return LS_FAILED;
-    for (int t = 0; t < net->n_tensors; t++)
+    for (int t = 0; tensors && t < net->n_tensors; t++)
         tensors[t] = file_tensor(net, t, (float *)(uintptr_t)parameters); /* save only reads */
-    code = ls_safetensors_save(path, tensors, net->n_tensors, metadata, n, err);
+    code = tensors ? ls_safetensors_save(path, tensors, net->n_tensors, metadata, n, err) : LS_FAILED;
     ls_free(tensors);
+    ls_free(texts.class_weights);
     return code;
 }
 
@@ -142,6 +163,44 @@ static const char *required(const struct ls_safetensors *file, const char *path,
     return text;
 }
 
+/* A number that shapes the loss; `usual` when the file does not say it. */
+static enum ls_code read_number(const struct ls_safetensors *file, const char *path, const char *key,
+                                float usual, float least, float most, float *number, struct ls_error *err)
+{
+    const char *text = ls_safetensors_metadata(file, key);
+    *number = usual;
+    if (text && (!ls_text_to_float(text, number) || !(*number >= least && *number <= most)))
+        return ls_fail(err, LS_FAILED, "'%s': the %s '%.60s' is no number from %g to %g", path, key, text,
+                       (double)least, (double)most);
+    return LS_OK;
+}
+
+static enum ls_code read_loss(struct ls_model *model, const char *path, const char *name,
+                              struct ls_error *err)
+{
+    struct ls_loss_rule *loss = &model->loss;
+    int known = -1;
+    for (int i = 0; ls_loss_names[i]; i++)
+        if (strcmp(name, ls_loss_names[i]) == 0)
+            known = i;
+    if (known < 0)
+        return ls_fail(err, LS_FAILED, "'%s': unknown loss '%.60s'", path, name);
+    loss->kind = (enum ls_loss)known;
+    enum ls_code code = LS_OK;
+    if (loss->kind == LS_LOSS_SOFTMAX)
+        code = read_number(model->file, path, "label_smoothing", 0.0f, 0.0f, 0.999f, &loss->smoothing, err);
+    if (loss->kind == LS_LOSS_HUBER)
+        code = read_number(model->file, path, "huber_delta", LS_DEFAULT_HUBER_DELTA, 1e-30f, 1e30f,
+                           &loss->delta, err);
+    const char *weights = ls_safetensors_metadata(model->file, "class_weights");
+    if (code != LS_OK || !weights)
+        return code;
+    struct ls_error inner = {.code = LS_OK};
+    if (ls_loss_read_weights(loss, weights, &inner) != LS_OK)
+        return ls_fail(err, LS_FAILED, "'%s': class_weights: %.900s", path, inner.text);
+    return LS_OK;
+}
+
 static enum ls_code read_description(struct ls_model *model, const char *path, struct ls_error *err)
 {
     const char *version = required(model->file, path, "contract_version", err);
@@ -158,13 +217,8 @@ static enum ls_code read_description(struct ls_model *model, const char *path, s
     if (!ls_shape_parse(shape_text, &in))
         return ls_fail(err, LS_FAILED, "'%s': the input_shape '%.60s' is no shape such as 28x28", path,
                        shape_text);
-    int known = -1;
-    for (int i = 0; ls_loss_names[i]; i++)
-        if (strcmp(loss, ls_loss_names[i]) == 0)
-            known = i;
-    if (known < 0)
-        return ls_fail(err, LS_FAILED, "'%s': unknown loss '%.60s'", path, loss);
-    model->loss = (enum ls_loss)known;
+    if (read_loss(model, path, loss, err) != LS_OK)
+        return LS_FAILED;
     if (net[0] == '@') /* a model must not make its reader open files */
         return ls_fail(err, LS_FAILED, "'%s': the net '%.60s' is no list of layers", path, net);
     struct ls_error inner = {.code = LS_OK};
@@ -206,6 +260,7 @@ void ls_model_release(struct ls_model *model)
         return;
     ls_safetensors_close(&model->file);
     ls_free(model->parameters);
+    ls_loss_rule_release(&model->loss);
     ls_net_release(&model->net);
     *model = (struct ls_model){0};
 }

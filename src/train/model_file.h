@@ -7,6 +7,7 @@
 
 #include "formats/safetensors.h"
 #include "model/net.h"
+#include "train/loss_rule.h"
 
 enum { LS_MODEL_FACTS = 48 };
 
@@ -25,7 +26,7 @@ void ls_model_facts_add(struct ls_model_facts *facts, const char *key, const cha
     __attribute__((format(printf, 3, 4)));
 
 /* Local: one rank calls it.  Crash-safe: an existing file stays as it is until the new one is whole. */
-enum ls_code ls_model_save(const char *path, const struct ls_net *net, enum ls_loss loss,
+enum ls_code ls_model_save(const char *path, const struct ls_net *net, const struct ls_loss_rule *loss,
                            const float *parameters, const struct ls_model_facts *facts, struct ls_error *err);
 
 /* Whether ls_model_save could write there, asked before hours of training.  Leaves nothing behind.  Local. */
@@ -33,7 +34,7 @@ enum ls_code ls_model_can_save(const char *path, struct ls_error *err);
 
 struct ls_model {
     struct ls_net net;
-    enum ls_loss loss;
+    struct ls_loss_rule loss;    /* owns its class weights */
     float *parameters;           /* (net.n_floats) */
     struct ls_safetensors *file; /* open, for its metadata */
 };
@@ -47,8 +48,5 @@ void ls_model_release(struct ls_model *model);
  * and the hash that a file of ls_model_save states. */
 enum ls_code ls_model_load_parameters(const char *path, const struct ls_net *net, float *parameters,
                                       struct ls_error *err);
-
-/* "softmax", "squared", "half-squared", "bce", NULL-terminated, in the order of enum ls_loss. */
-extern const char *const ls_loss_names[];
 
 #endif

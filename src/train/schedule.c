@@ -64,7 +64,7 @@ static float along_cosine(float from, float to, float x)
 
 static float along_line(float from, float to, float x)
 {
-    return ls_fma(to - from, x, from);
+    return ls_fma(from - to, 1.0f - x, to);
 }
 
 static int64_t milestones_reached(const struct ls_learning_rate *rate, int64_t t)

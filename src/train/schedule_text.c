@@ -72,13 +72,23 @@ enum ls_code ls_span_parse(struct ls_span *span, const char *text, struct ls_err
     return LS_OK;
 }
 
+/* 30, where the fewest digits would be 3e+01. */
+static const char *plain_number(float value, char text[LS_FLOAT_TEXT])
+{
+    if (value >= 10.0f && value < 1e7f && (float)(int32_t)value == value)
+        snprintf(text, LS_FLOAT_TEXT, "%d", (int)value);
+    else
+        ls_text_of_float(value, text);
+    return text;
+}
+
 const char *ls_span_format(struct ls_span span, char text[LS_SPAN_TEXT])
 {
     char number[LS_FLOAT_TEXT];
     if (span.in_updates) /* whole, so no exponent that the parser would refuse */
         snprintf(text, LS_SPAN_TEXT, "%.0fu", (double)span.length);
     else
-        snprintf(text, LS_SPAN_TEXT, "%s", ls_text_of_float(span.length, number));
+        snprintf(text, LS_SPAN_TEXT, "%s", plain_number(span.length, number));
     return text;
 }
 
@@ -254,7 +264,7 @@ static void format_value(const struct ls_schedule *schedule, const struct settin
     text[0] = '\0';
     switch (setting->type) {
     case NUMBER:
-        ls_text_of_float(*(const float *)value, text);
+        plain_number(*(const float *)value, text);
         break;
     case WHOLE:
         snprintf(text, size, "%lld", (long long)*(const int64_t *)value);

@@ -15,6 +15,7 @@
 #include "data/dataset.h"
 #include "data/sampler.h"
 #include "model/execute.h"
+#include "train/metrics.h"
 #include "train/roots.h"
 
 /* Seconds spent, since the caller last zeroed them. */
@@ -40,9 +41,10 @@ struct ls_engine {
     struct ls_activations act;
     struct ls_roots
         gradients; /* slots of net->n_floats + LS_SLOT_EXTRA: gradients, then the loss at [net->n_floats] */
-    struct ls_roots losses; /* evaluation's: slots of one number */
-    struct ls_roots sync;   /* sums across samples inside a pass; no slots when the net has none */
-    int64_t sync_leaves;    /* of the batch at hand */
+    struct ls_roots
+        losses;           /* evaluation's: the loss, and behind it sums of errors when targets are numbers */
+    struct ls_roots sync; /* sums across samples inside a pass; no slots when the net has none */
+    int64_t sync_leaves;  /* of the batch at hand */
     int sync_parts;
     struct ls_error sync_error; /* of the pass at hand */
     float *sample_loss;         /* (rows of a pass) */
@@ -50,6 +52,7 @@ struct ls_engine {
     int32_t *labels;            /* (rows of a pass) */
     float *values;              /* (rows of a pass, n_values) */
     struct ls_step_times times;
+    struct ls_metrics *metrics; /* the caller's, set on all ranks or none; NULL: only struct ls_evaluation */
 };
 
 enum { LS_SLOT_EXTRA = 16, LS_PASS_ROWS = 4096, LS_EVAL_ROWS = 512, LS_ENGINE_SIZES = 2 };
@@ -87,10 +90,12 @@ enum ls_code ls_engine_gradient(struct ls_engine *engine, float *parameters, con
 struct ls_evaluation {
     float loss; /* mean over the samples, contract rule 3 */
     int64_t n_samples;
-    int64_t n_correct; /* -1 when the data has no classes */
+    int64_t n_correct; /* -1 when outputs are no classes */
+    float rmse;        /* of outputs that are numbers (train/metrics.h); else -1 */
 };
 
-/* Collective.  Loss and correct predictions over all samples, in their order, each exactly once. */
+/* Collective.  Loss and correct predictions over all samples, in their order, each exactly once; and
+ * engine->metrics, when there are any. */
 enum ls_code ls_engine_evaluate(struct ls_engine *engine, const float *parameters,
                                 const struct ls_dataset *data, struct ls_evaluation *result,
                                 struct ls_error *err);
@@ -99,9 +104,5 @@ enum ls_code ls_engine_evaluate(struct ls_engine *engine, const float *parameter
  * Local. */
 enum ls_code ls_check_fit(const struct ls_net *net, enum ls_loss loss, const struct ls_dataset *data,
                           struct ls_error *err);
-
-/* The class a row of N outputs stands for: the first largest; with one output, 1 when it is above the loss's
- * threshold (0 for a logit, 1/2 for a squared error). */
-int32_t ls_predicted_class(enum ls_loss loss, ptrdiff_t N, const float *z);
 
 #endif

@@ -1,5 +1,5 @@
 /* Every binary32 through every elementary function: the largest error in ulp, where, and one hash of all
- * results, which must be the same on every machine.  `make exhaustive`; about five minutes on two cores.
+ * results, which must be the same on every machine.  `make exhaustive`; about six minutes on two cores.
  *
  *   elementary [NAME|all [STEP]]     one function only; every STEP-th bit pattern only */
 #include <stdio.h>

@@ -185,7 +185,15 @@ static void make_models(void)
     make_model("m-missing", GOOD_META WEIGHT "}", 72);
     make_model("m-extra", GOOD_META WEIGHT "," BIAS "," ENTRY("9.bias", "3", "84", "96") "}", 96);
     make_model("m-version", META("dense 3", "2x3", "softmax", "7") WEIGHT "," BIAS "}", 84);
-    make_model("m-loss", META("dense 3", "2x3", "hinge", "1") WEIGHT "," BIAS "}", 84);
+    make_model("m-loss", META("dense 3", "2x3", "huger", "1") WEIGHT "," BIAS "}", 84);
+    make_model("m-smooth",
+               META("dense 3", "2x3", "softmax\",\"label_smoothing\":\"1.5", "1") WEIGHT "," BIAS "}", 84);
+    make_model("m-delta", META("dense 3", "2x3", "huber\",\"huber_delta\":\"-1", "1") WEIGHT "," BIAS "}",
+               84);
+    make_model("m-weights",
+               META("dense 3", "2x3", "softmax\",\"class_weights\":\"1,nan,1", "1") WEIGHT "," BIAS "}", 84);
+    make_model("m-few-weights",
+               META("dense 3", "2x3", "softmax\",\"class_weights\":\"1", "1") WEIGHT "," BIAS "}", 84);
     make_model("m-net", META("conv 3", "2x3", "softmax", "1") WEIGHT "," BIAS "}", 84);
     make_model("m-file", META("@/etc/passwd", "2x3", "softmax", "1") WEIGHT "," BIAS "}", 84);
     make_model("m-input", META("dense 3", "2147483647x2147483647", "softmax", "1") WEIGHT "," BIAS "}", 84);
@@ -419,10 +427,9 @@ BAD_TEST(nets_that_are_none)
 {
     static const struct bad cases[] = {
         {"train --net ''", USAGE, "--net: ''"},
-        {"train --net ' , '", USAGE, "--net: nothing in front of the comma"},
+        {"train --net ' , '", USAGE, "--net, layer 1: nothing in front of the comma"},
         {"train --net '# only a comment'", USAGE, "no layer in '# only a comment'"},
-        {"train --net 'dense 8, softplus, dense 10'", USAGE,
-         "--net, layer 2 ('softplus')|unknown layer 'softplus'"},
+        {"train --net 'dense 8, swish, dense 10'", USAGE, "--net, layer 2 ('swish')|unknown layer 'swish'"},
         {"train --net 'dense 0'", USAGE,
          "--net, layer 1 ('dense 0'): '0' is no number of outputs|1 to 2147483647"},
         {"train --net 'dense -3'", USAGE, "'-3' is no number of outputs"},
@@ -465,6 +472,20 @@ BAD_TEST(options_that_are_no_numbers)
         {"train --momentum 1", USAGE, "--momentum: '1'"},
         {"train --weight-decay ' 1'", USAGE, "--weight-decay: ' 1'"},
         {"train --nesterov", USAGE, "--nesterov needs --momentum"},
+        {"train --optimizer Adam", USAGE, "--optimizer: unknown 'Adam': did you mean 'adam'?|lars, lamb"},
+        {"train --beta1 0.5", USAGE, "--beta1 means nothing to --optimizer sgd: it is an option of adam"},
+        {"train --optimizer adam --momentum 0.9", USAGE, "--momentum means nothing|sgd, rmsprop, lars"},
+        {"train --optimizer lamb --nesterov", USAGE, "--nesterov means nothing|an option of sgd"},
+        {"train --optimizer lars --clip-value 1", USAGE, "--clip-value means nothing to --optimizer lars"},
+        {"train --optimizer lars --decoupled-decay", USAGE, "--decoupled-decay means nothing"},
+        {"train --trust-skips-vectors on", USAGE, "--trust-skips-vectors means nothing|lars, lamb"},
+        {"train --decay-skips-vectors", USAGE, "--decay-skips-vectors needs --weight-decay above 0"},
+        {"train --clip-norm 0", USAGE, "--clip-norm: '0'"},
+        {"train --ema 1", USAGE, "--ema: '1'"},
+        {"train --schedule cosin", USAGE, "--schedule: unknown schedule 'cosin': did you mean 'cosine'?"},
+        {"train --schedule 'step every=3x'", USAGE, "--schedule: every: '3x' is no length"},
+        {"train --warmup 5k", USAGE, "--warmup: '5k' is no length"},
+        {"train --scale-lr-to 0", USAGE, "--scale-lr-to: '0'"},
         {"train --seed 18446744073709551616", USAGE, "--seed: '18446744073709551616'|2^64 - 1"},
         {"train --threads 0", USAGE, "--threads: '0'|from 1 to 4096"},
         {"train --init constant=x", USAGE, "'x' is no finite number"},
@@ -490,9 +511,9 @@ BAD_TEST(how_long_and_from_where)
         {"train --stop-at accuracy=101%", USAGE, "--stop-at 'accuracy=101%'|from 0% to 100%"},
         {"train --stop-at accuracy=80", USAGE, "--stop-at 'accuracy=80'"},
         {"train --stop-at accuracy=-0.1", USAGE, "--stop-at 'accuracy=-0.1'"},
-        {"train --data inline:1=3 --net 'dense 1' --stop-at accuracy=1", USAGE,
+        {"train --data inline:1=3 --net 'dense 1' --loss squared --stop-at accuracy=1", USAGE,
          "--stop-at accuracy needs test data with classes|no test samples"},
-        {"train --data inline:1=3 --net 'dense 1' --monitor accuracy --patience 3", USAGE,
+        {"train --data inline:1=3 --net 'dense 1' --loss squared --monitor accuracy --patience 3", USAGE,
          "--monitor accuracy needs test data with classes"},
         {"train --eval-every 0 --patience 3 --save {}/kept", USAGE,
          "--eval-every 0 never looks at the test data"},
@@ -721,8 +742,13 @@ BAD_TEST(models_of_another_net)
         {EVAL("m-foreign"), FAILED,
          "'{}/m-foreign' is no lockstep model: its metadata has no 'contract_version'"},
         {EVAL("m-version"), FAILED, "'{}/m-version' follows contract version '7', this program version 1"},
-        {EVAL("m-loss"), FAILED, "'{}/m-loss': unknown loss 'hinge'"},
-        {EVAL("m-net"), FAILED, "'{}/m-net' holds a net that cannot be read|unknown layer 'conv'"},
+        {EVAL("m-loss"), FAILED, "'{}/m-loss': unknown loss 'huger'"},
+        {EVAL("m-smooth"), FAILED, "'{}/m-smooth': the label_smoothing '1.5' is no number from 0 to 0.999"},
+        {EVAL("m-delta"), FAILED, "'{}/m-delta': the huber_delta '-1' is no number from 1e-30 to 1e+30"},
+        {EVAL("m-weights"), FAILED, "'{}/m-weights': class_weights: 'nan' is no weight of class 1"},
+        {EVAL("m-few-weights"), USAGE, "there are 1 class weights, |classes: give one a class"},
+        {EVAL("m-net"), FAILED,
+         "'{}/m-net' holds a net that cannot be read|'conv' needs its output channels"},
         {EVAL("m-shape"), FAILED, "'{}/m-shape': tensor '0.weight' has shape [6,3]; [3,6] is needed"},
         {EVAL("m-dtype"), FAILED, "'{}/m-dtype': tensor '0.weight' has dtype 'F16'"},
         {EVAL("m-missing"), FAILED, "'{}/m-missing'|'0.bias'|none"},

@@ -50,7 +50,7 @@ static void has(const char *text, const char *part, const char *what)
 Test(cli, help_lists_every_option_with_its_default, .timeout = LIMIT_S)
 {
     static const struct {
-        const char *command, *parts[24];
+        const char *command, *parts[32];
     } cases[] = {
         {"train",
          {"usage: lockstep train",
@@ -59,15 +59,21 @@ Test(cli, help_lists_every_option_with_its_default, .timeout = LIMIT_S)
           "--net LAYERS",
           "(default dense 128, relu",
           "--loss NAME",
-          "softmax, squared, half-squared, bce",
+          "softmax, squared, half-squared, bce, huber, hinge",
           "--batch N",
           "(default 64, or all of a",
           "--microbatch N",
           "(default 32)",
           "(default 20, or no limit with --steps)",
           "--lr X",
-          "(default 0.1)",
+          "(default 0.1; adagrad",
           "--momentum X",
+          "--optimizer NAME",
+          "sgd, adagrad, rmsprop, adam, adamw, lars, lamb (default sgd)",
+          "--schedule TEXT",
+          "--warmup LENGTH",
+          "--scale-lr-to BATCH",
+          "--clip-norm X",
           "--drop-last",
           "--allreduce NAME",
           "(default tree)",
@@ -79,7 +85,8 @@ Test(cli, help_lists_every_option_with_its_default, .timeout = LIMIT_S)
          {"usage: lockstep lrfind", "(default 1e-6)", "(default 10)", "(default 100)", "--csv FILE",
           "(default sgd)", "exit status: 0 done, also when"}},
         {"eval",
-         {"usage: lockstep eval MODEL", "--part NAME", "(default test, or train when", "(default the model"}},
+         {"usage: lockstep eval MODEL", "--part NAME", "(default test, or train when", "(default the model",
+          "--confusion", "--top-k N", "--json FILE"}},
         {"predict", {"usage: lockstep predict MODEL", "index,class,p0,p1", "(default digits)"}},
         {"gradcheck",
          {"usage: lockstep gradcheck", "(default 1e-4)", "(default 1e-5)", "(default 200)",

@@ -21,7 +21,7 @@ static struct ls_gradcheck_report report;
 /* A net with parameters and a batch, all from a formula: nothing near a kink of relu. */
 struct problem {
     struct ls_net net;
-    enum ls_loss loss;
+    struct ls_loss_rule loss;
     float *parameters;
     float x[B * K], values[B * MOST_WIDE];
     int32_t labels[B];
@@ -33,7 +33,7 @@ static float wave(ptrdiff_t i)
     return (float)sin(0.7 * (double)i + 0.3);
 }
 
-static struct problem *problem_create(const char *net, enum ls_loss loss, int with_values)
+static struct problem *problem_create(const char *net, struct ls_loss_rule loss, int with_values)
 {
     const ptrdiff_t in = K;
     const struct ls_init init = {.kind = LS_INIT_XAVIER};
@@ -68,7 +68,7 @@ static void check(const struct problem *p, const struct ls_ops *ops)
     const struct ls_gradcheck_case one = {
         .net = &p->net,
         .ops = ops,
-        .loss = {.kind = p->loss},
+        .loss = p->loss,
         .parameters = p->parameters,
         .B = B,
         .x = p->x,
@@ -91,22 +91,45 @@ static double worst(const char *tensor)
 
 /* --- right operations --- */
 
-static void passes(const char *net, enum ls_loss loss, int with_values, const struct ls_ops *ops)
+static void passes_with(const char *net, struct ls_loss_rule loss, int with_values, const struct ls_ops *ops)
 {
     struct problem *p = problem_create(net, loss, with_values);
     check(p, ops);
     for (int i = 0; i < report.n; i++) {
         const struct ls_gradcheck_result *r = &report.results[i];
         cr_assert(r->n_checked == r->n_elements && r->worst >= 0 && r->worst < tolerance,
-                  "'%s', loss %d, %s: '%s' is off by %g at %td: %.9g, numerical %.9g", net, (int)loss,
+                  "'%s', loss %d, %s: '%s' is off by %g at %td: %.9g, numerical %.9g", net, (int)loss.kind,
                   ops->name, r->name, r->worst, r->worst_at, r->analytic, r->numerical);
     }
     ls_gradcheck_release(&report);
     problem_destroy(p);
 }
 
+static void passes(const char *net, enum ls_loss loss, int with_values, const struct ls_ops *ops)
+{
+    passes_with(net, (struct ls_loss_rule){.kind = loss}, with_values, ops);
+}
+
 static void all_pass(const struct ls_ops *ops)
 {
+    static const float weights[] = {0.5f, 2.0f, 0.0f, 1.25f, 3.0f};
+    const struct ls_loss_rule smooth = {.kind = LS_LOSS_SOFTMAX, .smoothing = 0.1f},
+                              huber = {.kind = LS_LOSS_HUBER, .delta = 0.5f},
+                              weighted = {.kind = LS_LOSS_SOFTMAX, .class_weights = weights, .n_classes = 5},
+                              both = {.kind = LS_LOSS_SOFTMAX,
+                                      .smoothing = 0.3f,
+                                      .class_weights = weights,
+                                      .n_classes = 5},
+                              weighted_hinge = {
+                                  .kind = LS_LOSS_HINGE, .class_weights = weights, .n_classes = 5};
+    passes_with("dense 6, tanh, dense 5", smooth, 0, ops);
+    passes_with("dense 6, tanh, dense 4", huber, 1, ops);
+    passes_with("dense 6, tanh, dense 4", huber, 0, ops);
+    passes_with("dense 5", weighted, 0, ops);
+    passes_with("dense 6, sigmoid, dense 5", both, 0, ops);
+    passes_with("dense 6, tanh, dense 5", weighted_hinge, 0, ops);
+    passes("dense 7, tanh, dense 6", LS_LOSS_HINGE, 0, ops);
+    passes("dense 7, tanh, dense 1", LS_LOSS_HINGE, 0, ops);
     passes("dense 5", LS_LOSS_SOFTMAX, 0, ops);
     passes("dense 16, tanh, dense 9, sigmoid, dense 4", LS_LOSS_SOFTMAX, 0, ops);
     passes("dense 17, relu, dense 3 nobias", LS_LOSS_SQUARED, 1, ops);
@@ -198,7 +221,7 @@ static const char *const net = "dense 8, tanh, dense 5";
 /* Every tensor of `wrong` is above the tolerance, all others are below. */
 static void reports(const char *what, const struct ls_ops *ops, enum ls_loss loss, const char *const wrong[])
 {
-    struct problem *p = problem_create(net, loss, 0);
+    struct problem *p = problem_create(net, (struct ls_loss_rule){.kind = loss}, 0);
     check(p, ops);
     int n_wrong = 0;
     for (int i = 0; wrong[i]; i++, n_wrong++)
@@ -253,7 +276,7 @@ Test(gradcheck, a_nan_is_not_within_any_tolerance, .timeout = LIMIT_S)
 {
     struct ls_ops ops = ls_ops_serial;
     ops.loss = not_finite;
-    struct problem *p = problem_create(net, LS_LOSS_SOFTMAX, 0);
+    struct problem *p = problem_create(net, (struct ls_loss_rule){.kind = LS_LOSS_SOFTMAX}, 0);
     check(p, &ops);
     cr_assert(worst("2.bias") == INFINITY && worst("input") == INFINITY, "%g %g", worst("2.bias"),
               worst("input"));
@@ -295,9 +318,9 @@ Test(gradcheck, the_command_knows_every_loss_and_layer, .timeout = LIMIT_S + 20)
 {
     static const char *const nets[] = {"dense 12, relu, dense 10", "dense 9, sigmoid, dense 10 nobias",
                                        "dense 10, tanh"};
-    static const char *const losses[] = {"softmax", "squared", "half-squared", "bce"};
+    static const char *const losses[] = {"softmax", "squared", "half-squared", "bce", "huber", "hinge"};
     for (int i = 0; i < 3; i++)
-        for (int j = 0; j < 4; j++) {
+        for (int j = 0; j < 6; j++) {
             GRADCHECK("--net", nets[i], "--loss", losses[j], "--elements", "15", "--samples", "9",
                       "--microbatch", "4", j % 2 ? "--serial" : "--threads=1");
             cr_assert(outcome.status == 0, "%s, %s: status %d\n%s%s", nets[i], losses[j], outcome.status,

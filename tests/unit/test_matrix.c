@@ -133,6 +133,23 @@ Test(mutants, float_reduction_turns_the_matrix_red, .timeout = LIMIT_S + 20)
     expect_red(3);
 }
 
+/* What a framework without synchronised batch norm does: on one rank right, on three not, and only there. */
+Test(mutants, batch_norm_by_rank_turns_the_matrix_red, .timeout = LIMIT_S + 20)
+{
+    const char *program = "build/mutant-local-batchnorm/mpi-cases";
+    need(program, "local-batchnorm");
+    launch_matrix(program, "matrix", 1, NULL);
+    cr_assert(outcome.status == 0 && strstr(outcome.out, "all as the oracle, "), "status %d\n%s%s",
+              outcome.status, outcome.out, outcome.err);
+    launch_matrix(program, "matrix", 3, NULL);
+    cr_assert(outcome.status == 1 && strstr(outcome.err, " trainings differ from the oracle"),
+              "status %d\n%s%s", outcome.status, outcome.out, outcome.err);
+    cr_assert(strstr(outcome.err, "\"batch norm of dense layers") && strstr(outcome.err, "\"ResNet-20"), "%s",
+              outcome.err);
+    cr_assert(!strstr(outcome.err, "relu on digits") && !strstr(outcome.err, "layer norm"), "%s",
+              outcome.err);
+}
+
 Test(mutants, a_stale_replica_is_found_and_named, .timeout = LIMIT_S + 20)
 {
     const char *program = "build/mutant-stale-replica/lockstep";

@@ -221,52 +221,6 @@ Test(ops, activations, .timeout = 60)
     }
 }
 
-static void check_loss(enum ls_loss kind, ptrdiff_t B, ptrdiff_t N, int with_values, int special)
-{
-    float *z = values(B * N, special), *t = values(B * N, 0), *loss = unset(B), *dz = unset(B * N);
-    int32_t *labels = exactly((size_t)B * sizeof *labels);
-    for (ptrdiff_t b = 0; b < B; b++)
-        labels[b] = (int32_t)(random_bits() % (kind == LS_LOSS_SOFTMAX ? N : N > 2 ? N : 2));
-    for (ptrdiff_t i = 0; i < B * N; i++)
-        z[i] *= 20.0f;
-    const struct ls_targets targets = {with_values ? NULL : labels, with_values ? t : NULL};
-    const struct ls_loss_rule rule = {.kind = kind};
-    ls_ops_serial.loss(&rule, B, N, loss, dz, z, &targets);
-    char shape[80];
-    snprintf(shape, sizeof shape, "loss %d B %td N %td %s special %d", (int)kind, B, N,
-             with_values ? "values" : "labels", special);
-    FOR_EACH_IMPLEMENTATION(ops, threads)
-    {
-        float *found = unset(B), *found_dz = unset(B * N), *only = unset(B);
-        ops->loss(&rule, B, N, found, found_dz, z, &targets);
-        expect_same("loss", ops, threads, shape, B, found, loss);
-        expect_same("dz", ops, threads, shape, B * N, found_dz, dz);
-        ops->loss(&rule, B, N, only, NULL, z, &targets);
-        expect_same("loss without dz", ops, threads, shape, B, only, loss);
-        free(found);
-        free(found_dz);
-        free(only);
-    }
-    free(z);
-    free(t);
-    free(loss);
-    free(dz);
-    free(labels);
-}
-
-Test(ops, losses, .timeout = 120)
-{
-    static const ptrdiff_t widths[] = {1, 2, 3, 8, 10, 15, 16, 17, 31, 33, 100, 4095, 4096, 4097, 9000};
-    for (int kind = LS_LOSS_SOFTMAX; kind <= LS_LOSS_BCE; kind++)
-        for (size_t i = 0; i < COUNT(widths); i++)
-            for (int special = 0; special < 3; special++)
-                for (int with_values = 0; with_values < (kind == LS_LOSS_SOFTMAX ? 1 : 2); with_values++) {
-                    check_loss((enum ls_loss)kind, 3, widths[i], with_values, special);
-                    if (widths[i] < 50)
-                        check_loss((enum ls_loss)kind, 131, widths[i], with_values, special);
-                }
-}
-
 Test(ops, leaf_sum)
 {
     static const ptrdiff_t counts[] = {0, 1, 2, 3, 31, 32, 33, 64, 100, 1000, 4099};

@@ -87,8 +87,10 @@ typedef void fold_shape(const struct columns *p, ptrdiff_t leaf, ptrdiff_t at, i
     }
 #define DEFINE_ALL(KIND)                                                                                     \
     DEFINE(KIND, 1, 1, false, KIND##_1x1_part)                                                               \
+    DEFINE(KIND, 2, 1, false, KIND##_2x1_part)                                                               \
     DEFINE(KIND, 4, 1, false, KIND##_4x1_part)                                                               \
     DEFINE(KIND, 1, 1, true, KIND##_1x1)                                                                     \
+    DEFINE(KIND, 2, 1, true, KIND##_2x1)                                                                     \
     DEFINE(KIND, 4, 1, true, KIND##_4x1)                                                                     \
     DEFINE(KIND, 1, 2, true, KIND##_1x2)                                                                     \
     DEFINE(KIND, 2, 2, true, KIND##_2x2)                                                                     \
@@ -98,16 +100,17 @@ DEFINE_ALL(SQUARES)
 DEFINE_ALL(PRODUCTS)
 DEFINE_ALL(ROW_PRODUCTS)
 
-/* One leaf, and as many as are taken side by side: of part of a vector, 1, 2 and 4 vectors. */
+/* 1, 2 and 4 leaves of part of a vector, and of 1, 2 and 4 vectors, as far as they go side by side. */
 #define SHAPES(KIND)                                                                                         \
     {                                                                                                        \
-        {KIND##_1x1_part, KIND##_4x1_part}, {KIND##_1x1, KIND##_4x1}, {KIND##_1x2, KIND##_2x2},              \
+        {KIND##_1x1_part, KIND##_2x1_part, KIND##_4x1_part}, {KIND##_1x1, KIND##_2x1, KIND##_4x1},           \
+            {KIND##_1x2, KIND##_2x2, NULL},                                                                  \
         {                                                                                                    \
-            KIND##_1x4, KIND##_1x4                                                                           \
+            KIND##_1x4, NULL, NULL                                                                           \
         }                                                                                                    \
     }
 enum { PART_SHAPE, ONE_SHAPE, TWO_SHAPE, FOUR_SHAPE, N_SHAPES };
-static fold_shape *const folds[N_SUMS][N_SHAPES][2] = {SHAPES(SUM), SHAPES(SQUARES), SHAPES(PRODUCTS),
+static fold_shape *const folds[N_SUMS][N_SHAPES][3] = {SHAPES(SUM), SHAPES(SQUARES), SHAPES(PRODUCTS),
                                                        SHAPES(ROW_PRODUCTS)};
 
 /* A group of columns and, of a thread, their stack. */
@@ -139,13 +142,14 @@ static void push(const struct columns *p, struct group *g, ptrdiff_t leaf, vec a
 static void fold_group(const struct columns *p, struct group *g, struct range chunks)
 {
     const ptrdiff_t end = chunks.end == p->chunks ? p->leaves : chunks.end * p->chunk;
-    const int side = g->vectors == 4 ? 1 : SIDE / g->vectors;
+    const ptrdiff_t full = p->rows / p->leaf_rows, end_full = end < full ? end : full;
     vec acc[2][SIDE];
     for (ptrdiff_t leaf = chunks.begin * p->chunk; leaf < end;) {
-        /* The last leaf of all may be shorter: it goes alone. */
-        const int several = leaf + side < end || (leaf + side == end && end < p->leaves);
-        folds[p->kind][g->shape][several](p, leaf, g->at, g->some, acc);
-        for (int l = 0; l < (several ? side : 1); l++)
+        int doublings = 0; /* leaves side by side have as many rows each */
+        while (g->vectors << (doublings + 1) <= SIDE && leaf + (2 << doublings) <= end_full)
+            doublings++;
+        folds[p->kind][g->shape][doublings](p, leaf, g->at, g->some, acc);
+        for (int l = 0; l < 1 << doublings; l++)
             push(p, g, leaf++, acc, l * g->vectors);
     }
 }

@@ -145,6 +145,8 @@ static inline struct fit fit_of(const struct walk *w, ptrdiff_t channels, ptrdif
         f.columns -= 1 + f.columns / 64;
     if (!fits(w, f))
         return (struct fit){0};
+    const ptrdiff_t bands = (rows + f.rows - 1) / f.rows;
+    f.rows = (rows + bands - 1) / bands;
     while (f.rows == rows && f.columns == axis_length(&w->x) && (f.images + 1) * f.rows * f.columns <= most &&
            fits(w, (struct fit){f.channels, f.images + 1, f.rows, f.columns}))
         f.images++;
@@ -169,12 +171,33 @@ static inline struct piece piece_at(const struct walk *w, struct fit f, ptrdiff_
                           {x0, x0 + columns}};
 }
 
+/* block_transpose of only n < BLOCK pixels. */
+static inline void block_transpose_first(float *to, ptrdiff_t plane, const float *from, ptrdiff_t step,
+                                         ptrdiff_t n)
+{
+    float rows[BLOCK * BLOCK] = {0}, columns[BLOCK * BLOCK];
+    for (ptrdiff_t i = 0; i < n; i++)
+        memcpy(rows + i * BLOCK, from + i * step, BLOCK * sizeof *rows);
+    block_transpose(columns, BLOCK, rows, BLOCK);
+    for (ptrdiff_t j = 0; j < BLOCK; j++, to += plane) {
+        const float *column = columns + j * BLOCK;
+        if (n & 4)
+            memcpy(to, column, 4 * sizeof *to);
+        if (n & 2)
+            memcpy(to + (n & 4), column + (n & 4), 2 * sizeof *to);
+        if (n & 1)
+            to[n - 1] = column[n - 1];
+    }
+}
+
 /* to[j * plane + i] = from[i * step + j], i < n pixels, j < channels. */
 static inline void pixels_transpose(float *to, ptrdiff_t plane, const float *from, ptrdiff_t step,
                                     ptrdiff_t n, ptrdiff_t channels)
 {
-    const ptrdiff_t whole = n < BLOCK ? 0 : channels / BLOCK * BLOCK;
-    for (ptrdiff_t i = 0; i < n && whole > 0; i += BLOCK) {
+    const ptrdiff_t whole = channels / BLOCK * BLOCK;
+    for (ptrdiff_t j = 0; n < BLOCK && j < whole; j += BLOCK)
+        block_transpose_first(to + j * plane, plane, from + j, step, n);
+    for (ptrdiff_t i = 0; n >= BLOCK && i < n; i += BLOCK) {
         const ptrdiff_t at = i < n - BLOCK ? i : n - BLOCK; /* the last block may overlap the one before */
         for (ptrdiff_t j = 0; j < whole; j += BLOCK)
             block_transpose(to + j * plane + at, plane, from + at * step + j, step);
@@ -184,69 +207,91 @@ static inline void pixels_transpose(float *to, ptrdiff_t plane, const float *fro
             to[j * plane + i] = from[i * step + j];
 }
 
-/* One row of cells: `n` of them, those in `filled` from the source row. */
-static inline void frame_row(const struct walk *w, float *to, ptrdiff_t plane, const float *from, ptrdiff_t n,
-                             struct range filled, ptrdiff_t channels, int lanes)
+/* What frame_fill copies: channels [channel, channel + channels); depthwise the `lanes` channels from
+ * `channel`.  Without `zeros` the frame already has those around such a piece. */
+struct fill {
+    ptrdiff_t channel, channels;
+    int lanes, zeros;
+};
+
+/* The cells of one row outside of `filled`. */
+static inline void row_zeros(const struct walk *w, float *to, ptrdiff_t plane, ptrdiff_t n,
+                             struct range filled, ptrdiff_t channels)
 {
-    const ptrdiff_t step = w->from_channels * w->x.every;
-    if (w->unit == VEC) {
-        for (ptrdiff_t i = 0; i < n; i++)
-            vec_store(to + i * VEC, i >= filled.begin && i < filled.end
-                                        ? vec_load_first(from + (i - filled.begin) * step, lanes)
-                                        : vec_zero());
-        return;
+    for (ptrdiff_t c = 0; c < channels; c++, to += plane) {
+        for (ptrdiff_t i = 0; i < filled.begin * w->unit; i++)
+            to[i] = 0.0f;
+        for (ptrdiff_t i = filled.end * w->unit; i < n * w->unit; i++)
+            to[i] = 0.0f;
     }
-    for (ptrdiff_t c = 0; c < channels; c++) {
-        for (ptrdiff_t i = 0; i < filled.begin; i++)
-            to[c * plane + i] = 0.0f;
-        for (ptrdiff_t i = filled.end; i < n; i++)
-            to[c * plane + i] = 0.0f;
-    }
-    pixels_transpose(to + filled.begin, plane, from, step, filled.end - filled.begin, channels);
 }
 
-/* Copies channels [channel, channel + channels) of a piece into the scratch; depthwise the `lanes` channels
- * from `channel`. */
-static inline void frame_fill(const struct walk *w, struct frame f, struct piece p, ptrdiff_t channel,
-                              ptrdiff_t channels, int lanes)
+static inline void row_copy(const struct walk *w, float *to, ptrdiff_t plane, const float *from, ptrdiff_t n,
+                            const struct fill *fill)
+{
+    const ptrdiff_t step = w->from_channels * w->x.every;
+    if (w->unit == 1)
+        pixels_transpose(to, plane, from, step, n, fill->channels);
+    else if (fill->lanes == VEC)
+        for (ptrdiff_t i = 0; i < n; i++)
+            vec_store(to + i * VEC, vec_load(from + i * step));
+    else
+        for (ptrdiff_t i = 0; i < n; i++)
+            vec_store(to + i * VEC, vec_load_first(from + i * step, fill->lanes));
+}
+
+/* Copies a piece into the scratch. */
+static inline void frame_fill(struct ls_scratch *scratch, const struct walk *w, struct frame f,
+                              struct piece p, struct fill fill)
 {
     const ptrdiff_t y0 = axis_first_cell(&w->y, p.y.begin), x0 = axis_first_cell(&w->x, p.x.begin);
     const struct range y = axis_filled(&w->y, y0, f.height), x = axis_filled(&w->x, x0, f.width);
     const ptrdiff_t source_x = (x0 + x.begin) * w->x.every + w->x.shift;
-    for (ptrdiff_t image = 0; channels > 0 && image < p.images; image++)
+    for (ptrdiff_t image = 0; fill.channels > 0 && image < p.images; image++)
         for (ptrdiff_t i = 0; i < f.height; i++) {
-            float *to = ls_scratch.image + (image * f.height + i) * f.width * w->unit;
+            float *to = scratch->image + (image * f.height + i) * f.width * w->unit;
             const ptrdiff_t source_y = (y0 + i) * w->y.every + w->y.shift;
-            if (i < y.begin || i >= y.end || x.begin == x.end) {
-                for (ptrdiff_t c = 0; c < channels; c++)
-                    memset(to + c * f.plane, 0, (size_t)(f.width * w->unit) * sizeof *to);
+            const int outside = i < y.begin || i >= y.end || x.begin == x.end;
+            if (fill.zeros)
+                row_zeros(w, to, f.plane, f.width, outside ? (struct range){0, 0} : x, fill.channels);
+            if (outside)
                 continue;
-            }
             const ptrdiff_t pixel = ((p.b + image) * w->y.from + source_y) * w->x.from + source_x;
-            frame_row(w, to, f.plane, w->from + pixel * w->from_channels + channel, f.width, x, channels,
-                      lanes);
+            row_copy(w, to + x.begin * w->unit, f.plane, w->from + pixel * w->from_channels + fill.channel,
+                     x.end - x.begin, &fill);
         }
 }
 
-/* Fills ls_scratch.pixels with the offsets of tap 0 of the piece's positions of phase (fy, fx) in a plane,
- * and ls_scratch.places with those of their destinations, `to_channels` wide, from destination image p.b.
- * Returns their number. */
-static inline ptrdiff_t frame_pixels(const struct walk *w, struct frame f, struct piece p, ptrdiff_t fy,
-                                     ptrdiff_t fx, ptrdiff_t to_channels)
+static inline int same_piece(const struct piece *a, const struct piece *b)
+{
+    return a->images == b->images && a->y.begin == b->y.begin && a->y.end == b->y.end &&
+           a->x.begin == b->x.begin && a->x.end == b->x.end;
+}
+
+/* How many of the piece's positions have a place in phase (fy, fx). */
+static inline ptrdiff_t count_pixels(const struct walk *w, const struct piece *p, ptrdiff_t fy, ptrdiff_t fx)
+{
+    const struct range y = axis_inside(&w->y, p->y, fy), x = axis_inside(&w->x, p->x, fx);
+    return p->images * (y.end - y.begin) * (x.end - x.begin);
+}
+
+/* Writes to scratch->pixels, from entry n on, the offsets in a plane of tap 0 of the piece's positions of
+ * phase (fy, fx), and to scratch->places those of their destinations, `to_channels` wide, from destination
+ * image p.b. */
+static inline void find_pixels(struct ls_scratch *scratch, const struct walk *w, struct frame f,
+                               struct piece p, ptrdiff_t fy, ptrdiff_t fx, ptrdiff_t to_channels, ptrdiff_t n)
 {
     const struct range y = axis_inside(&w->y, p.y, fy), x = axis_inside(&w->x, p.x, fx);
     const ptrdiff_t y0 = axis_first_cell(&w->y, p.y.begin), x0 = axis_first_cell(&w->x, p.x.begin);
-    ptrdiff_t n = 0;
     for (ptrdiff_t image = 0; image < p.images; image++)
         for (ptrdiff_t i = y.begin; i < y.end; i++)
             for (ptrdiff_t j = x.begin; j < x.end; j++, n++) {
                 const ptrdiff_t row = image * f.height + i * w->y.stride - y0;
                 const ptrdiff_t to_y = i * w->y.phases + fy - w->y.shift_to,
                                 to_x = j * w->x.phases + fx - w->x.shift_to;
-                ls_scratch.pixels[n] = (int32_t)((row * f.width + j * w->x.stride - x0) * w->unit);
-                ls_scratch.places[n] = ((image * w->y.to + to_y) * w->x.to + to_x) * to_channels;
+                scratch->pixels[n] = (int32_t)((row * f.width + j * w->x.stride - x0) * w->unit);
+                scratch->places[n] = ((image * w->y.to + to_y) * w->x.to + to_x) * to_channels;
             }
-    return n;
 }
 
 #endif

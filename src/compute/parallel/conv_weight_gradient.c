@@ -15,7 +15,8 @@ struct conv_gradient {
     struct walk walk;
     ptrdiff_t B, m, leaves;
     int levels;                       /* of a stack */
-    ptrdiff_t groups, depth, columns; /* of a group: channels, or cells; columns */
+    ptrdiff_t groups, depth, columns; /* of a group: channels, columns; depthwise all is one */
+    int panel;                        /* columns at a time: a vector depthwise, else PANEL */
     ptrdiff_t KH, KW, N;
     float *dw, *db;
     const float *dz;
@@ -62,7 +63,9 @@ LS_ALWAYS_INLINE void gradient_tile(const int rows, const int vectors, const int
         if (t->resume)
             row_load(vectors, acc[r], t->to[r], t->last);
     }
-    if (t->dz.last == VEC)
+    if (vectors == 1 && lanes == 1 && t->last <= HALF)
+        gather_fold_half(rows, acc, t->depth, t->left, t->pixels, t->dz);
+    else if (t->dz.last == VEC)
         gather_fold(rows, vectors, lanes, acc, t->depth, t->left, t->pixels,
                     (struct tile_right){t->dz.p, t->dz.step, VEC});
     else
@@ -102,6 +105,7 @@ static void (*const depthwise_tiles[])(const struct gradient_tile *) = {LS_EACH_
 /* What a thread works on: some rows of dw, taps of channels [channels.begin, channels.end) of one group, and
  * columns from `at`; a piece of images. */
 struct part {
+    struct ls_scratch *scratch; /* this thread's */
     ptrdiff_t group, at;
     int columns, packed;
     struct range rows, channels;
@@ -111,79 +115,104 @@ struct part {
     ptrdiff_t pixels;
 };
 
-/* Row `row` of dw: where it reads, and where its columns of the part are. */
-static void find_row(const struct conv_gradient *g, const struct part *p, ptrdiff_t row, const float **left,
-                     float **to)
+/* Row `row` of dw: where it reads, and where its columns from the part's column `from` are. */
+static void find_row(const struct conv_gradient *g, const struct part *p, ptrdiff_t row, ptrdiff_t from,
+                     const float **left, float **to)
 {
     const ptrdiff_t window = g->KH * g->KW, c = row / window, ky = row % window / g->KW, kx = row % g->KW;
-    *left = ls_scratch.image + (c - p->channels.begin) * p->frame.plane +
+    *left = p->scratch->image + (c - p->channels.begin) * p->frame.plane +
             (ky * p->frame.width + kx) * g->walk.unit;
-    *to = (c < g->depth ? g->dw + row * g->N : g->db) + p->at;
+    *to = (c < g->depth ? g->dw + row * g->N : g->db) + p->at + from;
 }
 
-/* All tiles of a part, over one piece.  `t` says where in the leaves it is. */
-static void gradient_piece(const struct conv_gradient *g, const struct part *p, struct gradient_tile *t)
+/* Where dz and its columns [from, from + columns) are for the part's piece. */
+static struct tile_right find_dz(const struct conv_gradient *g, const struct part *p, ptrdiff_t from,
+                                 int columns)
+{
+    const int width = whole_vectors(columns);
+    if (p->packed)
+        return (struct tile_right){p->scratch->panels + from * p->pixels, width, VEC};
+    const ptrdiff_t pixel = (p->piece.b * g->walk.y.to + p->piece.y.begin) * g->walk.x.to + p->piece.x.begin;
+    return (struct tile_right){g->dz + pixel * g->N + p->at + from, g->N, columns - width + VEC};
+}
+
+/* All tiles of columns `of` of a part, over one piece.  `t` says where in the leaves it is. */
+static void gradient_piece(const struct conv_gradient *g, struct part *p, struct gradient_tile *t,
+                           struct range of)
 {
     const ptrdiff_t height = p->rows.end - p->rows.begin, tiles = tiles_of(height);
-    const ptrdiff_t pixel = (p->piece.b * g->walk.y.to + p->piece.y.begin) * g->walk.x.to + p->piece.x.begin;
     void (*const *each)(const struct gradient_tile *) = g->walk.unit == 1 ? gradient_tiles : depthwise_tiles;
     t->depth = p->pixels;
-    t->pixels = ls_scratch.pixels;
-    t->stack = ls_scratch.stack;
-    for (int from = 0; p->packed && from < p->columns; from += PANEL)
-        panel_pack(ls_scratch.panels + from * p->pixels, p->pixels, g->dz + pixel * g->N + p->at + from, g->N,
-                   next_columns(from, p->columns, PANEL));
+    t->pixels = p->scratch->pixels;
+    for (ptrdiff_t from = of.begin; p->packed && from < of.end; from += g->panel) {
+        const int columns = next_columns(from, of.end, g->panel);
+        p->packed = 0;
+        const struct tile_right dz = find_dz(g, p, from, columns);
+        p->packed = 1;
+        panel_pack(p->scratch->panels + from * p->pixels, p->pixels, dz.p, dz.step, columns);
+    }
     for (ptrdiff_t i = 0; i < tiles; i++) {
         const struct range part = range_part(height, 1, i, tiles);
-        for (ptrdiff_t r = part.begin; r < part.end; r++)
-            find_row(g, p, p->rows.begin + r, &t->left[r - part.begin], &t->to[r - part.begin]);
-        for (int from = 0; from < p->columns; from += PANEL) {
-            const int columns = next_columns(from, p->columns, PANEL), width = whole_vectors(columns);
-            t->last = columns - width + VEC;
-            t->dz = p->packed ? (struct tile_right){ls_scratch.panels + from * p->pixels, width, VEC}
-                              : (struct tile_right){g->dz + pixel * g->N + p->at + from, g->N, t->last};
-            each[tile_index(part.end - part.begin, width / VEC)](t);
-            t->stack += g->levels * TILE_FLOATS;
+        for (ptrdiff_t from = of.begin; from < of.end; from += g->panel) {
+            const int columns = next_columns(from, of.end, g->panel), width = whole_vectors(columns);
             for (ptrdiff_t r = part.begin; r < part.end; r++)
-                t->to[r - part.begin] += PANEL;
+                find_row(g, p, p->rows.begin + r, from, &t->left[r - part.begin], &t->to[r - part.begin]);
+            t->last = columns - width + VEC;
+            t->dz = find_dz(g, p, from, columns);
+            t->stack = p->scratch->stack + (from / g->panel * tiles + i) * g->levels * TILE_FLOATS;
+            each[tile_index(part.end - part.begin, width / VEC)](t);
         }
     }
 }
 
-/* Makes the frame of a piece; `known` is the frame that is there, whose pixels are in the table. */
-static void gradient_frame(const struct conv_gradient *g, struct part *p, struct frame *known)
+/* Makes the frame of the part's piece, depthwise for the channels of columns `of`.  Its table, zeros and ones
+ * are there when the piece before was `same`. */
+static void gradient_frame(const struct conv_gradient *g, struct part *p, struct range of, int same)
 {
     const ptrdiff_t end = p->channels.end < g->depth ? p->channels.end : g->depth;
-    p->frame = frame_of(&g->walk, p->piece.images, p->piece.y.end - p->piece.y.begin,
-                        p->piece.x.end - p->piece.x.begin);
-    frame_fill(&g->walk, p->frame, p->piece, (p->group * g->depth + p->channels.begin) * g->walk.unit,
-               end - p->channels.begin, p->columns);
-    if (memcmp(known, &p->frame, sizeof *known) == 0)
+    const ptrdiff_t channel =
+        g->walk.unit == VEC ? p->at + of.begin : p->group * g->depth + p->channels.begin;
+    frame_fill(p->scratch, &g->walk, p->frame, p->piece,
+               (struct fill){channel, end - p->channels.begin, (int)(of.end - of.begin), !same});
+    if (same)
         return;
-    *known = p->frame;
-    p->pixels = frame_pixels(&g->walk, p->frame, p->piece, 0, 0, 0);
-    float *ones = ls_scratch.image + (end - p->channels.begin) * p->frame.plane;
+    p->pixels = count_pixels(&g->walk, &p->piece, 0, 0);
+    find_pixels(p->scratch, &g->walk, p->frame, p->piece, 0, 0, 0, 0);
+    float *ones = p->scratch->image + (end - p->channels.begin) * p->frame.plane;
     for (ptrdiff_t i = 0; end < p->channels.end && i < p->frame.plane; i++)
         ones[i] = 1.0f;
+}
+
+/* The next piece: its frame and tiles, depthwise for one vector of channels after the other. */
+static void gradient_next(const struct conv_gradient *g, struct part *p, struct piece next,
+                          struct gradient_tile *t)
+{
+    const int same = same_piece(&p->piece, &next), step = g->walk.unit == VEC ? VEC : p->columns;
+    p->piece = next;
+    p->frame = frame_of(&g->walk, next.images, next.y.end - next.y.begin, next.x.end - next.x.begin);
+    for (int from = 0; from < p->columns; from += step) {
+        const struct range of = {from, from + next_columns(from, p->columns, step)};
+        gradient_frame(g, p, of, same || from > 0);
+        gradient_piece(g, p, t, of);
+    }
 }
 
 /* A part over all leaves. */
 static void gradient_leaves(const struct conv_gradient *g, struct part *p)
 {
     const ptrdiff_t Q = axis_length(&g->walk.y), R = axis_length(&g->walk.x);
-    struct frame known = {0};
     struct gradient_tile t = {0};
+    p->piece = (struct piece){0};
     for (t.leaf = 0; t.leaf < g->leaves; t.leaf++) {
         const ptrdiff_t end = t.leaf + 1 < g->leaves ? (t.leaf + 1) * g->m * Q : g->B * Q;
         t.resume = false;
         t.final = t.leaf + 1 == g->leaves;
         for (ptrdiff_t row = t.leaf * g->m * Q; row < end;) {
             for (ptrdiff_t column = 0; column < R;) {
-                p->piece = piece_at(&g->walk, p->fit, row, column, end);
-                column += p->piece.x.end - p->piece.x.begin;
-                t.push = column == R && row + p->piece.images * (p->piece.y.end - p->piece.y.begin) == end;
-                gradient_frame(g, p, &known);
-                gradient_piece(g, p, &t);
+                const struct piece next = piece_at(&g->walk, p->fit, row, column, end);
+                column += next.x.end - next.x.begin;
+                t.push = column == R && row + next.images * (next.y.end - next.y.begin) == end;
+                gradient_next(g, p, next, &t);
                 t.resume = true;
             }
             row += p->piece.images * (p->piece.y.end - p->piece.y.begin);
@@ -234,17 +263,18 @@ static void gradient_plainly(const struct conv_gradient *g, struct rectangle min
 /* A rectangle of one group: columns in groups, rows in turns whose stacks and channels fit. */
 static void gradient_group(const struct conv_gradient *g, ptrdiff_t group, struct rectangle mine)
 {
-    enum { MOST_PIXELS = 1024, WORTH_PACKING = 4 };
+    enum { MOST_PIXELS = 1024, WORTH_PACKING = 4, BENIGN = 128 };
     const ptrdiff_t window = g->KH * g->KW, room = STACK_TILES / (g->levels > 0 ? g->levels : 1);
-    const int widest = (int)(room < GROUP / PANEL ? room : GROUP / PANEL) * PANEL;
-    struct part p = {.group = group};
+    const int most = g->walk.unit == VEC ? LS_SCRATCH_STACK : GROUP / PANEL;
+    const int widest = (room < most ? (int)room : most) * g->panel;
+    struct part p = {.scratch = &ls_scratch, .group = group};
     for (p.at = mine.columns.begin; p.at < mine.columns.end; p.at += p.columns) {
         p.columns = next_columns(p.at, mine.columns.end, widest);
-        const ptrdiff_t panels = (p.columns + PANEL - 1) / PANEL, rows = room / panels * TILE_ROWS;
+        const ptrdiff_t panels = (p.columns + g->panel - 1) / g->panel, rows = room / panels * TILE_ROWS;
         struct walk walk = g->walk;
-        walk.most_pixels = LS_SCRATCH_PANELS / whole_vectors(p.columns);
-        if (walk.most_pixels > LS_SCRATCH_TABLE)
-            walk.most_pixels = LS_SCRATCH_TABLE;
+        walk.most_pixels = LS_SCRATCH_TABLE;
+        if (walk.unit == 1 && walk.most_pixels > LS_SCRATCH_PANELS / whole_vectors(p.columns))
+            walk.most_pixels = LS_SCRATCH_PANELS / whole_vectors(p.columns);
         const ptrdiff_t height =
             mine.rows.end - mine.rows.begin < rows ? mine.rows.end - mine.rows.begin : rows;
         p.fit = fit_of(&walk, (height + window - 2) / window + 1, MOST_PIXELS);
@@ -258,7 +288,8 @@ static void gradient_group(const struct conv_gradient *g, ptrdiff_t group, struc
             if (p.rows.end > (p.channels.begin + p.fit.channels) * window)
                 p.rows.end = (p.channels.begin + p.fit.channels) * window;
             p.channels.end = (p.rows.end - 1) / window + 1;
-            p.packed = tiles_of(p.rows.end - p.rows.begin) >= WORTH_PACKING;
+            p.packed = walk.unit == 1 && tiles_of(p.rows.end - p.rows.begin) >= WORTH_PACKING &&
+                       (g->N % VEC != 0 || g->N > BENIGN);
             gradient_leaves(g, &p);
         }
     }
@@ -278,15 +309,14 @@ static int64_t gradient_part(const void *job, int thread, int threads)
     return 0;
 }
 
-/* Depthwise, a group is a vector of channels. */
 static void gradient_run(const struct ls_conv_shape *s, struct conv_gradient *g)
 {
-    if (conv_is_depthwise(s)) {
-        g->walk.unit = VEC;
-        g->groups = (s->G + VEC - 1) / VEC;
-        g->columns = VEC;
-        g->depth = 1;
-    }
+    const int depthwise = conv_is_depthwise(s);
+    g->walk.unit = depthwise ? VEC : 1;
+    g->panel = depthwise ? VEC : PANEL;
+    g->groups = depthwise ? 1 : s->G;
+    g->columns = s->N / g->groups;
+    g->depth = s->at.C / s->G;
     g->leaves = (g->B - 1) / g->m + 1;
     for (g->levels = 0; (g->leaves - 1) >> g->levels;)
         g->levels++;
@@ -298,7 +328,7 @@ void LS_PER_ISA(ls_conv_weight_gradient)(const struct ls_conv_shape *s, ptrdiff_
 {
     const struct ls_window *at = &s->at;
     const ptrdiff_t leaf = m < at->B ? m : at->B;
-    if (conv_is_dense(s) || at->B == 0) {
+    if ((conv_is_dense(s) && at->H * at->W == 1) || at->B == 0) {
         LS_PER_ISA(ls_dense_weight_gradient)
         ((struct ls_dense_shape){at->B * at->H * at->W, at->C / s->G * at->KH * at->KW, s->N},
          leaf * at->H * at->W, dw, db, x, dz);
@@ -307,13 +337,9 @@ void LS_PER_ISA(ls_conv_weight_gradient)(const struct ls_conv_shape *s, ptrdiff_
     struct conv_gradient g = {.walk = {.y = axis_forward(at->H, at->OH, at->KH, at->SY, at->PY),
                                        .x = axis_forward(at->W, at->OW, at->KW, at->SX, at->PX),
                                        .from = x,
-                                       .from_channels = at->C,
-                                       .unit = 1},
+                                       .from_channels = at->C},
                               .B = at->B,
                               .m = leaf,
-                              .groups = s->G,
-                              .depth = at->C / s->G,
-                              .columns = s->N / s->G,
                               .KH = at->KH,
                               .KW = at->KW,
                               .N = s->N,

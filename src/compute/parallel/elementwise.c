@@ -88,7 +88,7 @@ void LS_PER_ISA(ls_activation_backward)(enum ls_activation act, float slope, ptr
     team_run(activation_ns(act > LS_ACT_LEAKYRELU ? act : LS_ACT_RELU, n), backward_part, &a);
 }
 
-/* to = from op other, for the sums and products of whole buffers. */
+/* to from a and b, one formula for a whole buffer. */
 struct pairs {
     ptrdiff_t n;
     float *to;
@@ -107,10 +107,15 @@ static int64_t add_part(const void *job, int thread, int threads)
         const ptrdiff_t n = r.end - at < STRETCH ? r.end - at : STRETCH;
         float *y = p->to + at;
         const float *a = p->a + at, *b = p->b + at;
-        for (ptrdiff_t i = 0; i < n; i++) {
-            const float sum = a[i] + b[i];
-            y[i] = sum;
+        if (p->act == LS_ACT_RELU) {
+            for (ptrdiff_t i = 0; i < n; i++) {
+                const float sum = a[i] + b[i];
+                y[i] = sum <= 0.0f ? 0.0f : sum;
+            }
+            continue;
         }
+        for (ptrdiff_t i = 0; i < n; i++)
+            y[i] = a[i] + b[i];
         if (p->act != LS_ACT_NONE)
             activate(p->act, 0.0f, n, y, y);
     }

@@ -96,4 +96,54 @@ static inline float row_max(ptrdiff_t N, const float *z)
     return top[0];
 }
 
+/* The 16 lanes as vectors: sums of a row stay in registers from one stretch to the next. */
+enum { LANE_VECTORS = LANES / VEC };
+struct lanes {
+    vec v[LANE_VECTORS];
+};
+
+/* p[l] for l < n, +0 beyond; nothing is read there. */
+LS_ALWAYS_INLINE struct lanes lanes_get(const float *p, ptrdiff_t n)
+{
+    struct lanes x;
+    LS_UNROLL
+    for (int i = 0; i < LANE_VECTORS; i++) {
+        const ptrdiff_t left = n - i * VEC;
+        x.v[i] = left >= VEC ? vec_load(p + i * VEC)
+                 : left > 0  ? vec_load_first(p + i * VEC, (int)left)
+                             : vec_zero();
+    }
+    return x;
+}
+
+LS_ALWAYS_INLINE void lanes_put(float *p, struct lanes x, ptrdiff_t n)
+{
+    LS_UNROLL
+    for (int i = 0; i < LANE_VECTORS; i++) {
+        const ptrdiff_t left = n - i * VEC;
+        if (left >= VEC)
+            vec_store(p + i * VEC, x.v[i]);
+        else if (left > 0)
+            vec_store_first(p + i * VEC, x.v[i], (int)left);
+    }
+}
+
+/* x[l] for l < n, else elsewhere. */
+LS_ALWAYS_INLINE vec vec_first_or(vec x, ptrdiff_t n, vec elsewhere)
+{
+    static const int32_t places[LANES] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+    vec_bits place;
+    memcpy(&place, places, sizeof place);
+    const vec_bits mask = (vec_bits)(place < (int32_t)(n < VEC ? n : VEC));
+    return (vec)((mask & (vec_bits)x) | (~mask & (vec_bits)elsewhere));
+}
+
+LS_ALWAYS_INLINE struct lanes lanes_first_or(struct lanes x, ptrdiff_t n, float elsewhere)
+{
+    LS_UNROLL
+    for (int i = 0; i < LANE_VECTORS && n < LANES; i++)
+        x.v[i] = vec_first_or(x.v[i], n - i * VEC, vec_all(elsewhere));
+    return x;
+}
+
 #endif

@@ -10,16 +10,34 @@
 enum { ROWS_AT_ONCE = 64 };
 
 struct losses {
-    enum ls_loss kind;
+    const struct ls_loss_rule *rule;
     ptrdiff_t B, N;
     float *loss, *dz;
     const float *z;
     const struct ls_targets *targets;
 };
 
-/* The denominator s of one row and *shifted = z_label - M; probabilities go to dz. */
-static float softmax_row(ptrdiff_t N, float *dz, const float *z, int32_t label, float *shifted)
+/* lanesum(z_j - top), which only smoothing needs: a pass of its own keeps the usual one as it is. */
+static float shifted_sum(ptrdiff_t N, const float *z, float top)
 {
+    float shifted[LANES];
+    struct row_sum sum;
+    row_sum_start(&sum);
+    for (ptrdiff_t at = 0; at < N; at += LANES) {
+        lanes_load(shifted, z + at, N - at, 0.0f);
+        for (int l = 0; l < LANES; l++)
+            shifted[l] = shifted[l] - top;
+        row_sum_add(&sum, at, N, shifted);
+    }
+    return row_sum_end(&sum);
+}
+
+/* The denominator s of one row; *expected = z_label - M, or with smoothing a what stands in its place; the
+ * gradient goes to dz.  `smooth` is a constant where this is inlined. */
+LS_ALWAYS_INLINE float softmax_row(ptrdiff_t N, float *dz, const float *z, int32_t label, float *expected,
+                                   int smooth, float a)
+{
+    const float share = smooth ? a / (float)N : 0.0f, whole = smooth ? (1.0f - a) + share : 1.0f;
     const float top = row_max(N, z);
     float e[LANES];
     struct row_sum sum;
@@ -33,29 +51,32 @@ static float softmax_row(ptrdiff_t N, float *dz, const float *z, int32_t label, 
         row_sum_add(&sum, at, N, e);
     }
     const float s = row_sum_end(&sum);
-    *shifted = z[label] - top;
+    *expected = z[label] - top;
+    if (smooth)
+        *expected = ls_fma(1.0f - a, *expected, share * shifted_sum(N, z, top));
     for (ptrdiff_t at = 0; dz && at < N; at += LANES) {
         if (N > LANES)
             lanes_load(e, dz + at, N - at, 0.0f);
         for (int l = 0; l < LANES; l++) {
-            const float p = e[l] / s, less = p - 1.0f;
-            e[l] = at + l == label ? less : p;
+            const float p = e[l] / s, at_label = p - whole, elsewhere = smooth ? p - share : p;
+            e[l] = at + l == label ? at_label : elsewhere;
         }
         lanes_store(dz + at, e, N - at);
     }
     return s;
 }
 
-static void softmax_rows(const struct losses *p, struct range r)
+LS_ALWAYS_INLINE void softmax_rows(const struct losses *p, struct range r, int smooth)
 {
-    float s[ROWS_AT_ONCE], shifted[ROWS_AT_ONCE];
+    const float a = p->rule->smoothing;
+    float s[ROWS_AT_ONCE], expected[ROWS_AT_ONCE];
     for (ptrdiff_t b = r.begin; b < r.end; b += ROWS_AT_ONCE) {
         const ptrdiff_t rows = r.end - b < ROWS_AT_ONCE ? r.end - b : ROWS_AT_ONCE;
         for (ptrdiff_t i = 0; i < rows; i++)
             s[i] = softmax_row(p->N, p->dz ? p->dz + (b + i) * p->N : NULL, p->z + (b + i) * p->N,
-                               p->targets->labels[b + i], &shifted[i]);
+                               p->targets->labels[b + i], &expected[i], smooth, a);
         for (ptrdiff_t i = 0; i < rows; i++)
-            p->loss[b + i] = ls_log(s[i]) - shifted[i];
+            p->loss[b + i] = ls_log(s[i]) - expected[i];
     }
 }
 
@@ -76,6 +97,7 @@ LS_ALWAYS_INLINE void targets_load(float to[LANES], const struct losses *p, ptrd
 static float squared_row(const struct losses *p, ptrdiff_t b)
 {
     const ptrdiff_t N = p->N;
+    const int half = p->rule->kind == LS_LOSS_HALF_SQUARED;
     struct row_sum sum;
     row_sum_start(&sum);
     for (ptrdiff_t at = 0; at < N; at += LANES) {
@@ -85,14 +107,14 @@ static float squared_row(const struct losses *p, ptrdiff_t b)
         for (int l = 0; l < LANES; l++) {
             const float d = z[l] - t[l];
             z[l] = d * d;
-            t[l] = p->kind == LS_LOSS_HALF_SQUARED ? d : d + d;
+            t[l] = half ? d : d + d;
         }
         row_sum_add(&sum, at, N, z);
         if (p->dz)
             lanes_store(p->dz + b * N + at, t, N - at);
     }
     const float total = row_sum_end(&sum);
-    return p->kind == LS_LOSS_HALF_SQUARED ? total * 0.5f : total;
+    return half ? total * 0.5f : total;
 }
 
 static float bce_row(const struct losses *p, ptrdiff_t b)
@@ -119,21 +141,111 @@ static float bce_row(const struct losses *p, ptrdiff_t b)
     return row_sum_end(&sum);
 }
 
+static float huber_row(const struct losses *p, ptrdiff_t b)
+{
+    const ptrdiff_t N = p->N;
+    const float delta = p->rule->delta, half_delta = 0.5f * delta;
+    struct row_sum sum;
+    row_sum_start(&sum);
+    for (ptrdiff_t at = 0; at < N; at += LANES) {
+        float z[LANES], t[LANES];
+        lanes_load(z, p->z + b * N + at, N - at, 0.0f);
+        targets_load(t, p, b, at);
+        for (int l = 0; l < LANES; l++) {
+            const float d = z[l] - t[l], size = d < 0.0f ? -d : d;
+            const float near = (0.5f * d) * d, far = delta * (size - half_delta);
+            z[l] = size <= delta ? near : far;
+            const float below = d < -delta ? -delta : d;
+            t[l] = d > delta ? delta : below;
+        }
+        row_sum_add(&sum, at, N, z);
+        if (p->dz)
+            lanes_store(p->dz + b * N + at, t, N - at);
+    }
+    return row_sum_end(&sum);
+}
+
+static float hinge_row(const struct losses *p, ptrdiff_t b)
+{
+    const ptrdiff_t N = p->N, label = p->targets->labels[b];
+    const float of_label = p->z[b * N + label];
+    ptrdiff_t n_margins = 0;
+    struct row_sum sum;
+    row_sum_start(&sum);
+    for (ptrdiff_t at = 0; at < N; at += LANES) {
+        float z[LANES], above[LANES];
+        lanes_load(z, p->z + b * N + at, N - at, -__builtin_inff());
+        int n_here = 0;
+        for (int l = 0; l < LANES; l++) {
+            const float margin = (z[l] - of_label) + 1.0f;
+            const int none = (at + l == label) | (l >= N - at) | (margin <= 0.0f);
+            z[l] = none ? 0.0f : margin;
+            above[l] = z[l] > 0.0f ? 1.0f : 0.0f;
+            n_here += z[l] > 0.0f;
+        }
+        n_margins += n_here;
+        row_sum_add(&sum, at, N, z);
+        if (p->dz)
+            lanes_store(p->dz + b * N + at, above, N - at);
+    }
+    if (p->dz)
+        p->dz[b * N + label] = -(float)n_margins;
+    return row_sum_end(&sum);
+}
+
+static float hinge_of_one_output(const struct losses *p, ptrdiff_t b)
+{
+    const float t = p->targets->labels[b] ? 1.0f : -1.0f;
+    const float margin = ls_fma(-t, p->z[b], 1.0f);
+    const float loss = margin <= 0.0f ? 0.0f : margin;
+    if (p->dz)
+        p->dz[b] = loss > 0.0f ? -t : 0.0f;
+    return loss;
+}
+
+static float loss_row(const struct losses *p, ptrdiff_t b)
+{
+    switch (p->rule->kind) {
+    case LS_LOSS_BCE:
+        return bce_row(p, b);
+    case LS_LOSS_HUBER:
+        return huber_row(p, b);
+    case LS_LOSS_HINGE:
+        return p->N == 1 ? hinge_of_one_output(p, b) : hinge_row(p, b);
+    default:
+        return squared_row(p, b);
+    }
+}
+
+static void weigh_rows(const struct losses *p, struct range r)
+{
+    for (ptrdiff_t b = r.begin; b < r.end; b++) {
+        const float weight = p->rule->class_weights[p->targets->labels[b]];
+        p->loss[b] = p->loss[b] * weight;
+        for (ptrdiff_t j = b * p->N; p->dz && j < (b + 1) * p->N; j++)
+            p->dz[j] = p->dz[j] * weight;
+    }
+}
+
 static int64_t loss_part(const void *job, int thread, int threads)
 {
     const struct losses *p = job;
     const struct range r = range_part(p->B, 1, thread, threads);
-    if (p->kind == LS_LOSS_SOFTMAX)
-        softmax_rows(p, r);
+    if (p->rule->kind == LS_LOSS_SOFTMAX && p->rule->smoothing != 0.0f)
+        softmax_rows(p, r, 1);
+    else if (p->rule->kind == LS_LOSS_SOFTMAX)
+        softmax_rows(p, r, 0);
     else
         for (ptrdiff_t b = r.begin; b < r.end; b++)
-            p->loss[b] = p->kind == LS_LOSS_BCE ? bce_row(p, b) : squared_row(p, b);
+            p->loss[b] = loss_row(p, b);
+    if (p->rule->class_weights)
+        weigh_rows(p, r);
     return 0;
 }
 
 void LS_PER_ISA(ls_loss)(const struct ls_loss_rule *rule, ptrdiff_t B, ptrdiff_t N, float *loss, float *dz,
                          const float *z, const struct ls_targets *targets)
 {
-    const struct losses p = {rule->kind, B, N, loss, dz, z, targets};
+    const struct losses p = {rule, B, N, loss, dz, z, targets};
     team_run((double)B * (20.0 + (double)N), loss_part, &p);
 }

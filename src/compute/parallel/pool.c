@@ -129,18 +129,23 @@ LS_ALWAYS_INLINE void largest(const ptrdiff_t rows, const ptrdiff_t columns, con
 static int64_t max_part(const void *job, int thread, int threads)
 {
     const struct pool *p = job;
-    const struct ls_window *w = p->at;
+    const struct ls_window copy = *p->at,
+                           *w = &copy; /* a copy, which no store of a vector can be feared to hit */
     const struct range r = range_part(w->B * w->OH, 1, thread, threads);
-    for (ptrdiff_t row = r.begin; row < r.end; row++)
+    for (ptrdiff_t row = r.begin; row < r.end; row++) {
+        const ptrdiff_t b = row / w->OH, oy = row % w->OH;
         for (ptrdiff_t ox = 0; ox < w->OW; ox++) {
-            const struct taps t = taps_of(w, row % w->OH, ox);
-            const float *x = p->x + ((row / w->OH * w->H + t.y) * w->W + t.x) * w->C;
+            const struct taps t = taps_of(w, oy, ox);
+            const float *x = p->x + ((b * w->H + t.y) * w->W + t.x) * w->C;
             float *y = p->to + (row * w->OW + ox) * w->C;
             if (t.rows == 2 && t.columns == 2)
                 largest(2, 2, w, y, x);
+            else if (t.rows == 3 && t.columns == 3)
+                largest(3, 3, w, y, x);
             else
                 largest(t.rows, t.columns, w, y, x);
         }
+    }
     return 0;
 }
 
@@ -183,7 +188,7 @@ LS_ALWAYS_INLINE void send_back(const ptrdiff_t rows, const ptrdiff_t columns, c
  * them. */
 static void max_rows(const struct pool *p, ptrdiff_t b, struct range rows)
 {
-    const struct ls_window *w = p->at;
+    const struct ls_window copy = *p->at, *w = &copy;
     const ptrdiff_t down = w->W * w->C;
     const float *x = p->x + b * w->H * down;
     float *dx = p->to + b * w->H * down;
@@ -200,7 +205,10 @@ static void max_rows(const struct pool *p, ptrdiff_t b, struct range rows)
             }
             const struct range mine = {rows.begin > t.y ? rows.begin - t.y : 0, last - t.y};
             const float *dy = p->dy + ((b * w->OH + oy) * w->OW + ox) * w->C;
-            send_back(t.rows, t.columns, false, w, mine, dx + at, x + at, dy);
+            if (t.rows == 3 && t.columns == 3 && mine.begin == 0 && mine.end == 3)
+                send_back(3, 3, false, w, (struct range){0, 3}, dx + at, x + at, dy);
+            else
+                send_back(t.rows, t.columns, false, w, mine, dx + at, x + at, dy);
         }
     }
     if (cleared < rows.end)
@@ -210,7 +218,7 @@ static void max_rows(const struct pool *p, ptrdiff_t b, struct range rows)
 /* The same for 2 x 2 windows side by side: each tap is written once, and what no window has is cleared. */
 static void max_rows_2x2(const struct pool *p, ptrdiff_t b, struct range rows)
 {
-    const struct ls_window *w = p->at;
+    const struct ls_window copy = *p->at, *w = &copy;
     const ptrdiff_t down = w->W * w->C, used = w->OW * 2 * w->C;
     const float *x = p->x + b * w->H * down;
     float *dx = p->to + b * w->H * down;
@@ -266,13 +274,14 @@ void LS_PER_ISA(ls_maxpool_backward)(const struct ls_window *window, float *dx, 
 static int64_t average_part(const void *job, int thread, int threads)
 {
     const struct pool *p = job;
-    const struct ls_window *w = p->at;
+    const struct ls_window copy = *p->at, *w = &copy;
     const struct range rows = range_part(w->B * w->OH, 1, thread, threads);
     const vec r = vec_all(1.0f / (float)(w->KH * w->KW));
-    for (ptrdiff_t row = rows.begin; row < rows.end; row++)
+    for (ptrdiff_t row = rows.begin; row < rows.end; row++) {
+        const ptrdiff_t b = row / w->OH, oy = row % w->OH;
         for (ptrdiff_t ox = 0; ox < w->OW; ox++) {
-            const struct taps t = taps_of(w, row % w->OH, ox);
-            const float *x = p->x + ((row / w->OH * w->H + t.y) * w->W + t.x) * w->C;
+            const struct taps t = taps_of(w, oy, ox);
+            const float *x = p->x + ((b * w->H + t.y) * w->W + t.x) * w->C;
             float *y = p->to + (row * w->OW + ox) * w->C;
             for (ptrdiff_t c = 0; c < w->C; c += VEC) {
                 const int n = some_of(w->C - c);
@@ -283,6 +292,7 @@ static int64_t average_part(const void *job, int thread, int threads)
                 some_store(y + c, sum * r, n);
             }
         }
+    }
     return 0;
 }
 
@@ -297,15 +307,18 @@ void LS_PER_ISA(ls_avgpool_forward)(const struct ls_window *window, float *y, co
 static int64_t average_gradient_part(const void *job, int thread, int threads)
 {
     const struct pool *p = job;
-    const struct ls_window *w = p->at;
+    const struct ls_window copy = *p->at, *w = &copy;
     const struct range rows = range_part(w->B * w->H, 1, thread, threads);
     const vec r = vec_all(1.0f / (float)(w->KH * w->KW));
     for (ptrdiff_t row = rows.begin; row < rows.end; row++) {
-        ptrdiff_t oy0, oy1, ox0, ox1;
+        ptrdiff_t oy0, oy1, ox0 = 0, ox1 = 0;
         outputs_of(row % w->H, w->SY, w->PY, w->KH, w->OH, &oy0, &oy1);
         const float *dy = p->dy + row / w->H * w->OH * w->OW * w->C;
         for (ptrdiff_t x = 0; x < w->W; x++) {
-            outputs_of(x, w->SX, w->PX, w->KW, w->OW, &ox0, &ox1);
+            while (ox0 * w->SX - w->PX + w->KW <= x)
+                ox0++;
+            while (ox1 < w->OW && ox1 * w->SX - w->PX <= x)
+                ox1++;
             for (ptrdiff_t c = 0; c < w->C; c += VEC) {
                 const int n = some_of(w->C - c);
                 vec sum = vec_zero();

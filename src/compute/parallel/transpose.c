@@ -24,6 +24,15 @@ static void transpose_rows(const struct transposition *p, struct range j, float 
             to[at * rows + i] = from[i * columns + at];
 }
 
+/* The same for few rows, such as the colours of an image, whose lines the compiler's shuffles interleave. */
+LS_ALWAYS_INLINE void interleave(const int rows, ptrdiff_t columns, struct range j, float *restrict to,
+                                 const float *restrict from)
+{
+    for (ptrdiff_t at = j.begin; at < j.end; at++)
+        for (int i = 0; i < rows; i++)
+            to[at * rows + i] = from[i * columns + at];
+}
+
 static int64_t transpose_part(const void *job, int thread, int threads)
 {
     const struct transposition *p = job;
@@ -33,7 +42,12 @@ static int64_t transpose_part(const void *job, int thread, int threads)
         const ptrdiff_t b = at / blocks, first = at % blocks, left = r.end - at;
         const ptrdiff_t some = blocks - first < left ? blocks - first : left, end = (first + some) * LINE;
         const struct range j = {first * LINE, end < p->columns ? end : p->columns};
-        transpose_rows(p, j, p->to + b * p->rows * p->columns, p->from + b * p->rows * p->columns);
+        float *to = p->to + b * p->rows * p->columns;
+        const float *from = p->from + b * p->rows * p->columns;
+        if (p->rows == 3)
+            interleave(3, p->columns, j, to, from);
+        else
+            transpose_rows(p, j, to, from);
         at += some;
     }
     return 0;

@@ -221,7 +221,7 @@ int64_t LS_PER_ISA(ls_update)(const struct ls_update *rule, ptrdiff_t rows, ptrd
                               float *velocity, float *square, const float *sum)
 {
     const struct update u = {rule, rows, columns, w, velocity, square, sum, NULL, NULL};
-    const double element_ns = rule->kind >= LS_UPDATE_ADAGRAD ? 1.0 : 0.3;
+    const double element_ns = rule->kind >= LS_UPDATE_ADAGRAD ? 0.5 : 0.3;
     return team_run((double)(rows * columns) * element_ns, update_part, &u);
 }
 
@@ -230,7 +230,7 @@ void LS_PER_ISA(ls_adam_direction)(const struct ls_update *rule, ptrdiff_t rows,
                                    const float *sum)
 {
     const struct update u = {rule, rows, columns, NULL, velocity, square, sum, direction, w};
-    team_run((double)(rows * columns), direction_part, &u);
+    team_run((double)(rows * columns) * 0.5, direction_part, &u);
 }
 
 /* Sums of squares: blocks side by side, as one block's 16 lanes are a chain of dependent additions. */
@@ -315,7 +315,7 @@ float LS_PER_ISA(ls_square_sum)(ptrdiff_t n, const float *v, float factor)
     for (ptrdiff_t at = 0; at < n; at += most) {
         const ptrdiff_t count = n - at < most ? n - at : most;
         const struct squares s = {count, v + at, factor, ls_scratch.stack};
-        team_run((double)count * 0.1, squares_part, &s);
+        team_run((double)count * 0.05, squares_part, &s);
         for (ptrdiff_t b = 0; b < (count + LS_LANESUM_BLOCK - 1) / LS_LANESUM_BLOCK; b++)
             ls_tree_push(&tree, s.block_sums[b]);
     }

@@ -1,7 +1,7 @@
 /* The functions behind ls_ops_serial; compute/ops.h has their formulas.
  *
  * Everything in this folder is scalar, single-threaded and free of MPI, and shares with the parallel path
- * only base/contract.h and base/elementary.h. */
+ * only base/contract.h, base/elementary.h and base/philox.h. */
 #ifndef LS_COMPUTE_SERIAL_SERIAL_H
 #define LS_COMPUTE_SERIAL_SERIAL_H
 
