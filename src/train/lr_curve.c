@@ -3,6 +3,7 @@
 
 #include <math.h>
 
+#include "base/elementary.h"
 #include "base/memory.h"
 
 enum ls_code ls_lr_curve_create(struct ls_lr_curve *curve, int64_t capacity, double smoothing, double rise,
@@ -59,7 +60,8 @@ static void find_steepest(const struct ls_lr_curve *curve, struct ls_lr_suggesti
             s->steepest = i;
         }
     }
-    const double decades = log10((double)p[curve->n - 1].rate / (double)p[0].rate);
+    const double ln10 = 2.302585092994046;
+    const double decades = ((double)ls_log(p[curve->n - 1].rate) - (double)ls_log(p[0].rate)) / ln10;
     s->slope = most * (double)(curve->n - 1) / decades;
 }
 
