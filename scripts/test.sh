@@ -125,6 +125,10 @@ part_sanitize() {
     check "$san: matrix on 3 ranks" on 3 $at/mpi-cases matrix 3 tree 2
     check "$san: train on 3 ranks" on 3 $at/lockstep train --steps 30 --threads 2 --hash-every 10 --momentum 0.9 \
         --net "dense 32, tanh, dense 16, sigmoid, dense 10" --save $at/model.safetensors --log $at/log.jsonl
+    check "$san: a conv net with batch norm on 3 ranks" on 3 $at/lockstep train --steps 6 --threads 2 --batch 20 --microbatch 4 \
+        --data synthetic:n=50,shape=3x9x8,classes=5,test=11 --augment flip,crop=1 --normalise channel --optimizer lamb \
+        --net "conv 6 3x3 pad same, batchnorm, relu, residual { conv 6 3x3 pad 1 groups 2, batchnorm }, relu, maxpool 2, dropout 0.2, dense 5" \
+        --accumulate 2 --ema 0.9 --clip-norm 1 --check-every 2 --keep best --save $at/conv.safetensors
     check "$san: eval on 3 ranks" on 3 $at/lockstep eval $at/model.safetensors
     check "$san: gradcheck" $at/lockstep gradcheck
 }
@@ -139,6 +143,10 @@ part_valgrind() {
     # shellcheck disable=SC2086
     check "valgrind: two threads of AVX2" env LOCKSTEP_ISA=avx2 $under build/lockstep train --threads 2 --steps 3 \
         --data digits --save build/valgrind.safetensors
+    # shellcheck disable=SC2086
+    check "valgrind: a conv net" env LOCKSTEP_ISA=avx2 $under build/lockstep train --threads 2 --steps 2 --batch 20 --microbatch 4 \
+        --data synthetic:n=50,shape=3x9x8,classes=5,test=11 --augment flip,crop=1 --normalise channel --optimizer adam \
+        --net "conv 6 3x3 pad same, batchnorm, relu, conv 9 3x3 stride 2 groups 3, gelu, maxpool 2, layernorm, dropout 0.2, dense 5"
     # shellcheck disable=SC2086
     check "valgrind: predict" env LOCKSTEP_ISA=avx2 $under build/lockstep predict build/valgrind.safetensors
 }

@@ -12,6 +12,7 @@
 
 static const struct ls_command commands[] = {
     {"train", "train a net; with mpirun, on many ranks, to the same bits", ls_command_train, 0},
+    {"lrfind", "a learning-rate range test: the curve, and which rate to take", ls_command_lrfind, 0},
     {"eval", "loss and accuracy of a saved model", ls_command_eval, 0},
     {"predict", "classes and probabilities of a saved model, as CSV", ls_command_predict, 1},
     {"gradcheck", "analytic gradients against numerical ones", ls_command_gradcheck, 1},

@@ -337,7 +337,8 @@ static void print_result(const struct bench *bench)
     printf("net       %s; input %s, B = %lld, m = %lld\n", bench->net.text,
            ls_shape_format(&bench->net.in, shape, sizeof shape), (long long)bench->options.batch,
            (long long)bench->options.microbatch);
-    printf("run       %d ranks x %d threads, %s; ", ranks, bench->session.threads, bench->session.ops->name);
+    printf("run       %d rank%s x %d threads, %s; ", ranks, ranks == 1 ? "" : "s", bench->session.threads,
+           bench->session.ops->name);
     if (bench->options.no_verify)
         printf("not verified\n");
     else

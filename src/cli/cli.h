@@ -13,6 +13,7 @@ struct ls_command {
 };
 
 enum ls_code ls_command_train(struct ls_comm *comm, int argc, char **argv, struct ls_error *err);
+enum ls_code ls_command_lrfind(struct ls_comm *comm, int argc, char **argv, struct ls_error *err);
 enum ls_code ls_command_eval(struct ls_comm *comm, int argc, char **argv, struct ls_error *err);
 enum ls_code ls_command_predict(struct ls_comm *comm, int argc, char **argv, struct ls_error *err);
 enum ls_code ls_command_gradcheck(struct ls_comm *comm, int argc, char **argv, struct ls_error *err);

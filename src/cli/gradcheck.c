@@ -32,7 +32,7 @@ static enum ls_code parse(struct gradcheck_options *o, int argc, char **argv, in
                                     .elements = 200,
                                     .microbatch = LS_DEFAULT_MICROBATCH,
                                     .h = 1e-5f,
-                                    .tolerance = 1e-4f};
+                                    .tolerance = 1e-3f};
     const struct ls_option options[] = {
         {"data", "SPEC", LS_OPTION_TEXT, &o->data, "the data, as 'lockstep train --help' describes it",
          "digits", 0, 0, NULL, NULL},
@@ -51,7 +51,7 @@ static enum ls_code parse(struct gradcheck_options *o, int argc, char **argv, in
          "200", 1, 1e9, NULL, "all"},
         {"step", "X", LS_OPTION_FLOAT, &o->h, "h of the central difference, in binary64", "1e-5", 1e-12, 1,
          NULL, NULL},
-        {"tolerance", "X", LS_OPTION_FLOAT, &o->tolerance, "largest relative error that passes", "1e-4", 0, 1,
+        {"tolerance", "X", LS_OPTION_FLOAT, &o->tolerance, "largest relative error that passes", "1e-3", 0, 1,
          NULL, NULL},
         LS_SESSION_OPTIONS(&o->session),
     };

@@ -7,21 +7,10 @@
 
 const char *const ls_off_on[] = {"off", "on", NULL};
 
-#define NOT_GIVEN __builtin_nanf("")
-
-const struct ls_optimizer_options ls_optimizer_options_none = {.optimizer = LS_SGD,
-                                                               .learning_rate = NOT_GIVEN,
-                                                               .momentum = NOT_GIVEN,
-                                                               .weight_decay = NOT_GIVEN,
-                                                               .beta1 = NOT_GIVEN,
-                                                               .beta2 = NOT_GIVEN,
-                                                               .epsilon = NOT_GIVEN,
-                                                               .alpha = NOT_GIVEN,
-                                                               .trust = NOT_GIVEN,
-                                                               .clip_norm = NOT_GIVEN,
-                                                               .clip_value = NOT_GIVEN,
-                                                               .ema = NOT_GIVEN,
-                                                               .trust_skips_vectors = -1};
+const char *const ls_method_names[] = {"sgd",  "adagrad", "rmsprop",       "adam", "adamw",
+                                       "lars", "lamb",    "random-search", NULL};
+_Static_assert(sizeof ls_method_names / sizeof ls_method_names[0] == LS_RANDOM_SEARCH + 2,
+               "the optimizers, in the order of their enum, and random search");
 
 enum {
     SGD = 1 << LS_SGD,
@@ -30,7 +19,8 @@ enum {
     ADAMS = 1 << LS_ADAM | 1 << LS_ADAMW,
     LARS = 1 << LS_LARS,
     LAMB = 1 << LS_LAMB,
-    ALL = (1 << (LS_LAMB + 1)) - 1
+    ALL = (1 << (LS_LAMB + 1)) - 1,
+    SEARCH = 1 << LS_RANDOM_SEARCH
 };
 
 /* A number of the rule: where an option of that name puts it, and whose it is. */
@@ -58,6 +48,11 @@ static const struct number numbers[] = {
 
 enum { N_NUMBERS = sizeof numbers / sizeof numbers[0] };
 
+int64_t ls_trials(const struct ls_optimizer_options *options)
+{
+    return options->trials > 0 ? options->trials : 100;
+}
+
 static float at(const void *from, size_t offset)
 {
     float value;
@@ -67,14 +62,14 @@ static float at(const void *from, size_t offset)
 
 static enum ls_code not_this(int kind, const char *option, int owners, struct ls_error *err)
 {
-    const char *names[LS_LAMB + 2] = {NULL};
+    const char *names[LS_RANDOM_SEARCH + 2] = {NULL};
     char list[100];
     int n = 0;
-    for (int i = 0; ls_optimizer_names[i]; i++)
+    for (int i = 0; ls_method_names[i]; i++)
         if (owners & 1 << i)
-            names[n++] = ls_optimizer_names[i];
+            names[n++] = ls_method_names[i];
     return ls_fail(err, LS_USAGE, "--%s means nothing to --optimizer %s: it is an option of %s", option,
-                   ls_optimizer_names[kind], ls_text_join(names, list, sizeof list));
+                   ls_method_names[kind], ls_text_join(names, list, sizeof list));
 }
 
 static enum ls_code fill_rule(const struct ls_optimizer_options *o, struct ls_optimizer_rule *rule,
@@ -82,6 +77,8 @@ static enum ls_code fill_rule(const struct ls_optimizer_options *o, struct ls_op
 {
     const int mine = 1 << o->optimizer;
     *rule = ls_optimizer_defaults((enum ls_optimizer_kind)o->optimizer);
+    if (o->trials > 0)
+        return not_this(o->optimizer, "trials", SEARCH, err);
     for (int i = 0; i < N_NUMBERS; i++) {
         const float value = at(o, numbers[i].given);
         if (value != value)
@@ -109,6 +106,33 @@ static enum ls_code fill_rule(const struct ls_optimizer_options *o, struct ls_op
     return LS_OK;
 }
 
+/* Random search has no update, so no option of one. */
+static enum ls_code refuse_updates(const struct ls_optimizer_options *o, struct ls_error *err)
+{
+    for (int i = 0; i < N_NUMBERS; i++) {
+        const float value = at(o, numbers[i].given);
+        if (value == value)
+            return not_this(o->optimizer, numbers[i].name, numbers[i].owners, err);
+    }
+    const struct {
+        const char *name;
+        int given, owners;
+    } others[] = {
+        {"nesterov", o->nesterov, SGD},
+        {"decoupled-decay", o->decoupled_decay, ALL & ~(LARS | LAMB)},
+        {"decay-skips-vectors", o->decay_skips_vectors, ALL},
+        {"trust-skips-vectors", o->trust_skips_vectors >= 0, LARS | LAMB},
+        {"ema", o->ema == o->ema, ALL},
+        {"schedule", o->schedule != NULL, ALL},
+        {"warmup", o->warmup != NULL, ALL},
+        {"scale-lr-to", o->scale_lr_to > 0, ALL},
+    };
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
+        if (others[i].given)
+            return not_this(o->optimizer, others[i].name, others[i].owners, err);
+    return LS_OK;
+}
+
 static enum ls_code prefixed(const char *option, const struct ls_error *why, struct ls_error *err)
 {
     return ls_fail(err, LS_USAGE, "--%s: %.900s", option, why->text);
@@ -119,6 +143,8 @@ enum ls_code ls_optimizer_options_apply(const struct ls_optimizer_options *optio
 {
     struct ls_error why = {.code = LS_OK};
     config->schedule = (struct ls_schedule){.kind = LS_SCHEDULE_CONSTANT};
+    if (options->optimizer == LS_RANDOM_SEARCH)
+        return refuse_updates(options, err);
     const enum ls_code code = fill_rule(options, &config->optimizer, err);
     if (code != LS_OK)
         return code;
@@ -127,8 +153,8 @@ enum ls_code ls_optimizer_options_apply(const struct ls_optimizer_options *optio
     if (options->warmup && ls_span_parse(&config->schedule.warmup, options->warmup, &why) != LS_OK)
         return prefixed("warmup", &why, err);
     if (options->scale_lr_to > 0)
-        config->optimizer.learning_rate =
-            ls_scaled_rate(config->optimizer.learning_rate, config->batch, options->scale_lr_to);
+        config->optimizer.learning_rate = ls_scaled_rate(
+            config->optimizer.learning_rate, config->batch * config->accumulate, options->scale_lr_to);
     config->ema = options->ema != options->ema ? 0.0f : options->ema;
     return LS_OK;
 }
@@ -166,6 +192,11 @@ void ls_optimizer_facts(const struct ls_optimizer_options *options, const struct
                         struct ls_model_facts *facts)
 {
     char schedule[LS_SCHEDULE_TEXT], warmup[LS_SPAN_TEXT];
+    if (options->optimizer == LS_RANDOM_SEARCH) {
+        ls_model_facts_add(facts, "optimizer", "random-search");
+        ls_model_facts_add(facts, "trials", "%lld", (long long)ls_trials(options));
+        return;
+    }
     ls_model_facts_add(facts, "optimizer", "%s", ls_optimizer_names[config->optimizer.kind]);
     add_numbers(&config->optimizer, facts);
     if (options->scale_lr_to > 0)

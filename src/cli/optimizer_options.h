@@ -7,8 +7,11 @@
 #include "train/model_file.h"
 #include "train/trainer.h"
 
+enum { LS_RANDOM_SEARCH = LS_LAMB + 1 }; /* among ls_method_names; no optimizer: it makes no updates */
+
 struct ls_optimizer_options {
-    int optimizer; /* enum ls_optimizer_kind */
+    int optimizer;  /* enum ls_optimizer_kind, or LS_RANDOM_SEARCH */
+    int64_t trials; /* of random search; 0: not given */
     /* A NaN or -1 stands for "not given". */
     float learning_rate, momentum, weight_decay, beta1, beta2, epsilon, alpha, trust, clip_norm, clip_value,
         ema;
@@ -18,8 +21,19 @@ struct ls_optimizer_options {
 };
 
 /* Nothing given. */
-extern const struct ls_optimizer_options ls_optimizer_options_none;
+#define LS_OPTIMIZER_OPTIONS_NONE                                                                            \
+    {                                                                                                        \
+        .optimizer = LS_SGD, .learning_rate = LS_NUMBER_NOT_GIVEN, .momentum = LS_NUMBER_NOT_GIVEN,          \
+        .weight_decay = LS_NUMBER_NOT_GIVEN, .beta1 = LS_NUMBER_NOT_GIVEN, .beta2 = LS_NUMBER_NOT_GIVEN,     \
+        .epsilon = LS_NUMBER_NOT_GIVEN, .alpha = LS_NUMBER_NOT_GIVEN, .trust = LS_NUMBER_NOT_GIVEN,          \
+        .clip_norm = LS_NUMBER_NOT_GIVEN, .clip_value = LS_NUMBER_NOT_GIVEN, .ema = LS_NUMBER_NOT_GIVEN,     \
+        .trust_skips_vectors = -1                                                                            \
+    }
+#define LS_NUMBER_NOT_GIVEN __builtin_nanf("")
 extern const char *const ls_off_on[];
+extern const char *const ls_method_names[];
+
+int64_t ls_trials(const struct ls_optimizer_options *options);
 
 /* The rule, schedule and ema of `config`, whose batch must be there.  Refuses options that mean nothing to
  * the chosen optimizer, by name.  Local. */
@@ -38,37 +52,25 @@ const char *ls_optimizer_describe(const struct ls_train_config *config, char tex
 /* Every number to its last bit, for comparing ranks. */
 const char *ls_optimizer_exact_text(const struct ls_train_config *config, char text[LS_UPDATE_TEXT]);
 
-#define LS_OPTIMIZER_OPTIONS(o)                                                                              \
-    {"optimizer",                                                                                            \
-     "NAME",                                                                                                 \
-     LS_OPTION_CHOICE,                                                                                       \
-     &(o)->optimizer,                                                                                        \
-     "how to update; its own numbers are the options below, which others refuse",                            \
-     "sgd",                                                                                                  \
+/* Which one, and its own numbers but for the learning rate. */
+#define LS_OPTIMIZER_KIND_OPTION(o, names)                                                                   \
+    {                                                                                                        \
+        "optimizer", "NAME", LS_OPTION_CHOICE, &(o)->optimizer,                                              \
+            "how to update; its own numbers are the options below, which others refuse", "sgd", 0, 0, names, \
+            NULL                                                                                             \
+    }
+
+#define LS_OPTIMIZER_NUMBER_OPTIONS(o)                                                                       \
+    {"momentum",                                                                                             \
+     "X",                                                                                                    \
+     LS_OPTION_FLOAT,                                                                                        \
+     &(o)->momentum,                                                                                         \
+     "sgd: v = X v + g; w = w - lr v; rmsprop, lars: the same of their steps",                               \
+     "0; lars 0.9",                                                                                          \
      0,                                                                                                      \
-     0,                                                                                                      \
-     ls_optimizer_names,                                                                                     \
+     0.999999,                                                                                               \
+     NULL,                                                                                                   \
      NULL},                                                                                                  \
-        {"lr",                                                                                               \
-         "X",                                                                                                \
-         LS_OPTION_FLOAT,                                                                                    \
-         &(o)->learning_rate,                                                                                \
-         "learning rate, per update of the mean gradient",                                                   \
-         "0.1; adagrad, rmsprop 0.01; adam, adamw, lamb 0.001",                                              \
-         0,                                                                                                  \
-         1e30,                                                                                               \
-         NULL,                                                                                               \
-         NULL},                                                                                              \
-        {"momentum",                                                                                         \
-         "X",                                                                                                \
-         LS_OPTION_FLOAT,                                                                                    \
-         &(o)->momentum,                                                                                     \
-         "sgd: v = X v + g; w = w - lr v; rmsprop, lars: the same of their steps",                           \
-         "0; lars 0.9",                                                                                      \
-         0,                                                                                                  \
-         0.999999,                                                                                           \
-         NULL,                                                                                               \
-         NULL},                                                                                              \
         {"nesterov",                                                                                         \
          NULL,                                                                                               \
          LS_OPTION_FLAG,                                                                                     \
@@ -155,16 +157,26 @@ const char *ls_optimizer_exact_text(const struct ls_train_config *config, char t
          1e30,                                                                                               \
          NULL,                                                                                               \
          NULL},                                                                                              \
-        {"clip-value",                                                                                       \
+    {                                                                                                        \
+        "clip-value", "X", LS_OPTION_FLOAT, &(o)->clip_value,                                                \
+            "hold each element of the gradient within -X and X", "no limit", 1e-30, 1e30, NULL, NULL         \
+    }
+
+#define LS_OPTIMIZER_OPTIONS(o)                                                                              \
+    LS_OPTIMIZER_KIND_OPTION(o, ls_method_names),                                                            \
+        {"lr",                                                                                               \
          "X",                                                                                                \
          LS_OPTION_FLOAT,                                                                                    \
-         &(o)->clip_value,                                                                                   \
-         "hold each element of the gradient within -X and X",                                                \
-         "no limit",                                                                                         \
-         1e-30,                                                                                              \
+         &(o)->learning_rate,                                                                                \
+         "learning rate, per update of the mean gradient",                                                   \
+         "0.1; adagrad, rmsprop 0.01; adam, adamw, lamb 0.001",                                              \
+         0,                                                                                                  \
          1e30,                                                                                               \
          NULL,                                                                                               \
          NULL},                                                                                              \
+        LS_OPTIMIZER_NUMBER_OPTIONS(o),                                                                      \
+        {"trials", "N", LS_OPTION_INT, &(o)->trials, "random-search: how many random weights to try",        \
+         "100",    1,   1e9,           NULL,         NULL},                                                  \
         {"ema",                                                                                              \
          "X",                                                                                                \
          LS_OPTION_FLOAT,                                                                                    \

@@ -26,6 +26,9 @@ static enum ls_code parse_target(const char *target, const char *whole, struct l
     const int loss = strncmp(target, "loss=", 5) == 0;
     if (!loss && strncmp(target, "accuracy=", 9) != 0)
         return bad_target(whole, err);
+    if (loss ? rule->has_loss : rule->has_accuracy)
+        return ls_fail(err, LS_USAGE, "--stop-at '%.60s': %s is given twice", whole,
+                       loss ? "loss" : "accuracy");
     const char *text = target + (loss ? 5 : 9);
     size_t length = strlen(text);
     const int percent = !loss && length > 0 && text[length - 1] == '%';
@@ -52,11 +55,13 @@ static enum ls_code parse_stop_at(const char *text, struct ls_stop_rule *rule, s
     if (strlen(text) >= sizeof copy)
         return bad_target(text, err);
     snprintf(copy, sizeof copy, "%s", text);
-    char *rest = NULL;
-    enum ls_code code = *text ? LS_OK : bad_target(text, err);
-    for (char *target = strtok_r(copy, ",", &rest); target && code == LS_OK;
-         target = strtok_r(NULL, ",", &rest))
+    enum ls_code code = LS_OK;
+    for (char *target = copy, *next; target && code == LS_OK; target = next) {
+        next = strchr(target, ',');
+        if (next)
+            *next++ = '\0';
         code = parse_target(target, text, rule, err);
+    }
     return code;
 }
 

@@ -78,7 +78,12 @@ static void print_update(const struct ls_train_report *report)
     if (c->loss.kind == LS_LOSS_HUBER)
         printf(", delta %s", ls_text_of_float(c->loss.delta, number));
     printf("%s, mean over the batch\n", c->loss.class_weights ? ", class weights" : "");
-    char update[LS_UPDATE_TEXT];
+    char update[LS_UPDATE_TEXT], trials[32];
+    if (report->trials > 0) {
+        printf("update  none: random search, the best of %s random weights; init %s, seed %llu\n",
+               grouped(report->trials, trials), report->init_text, (unsigned long long)c->seed);
+        return;
+    }
     printf("update  %s", ls_optimizer_describe(c, update));
     printf("; init %s, seed %llu, %s\n", report->init_text, (unsigned long long)c->seed,
            c->shuffle ? "shuffled" : "in file order");
@@ -182,7 +187,8 @@ void ls_train_report_start(struct ls_train_report *report)
         ls_input_print(&report->data->train, &report->config->augment);
         print_net(report->net);
         print_update(report);
-        print_batch(report);
+        if (report->trials == 0)
+            print_batch(report);
         print_machine(report);
         printf("\n");
         fflush(stdout);
@@ -211,8 +217,9 @@ static void show_live(struct ls_train_report *report, const struct ls_step_repor
     memset(bar, ' ', WIDTH);
     memset(bar, '=', (size_t)done);
     bar[WIDTH] = '\0';
-    const double left_s = (double)(step->steps_per_epoch - step->step_in_epoch) *
-                          ((double)report->config->batch / step->samples_per_s);
+    const double left_s =
+        (double)(step->steps_per_epoch - step->step_in_epoch) *
+        ((double)(report->config->batch * report->config->accumulate) / step->samples_per_s);
     fprintf(stderr, "\repoch %lld [%s] step %lld/%lld  loss %-9.5g %9.0f samples/s  %.1f s left \033[K",
             (long long)step->epoch, bar, (long long)step->step_in_epoch, (long long)step->steps_per_epoch,
             (double)step->loss, step->samples_per_s, left_s);
@@ -356,6 +363,22 @@ void ls_train_report_check(void *context, const struct ls_check_report *check)
     fflush(stdout);
 }
 
+/* A loss that has blown up and is still finite, which is how too high a rate ends when a relu or a bounded
+ * activation dies: said once. */
+static void warn_of_blow_up(struct ls_train_report *report, const struct ls_epoch_report *epoch)
+{
+    const float rate = report->config->optimizer.learning_rate;
+    if (report->warned || !(epoch->first_loss > 0.0f && epoch->loss > 2.0f * epoch->first_loss))
+        return;
+    report->warned = 1;
+    fprintf(stderr,
+            "warning: the mean loss of epoch %lld, %.4g, is %.3g times that of the first update: the "
+            "learning rate %.3g is "
+            "probably too high; try --lr %.3g, or lockstep lrfind\n",
+            (long long)epoch->epoch, (double)epoch->loss, (double)(epoch->loss / epoch->first_loss),
+            (double)rate, (double)rate / 10);
+}
+
 enum ls_code ls_train_report_epoch(void *context, const struct ls_epoch_report *epoch,
                                    const float *parameters, struct ls_error *err)
 {
@@ -366,6 +389,7 @@ enum ls_code ls_train_report_epoch(void *context, const struct ls_epoch_report *
     if (!report->quiet) {
         print_head(report);
         print_row(epoch);
+        warn_of_blow_up(report, epoch);
     }
     if (report->failure.code != LS_OK)
         *err = report->failure;

@@ -15,15 +15,16 @@ struct ls_train_report {
     const struct ls_data *data;
     const struct ls_model_facts *facts;
     const char *init_text;
-    int quiet;    /* 1: only the last epoch's line, 0: everything */
-    int progress; /* rewrite one line on stderr as steps go by */
+    int64_t trials; /* of random search; 0: training by updates */
+    int quiet;      /* 1: only the last epoch's line, 0: everything */
+    int progress;   /* rewrite one line on stderr as steps go by */
 
     struct ls_runlog *log;     /* NULL without --log */
     const char **tensor_names; /* (net->n_tensors), for the log; NULL without one */
     struct ls_hash *tensor_hashes;
     struct ls_error failure; /* the first failure to write the log */
     double last_progress_s;
-    int table_began;
+    int table_began, warned;
 };
 
 /* Opens the log; rank 0 only.  What it takes is released by ls_train_report_release. */

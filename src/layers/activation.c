@@ -25,15 +25,6 @@ static enum ls_code configure(struct ls_layer *layer, int n_words, char *const *
     return ls_word_to_float(words[0], "slope", 0.0f, 1.0f, &layer->slope, err);
 }
 
-static enum ls_code infer(struct ls_layer *layer, struct ls_parameter tensors[LS_LAYER_TENSORS],
-                          struct ls_error *err)
-{
-    (void)tensors;
-    (void)err;
-    layer->out = layer->in;
-    return LS_OK;
-}
-
 static void forward(const struct ls_layer *layer, const struct ls_layer_call *call, float *y, const float *x,
                     const float *also)
 {
@@ -55,7 +46,7 @@ static void input_gradient(const struct ls_layer *layer, const struct ls_layer_c
                                                 .order = LS_ORDER_ANY,                                       \
                                                 .is_activation = from_output,                                \
                                                 .configure = configure,                                      \
-                                                .infer = infer,                                              \
+                                                .infer = ls_layer_infer_same,                                \
                                                 .forward = forward,                                          \
                                                 .input_gradient = input_gradient}
 ACTIVATION(relu, "", 1);

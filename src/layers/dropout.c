@@ -12,15 +12,6 @@ static enum ls_code configure(struct ls_layer *layer, int n_words, char *const *
     return ls_word_to_float(words[0], "share", 0.0f, 1.0f, &layer->rate, err);
 }
 
-static enum ls_code infer(struct ls_layer *layer, struct ls_parameter tensors[LS_LAYER_TENSORS],
-                          struct ls_error *err)
-{
-    (void)tensors;
-    (void)err;
-    layer->out = layer->in;
-    return LS_OK;
-}
-
 static void drop(const struct ls_layer *layer, const struct ls_layer_call *call, float *y, const float *x)
 {
     const ptrdiff_t K = layer->in.count;
@@ -56,6 +47,6 @@ const struct ls_layer_kind ls_layer_dropout = {.name = "dropout",
                                                .usage = "dropout P",
                                                .order = LS_ORDER_ANY,
                                                .configure = configure,
-                                               .infer = infer,
+                                               .infer = ls_layer_infer_same,
                                                .forward = forward,
                                                .input_gradient = input_gradient};

@@ -72,22 +72,24 @@ struct ls_shape ls_shape_of_image(ptrdiff_t C, ptrdiff_t H, ptrdiff_t W)
 
 int ls_shape_parse(const char *text, struct ls_shape *shape)
 {
-    char copy[100];
     ptrdiff_t dims[LS_SHAPE_DIMS], count = 1;
     int n = 0;
-    if (snprintf(copy, sizeof copy, "%s", text) >= (int)sizeof copy)
-        return 0;
-    char *rest = NULL;
-    for (char *word = strtok_r(copy, "x", &rest); word; word = strtok_r(NULL, "x", &rest)) {
+    for (const char *at = text; at; n++) {
+        char word[24];
         int64_t dim = 0;
-        if (n == LS_SHAPE_DIMS || !ls_text_to_int64(word, &dim) || dim < 1 || dim > INT32_MAX ||
-            count > INT32_MAX / (ptrdiff_t)dim)
+        const size_t length = strcspn(at, "x");
+        if (n == LS_SHAPE_DIMS || length >= sizeof word)
             return 0;
-        dims[n++] = (ptrdiff_t)dim;
+        memcpy(word, at, length);
+        word[length] = '\0';
+        if (!ls_text_to_int64(word, &dim) || dim < 1 || dim > INT32_MAX || count > INT32_MAX / (ptrdiff_t)dim)
+            return 0;
+        dims[n] = (ptrdiff_t)dim;
         count *= (ptrdiff_t)dim;
+        at = at[length] ? at + length + 1 : NULL;
     }
     *shape = ls_shape_of(n, dims);
-    return n > 0;
+    return 1;
 }
 
 const char *ls_shape_format(const struct ls_shape *shape, char *text, size_t size)
@@ -150,5 +152,14 @@ enum ls_code ls_layer_no_words(struct ls_layer *layer, int n_words, char *const 
     if (n_words > 0)
         return ls_fail(err, LS_USAGE, "'%s' takes no words behind it, found '%s'", layer->kind->name,
                        words[0]);
+    return LS_OK;
+}
+
+enum ls_code ls_layer_infer_same(struct ls_layer *layer, struct ls_parameter tensors[LS_LAYER_TENSORS],
+                                 struct ls_error *err)
+{
+    (void)tensors;
+    (void)err;
+    layer->out = layer->in;
     return LS_OK;
 }

@@ -195,6 +195,9 @@ enum ls_code ls_word_to_count(const char *word, const char *what, ptrdiff_t *cou
 /* A number in [least, most). */
 enum ls_code ls_word_to_float(const char *word, const char *what, float least, float most, float *number,
                               struct ls_error *err);
+/* For kinds whose output has the shape of their input, and that have no parameters. */
+enum ls_code ls_layer_infer_same(struct ls_layer *layer, struct ls_parameter tensors[LS_LAYER_TENSORS],
+                                 struct ls_error *err);
 /* For kinds that take no words. */
 enum ls_code ls_layer_no_words(struct ls_layer *layer, int n_words, char *const *words, struct ls_error *err);
 

@@ -19,15 +19,6 @@ const struct ls_layer_kind ls_layer_flatten = {.name = "flatten",
                                                .configure = ls_layer_no_words,
                                                .infer = infer_flatten};
 
-static enum ls_code infer_same(struct ls_layer *layer, struct ls_parameter tensors[LS_LAYER_TENSORS],
-                               struct ls_error *err)
-{
-    (void)tensors;
-    (void)err;
-    layer->out = layer->in;
-    return LS_OK;
-}
-
 static void transpose(const struct ls_layer *layer, const struct ls_layer_call *call, float *to,
                       const float *from, int to_last)
 {
@@ -56,7 +47,7 @@ static void input_gradient_reorder(const struct ls_layer *layer, const struct ls
 const struct ls_layer_kind ls_layer_reorder = {.name = "reorder",
                                                .usage = "",
                                                .order = LS_ORDER_ANY,
-                                               .infer = infer_same,
+                                               .infer = ls_layer_infer_same,
                                                .forward = forward_reorder,
                                                .input_gradient = input_gradient_reorder};
 
@@ -70,5 +61,5 @@ const struct ls_layer_kind ls_layer_add = {.name = "add",
                                            .usage = "",
                                            .order = LS_ORDER_ANY,
                                            .fuses_activation = 1,
-                                           .infer = infer_same,
+                                           .infer = ls_layer_infer_same,
                                            .forward = forward_add};

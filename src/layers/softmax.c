@@ -2,15 +2,6 @@
  * the logits and needs no such layer. */
 #include "layers/layer.h"
 
-static enum ls_code infer(struct ls_layer *layer, struct ls_parameter tensors[LS_LAYER_TENSORS],
-                          struct ls_error *err)
-{
-    (void)tensors;
-    (void)err;
-    layer->out = layer->in;
-    return LS_OK;
-}
-
 static void forward(const struct ls_layer *layer, const struct ls_layer_call *call, float *y, const float *x,
                     const float *also)
 {
@@ -30,6 +21,6 @@ const struct ls_layer_kind ls_layer_softmax = {.name = "softmax",
                                                .usage = "softmax",
                                                .order = LS_ORDER_CHANNELS_FIRST,
                                                .configure = ls_layer_no_words,
-                                               .infer = infer,
+                                               .infer = ls_layer_infer_same,
                                                .forward = forward,
                                                .input_gradient = input_gradient};

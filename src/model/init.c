@@ -22,7 +22,8 @@ static enum ls_code parse_number(struct ls_init *init, const char *text, const c
                  {"truncated-normal=", LS_INIT_TRUNCATED_NORMAL},
                  {"uniform=", LS_INIT_UNIFORM}};
     for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
-        if (strncmp(text, known[i].name, (size_t)(number - text)) != 0)
+        const size_t length = strlen(known[i].name);
+        if (length != (size_t)(number - text) || strncmp(text, known[i].name, length) != 0)
             continue;
         init->kind = known[i].kind;
         if (!ls_text_to_float(number, &init->number))
@@ -83,12 +84,12 @@ static float draw(const struct ls_init *init, float deviation, float bound, floa
 }
 
 static void fill_random(const struct ls_init *init, const struct ls_parameter *tensor, uint64_t seed,
-                        uint64_t stream, float *w)
+                        enum ls_purpose purpose, uint64_t stream, float *w)
 {
     const float deviation = deviation_of(init, tensor), bound = bound_of(init, tensor);
     for (ptrdiff_t i = 0; i < tensor->count; i++) {
         /* Four elements share a block of 128 bits. */
-        const struct ls_bits128 bits = ls_random(seed, LS_PURPOSE_INIT, stream, (uint64_t)i / 4);
+        const struct ls_bits128 bits = ls_random(seed, purpose, stream, (uint64_t)i / 4);
         w[i] = draw(init, deviation, bound, ls_uniform(bits.word[i % 4]));
     }
 }
@@ -99,7 +100,9 @@ static void fill(const struct ls_parameter *tensor, float *w, float value)
         w[i] = value;
 }
 
-void ls_net_initialise(const struct ls_net *net, const struct ls_init *init, uint64_t seed, float *parameters)
+/* stream + t is the stream of tensor t. */
+static void draw_all(const struct ls_net *net, const struct ls_init *init, uint64_t seed,
+                     enum ls_purpose purpose, uint64_t stream, float *parameters)
 {
     memset(parameters, 0, (size_t)net->n_floats * sizeof *parameters);
     for (int t = 0; t < net->n_tensors; t++) {
@@ -112,6 +115,21 @@ void ls_net_initialise(const struct ls_net *net, const struct ls_init *init, uin
         else if (tensor->is_bias)
             fill(tensor, w, init->bias);
         else if (init->kind != LS_INIT_ZEROS)
-            fill_random(init, tensor, seed, (uint64_t)t, w);
+            fill_random(init, tensor, seed, purpose, stream + (uint64_t)t, w);
     }
+}
+
+void ls_net_initialise(const struct ls_net *net, const struct ls_init *init, uint64_t seed, float *parameters)
+{
+    draw_all(net, init, seed, LS_PURPOSE_INIT, 0, parameters);
+}
+
+void ls_net_draw(const struct ls_net *net, const struct ls_init *init, uint64_t seed, uint64_t trial,
+                 float *parameters)
+{
+    enum { TENSOR_BITS = 24 }; /* trials have the other 32 of a stream's 56 */
+    if (trial == 0)
+        ls_net_initialise(net, init, seed, parameters);
+    else
+        draw_all(net, init, seed, LS_PURPOSE_SEARCH, trial << TENSOR_BITS, parameters);
 }

@@ -83,4 +83,9 @@ enum ls_code ls_init_parse(struct ls_init *init, const char *text, struct ls_err
 void ls_net_initialise(const struct ls_net *net, const struct ls_init *init, uint64_t seed,
                        float *parameters);
 
+/* The same for trial number `trial` of random search, below 2^32: each its own numbers.  Trial 0 is
+ * ls_net_initialise. */
+void ls_net_draw(const struct ls_net *net, const struct ls_init *init, uint64_t seed, uint64_t trial,
+                 float *parameters);
+
 #endif

@@ -1,8 +1,8 @@
 /* Owns the comparison of looks. */
 #include "train/stopping.h"
 
-const char *const ls_stop_names[] = {"epochs",   "steps",    "loss", "accuracy",
-                                     "patience", "gradient", "time", "none"};
+const char *const ls_stop_names[] = {"epochs",   "steps", "loss",  "accuracy", "patience",
+                                     "gradient", "time",  "asked", "none"};
 
 const char *ls_stop_describe(enum ls_stop_reason reason)
 {
@@ -14,17 +14,20 @@ const char *ls_stop_describe(enum ls_stop_reason reason)
         "it got no better for as long as --patience allows",
         "the gradient's norm is within --gradient-tolerance",
         "the time of --max-time is over",
+        "that was enough",
         "it failed",
     };
     return sentences[reason];
 }
 
-/* A NaN is never better. */
+/* A NaN is never better, whatever the accuracy is. */
 static int better(const struct ls_stopping *stopping, const struct ls_look *look)
 {
     const struct ls_look *best = &stopping->best;
+    if (look->loss != look->loss)
+        return 0;
     if (best->step == 0)
-        return look->loss == look->loss;
+        return 1;
     if (stopping->rule.by_accuracy)
         return look->n_correct > best->n_correct;
     return look->loss < best->loss;

@@ -16,7 +16,8 @@ enum ls_stop_reason {
     LS_STOP_PATIENCE,
     LS_STOP_GRADIENT,
     LS_STOP_TIME,
-    LS_STOP_NONE, /* it failed or diverged */
+    LS_STOP_ASKED, /* the observer says so */
+    LS_STOP_NONE,  /* it failed or diverged */
 };
 
 struct ls_stop_rule {

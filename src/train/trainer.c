@@ -36,6 +36,7 @@ struct run {
     int64_t step, epoch, samples_in_epoch, samples_since_look;
     int64_t last_look; /* its step */
     struct ls_evaluation last_test;
+    float first_loss;
     double epoch_began_s, began_s, paused_s; /* paused_s: in looks of this epoch */
     struct ls_train_result *result;
     struct ls_error *err;
@@ -139,14 +140,19 @@ static enum ls_code diverged(struct run *run, float loss, const float *sum, stru
                    advice, (long long)run->good_step);
 }
 
-/* Replicas must hold the same bits; the same hash on all ranks is the proof. */
+/* Replicas must hold the same bits; the same hash on all ranks is the proof.  *hash is that of what is shown.
+ */
 static enum ls_code compare_replicas(struct run *run, struct ls_hash *hash, struct ls_error *err)
 {
     char what[64];
+    struct ls_hash held;
     snprintf(what, sizeof what, "parameters after step %lld", (long long)run->step);
-    err->code = ls_net_hash(run->net, run->parameters, hash, err);
+    err->code = ls_net_hash(run->net, run->parameters, &held, err);
+    *hash = held;
+    if (err->code == LS_OK && run->average.flat)
+        err->code = ls_net_hash(run->net, run->average.flat, hash, err);
     const enum ls_code code = ls_comm_agree(run->comm, err);
-    return code != LS_OK ? code : ls_comm_compare_hashes(run->comm, *hash, what, err);
+    return code != LS_OK ? code : ls_comm_compare_hashes(run->comm, held, what, err);
 }
 
 static int due(int64_t count, int64_t every)
@@ -248,6 +254,9 @@ static enum ls_code after_update(struct run *run, struct ls_step_report *report,
     }
     if (code == LS_OK && due(run->step, run->config->check_every))
         code = check(run, err);
+    if (run->stop == LS_STOP_NONE && run->observer && run->observer->stop &&
+        run->observer->stop(run->observer->context))
+        run->stop = LS_STOP_ASKED;
     return code == LS_OK ? watch_time(run, err) : code;
 }
 
@@ -266,6 +275,8 @@ static enum ls_code one_step(struct run *run, int64_t first, int64_t B, struct l
     const float loss = loss_sum * (1.0f / (float)B);
     if (!isfinite(loss))
         return diverged(run, loss, sum, err);
+    if (run->step == 1)
+        run->first_loss = loss;
     ls_tree_push(&run->epoch_loss, loss_sum);
     ls_tree_push(&run->look_loss, loss_sum);
     struct ls_step_report report = {.step = run->step,
@@ -329,23 +340,25 @@ static enum ls_code finish_epoch(struct run *run, struct ls_epoch_report *report
 {
     const int last = finished(run) || run->epoch == run->config->epochs;
     const int test = run->data->test.n_samples > 0 && run->config->eval_every > 0;
+    /* With --eval-every 0 the looks are those of --check-every: at the test data, not to be mixed with these.
+     */
+    const int looks = test || run->data->test.n_samples == 0 || run->config->check_every == 0;
     *report = (struct ls_epoch_report){
         .epoch = run->epoch,
         .step = run->step,
         .n_samples = run->samples_in_epoch,
+        .first_loss = run->first_loss,
         .seconds = ls_now_s() - run->epoch_began_s - run->paused_s,
         .loss = ls_tree_sum(&run->epoch_loss) * (1.0f / (float)run->samples_in_epoch),
         .evaluated = test && (last || due(run->epoch, run->config->eval_every)),
     };
     report->samples_per_s = (double)report->n_samples / report->seconds;
     enum ls_code code = mean_shares(run, report, err);
-    if (code == LS_OK && (report->evaluated || !test))
+    if (code == LS_OK && (report->evaluated || (looks && !test)))
         code = look(run, report->loss, report->evaluated, &report->is_best, err);
     report->test = run->last_test;
     if (code == LS_OK)
         code = compare_replicas(run, &report->hash, err);
-    if (code == LS_OK && run->average.flat)
-        code = ls_net_hash(run->net, run->average.flat, &report->hash, err);
     if (code == LS_OK && !run->config->keep_best)
         remember_good(run);
     return code;
@@ -357,7 +370,7 @@ static enum ls_code tell_observers(struct run *run, const struct ls_epoch_report
 {
     err->code = LS_OK;
     if (run->observer && run->observer->on_epoch)
-        err->code = run->observer->on_epoch(run->observer->context, report, run->parameters, err);
+        err->code = run->observer->on_epoch(run->observer->context, report, shown(run), err);
     return ls_comm_agree(run->comm, err);
 }
 

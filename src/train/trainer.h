@@ -49,6 +49,7 @@ struct ls_epoch_report {
     int64_t epoch, step;
     int64_t n_samples; /* used in this epoch */
     float loss; /* mean over the samples as they were trained on: tree over the steps' sums, scaled once */
+    float first_loss; /* of the run's first update: what there is to get better than */
     int evaluated;
     int is_best; /* the best look so far */
     struct ls_evaluation test;
@@ -69,6 +70,8 @@ struct ls_observer {
     void *context;
     void (*on_step)(void *context, const struct ls_step_report *report, const float *parameters);
     void (*on_check)(void *context, const struct ls_check_report *report);
+    /* Whether to end after this update: set on all ranks or on none, and all must say the same.  NULL: no. */
+    int (*stop)(void *context);
     /* A failure here, or one remembered from the others, ends training on all ranks. */
     enum ls_code (*on_epoch)(void *context, const struct ls_epoch_report *report, const float *parameters,
                              struct ls_error *err);

@@ -299,6 +299,11 @@ static const struct matrix_run runs[] = {
      .config = {.batch = 2, .microbatch = 1, .epochs = 1, SGD(.momentum = 0.9f, .weight_decay = 1e-4f)},
      .only_ranks = 3,
      .only_bits = 1},
+    {.name = "three batches an update, the last ones short; averaged weights",
+     .data = "synthetic:n=200,shape=14,classes=4,test=31",
+     .net = "dense 12, relu, dropout 0.3, dense 4",
+     .config =
+         {.batch = 24, .accumulate = 3, .microbatch = 5, .epochs = 2, .ema = 0.8f, SGD(.momentum = 0.9f)}},
 };
 enum { N_RUNS = sizeof runs / sizeof runs[0] };
 

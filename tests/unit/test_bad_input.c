@@ -498,6 +498,120 @@ BAD_TEST(options_that_are_no_numbers)
     CHECK_WORDS(cases);
 }
 
+/* Stopping, accumulation, averages, first weights. */
+BAD_TEST(how_long_and_from_where)
+{
+    static const struct bad cases[] = {
+        {"train --stop-at 0.5", USAGE, "--stop-at '0.5': allowed are loss=X|accuracy=X"},
+        {"train --stop-at ''", USAGE, "--stop-at: '' is not allowed"},
+        {"train --stop-at ,", USAGE, "--stop-at ','"},
+        {"train --stop-at loss=1,", USAGE, "--stop-at 'loss=1,'"},
+        {"train --stop-at loss=nan", USAGE, "--stop-at 'loss=nan'"},
+        {"train --stop-at loss=1,loss=2", USAGE, "--stop-at 'loss=1,loss=2': loss is given twice"},
+        {"train --stop-at accuracy=101%", USAGE, "--stop-at 'accuracy=101%'|from 0% to 100%"},
+        {"train --stop-at accuracy=80", USAGE, "--stop-at 'accuracy=80'"},
+        {"train --stop-at accuracy=-0.1", USAGE, "--stop-at 'accuracy=-0.1'"},
+        {"train --data inline:1=3 --net 'dense 1' --stop-at accuracy=1", USAGE,
+         "--stop-at accuracy needs test data with classes|no test samples"},
+        {"train --data inline:1=3 --net 'dense 1' --monitor accuracy --patience 3", USAGE,
+         "--monitor accuracy needs test data with classes"},
+        {"train --eval-every 0 --patience 3 --save {}/kept", USAGE,
+         "--eval-every 0 never looks at the test data"},
+        {"train --eval-every 0 --keep best", USAGE, "--eval-every 0 never looks|--check-every"},
+        {"train --patience 0", USAGE, "--patience: '0'"},
+        {"train --patience 1.5", USAGE, "--patience: '1.5'"},
+        {"train --check-every 0", USAGE, "--check-every: '0'"},
+        {"train --keep first", USAGE, "--keep: unknown 'first'|last, best"},
+        {"train --monitor time", USAGE, "--monitor: unknown 'time'|loss, accuracy"},
+        {"train --gradient-tolerance 0", USAGE, "--gradient-tolerance: '0'"},
+        {"train --gradient-tolerance -1", USAGE, "--gradient-tolerance: '-1'"},
+        {"train --max-time 0", USAGE, "--max-time: '0'"},
+        {"train --max-time forever", USAGE, "--max-time: 'forever'"},
+        {"train --accumulate 0", USAGE, "--accumulate: '0'|from 1 to 1000000"},
+        {"train --accumulate all", USAGE, "--accumulate: 'all'"},
+        {"train --batch 512 --accumulate 3 --drop-last --log {}/new", USAGE,
+         "--drop-last leaves nothing: an update takes 1536 samples, there are 1500"},
+        {"train --ema 1", USAGE, "--ema: '1'"},
+        {"train --ema -0.5", USAGE, "--ema: '-0.5'"},
+        {"train --init-bias x", USAGE, "--init-bias: 'x'"},
+        {"train --init truncated-normal=-1", USAGE, "--init: '-1' must not be negative"},
+        {"train --init uniform=", USAGE, "--init: '' is no finite number in 'uniform='"},
+        {"train --init truncated", USAGE,
+         "unknown initialisation 'truncated': did you mean 'truncated-normal=S'?"},
+    };
+    CHECK_WORDS(cases);
+}
+
+BAD_TEST(random_search_and_what_it_is_not)
+{
+    static const struct bad cases[] = {
+#define SEARCH "train --optimizer random-search --save {}/kept "
+        {"train --trials 5", USAGE,
+         "--trials means nothing to --optimizer sgd: it is an option of random-search"},
+        {"train --optimizer adam --trials 5", USAGE, "--trials means nothing to --optimizer adam"},
+        {SEARCH "--trials 0", USAGE, "--trials: '0'"},
+        {SEARCH "--lr 0.1", USAGE,
+         "--lr means nothing to --optimizer random-search: it is an option of sgd, adagrad"},
+        {SEARCH "--momentum 0.9", USAGE, "--momentum means nothing to --optimizer random-search"},
+        {SEARCH "--nesterov", USAGE, "--nesterov means nothing to --optimizer random-search"},
+        {SEARCH "--weight-decay 0.1", USAGE, "--weight-decay means nothing"},
+        {SEARCH "--clip-norm 1", USAGE, "--clip-norm means nothing"},
+        {SEARCH "--decoupled-decay", USAGE, "--decoupled-decay means nothing"},
+        {SEARCH "--trust-skips-vectors on", USAGE, "--trust-skips-vectors means nothing"},
+        {SEARCH "--schedule cosine", USAGE, "--schedule means nothing"},
+        {SEARCH "--warmup 1", USAGE, "--warmup means nothing"},
+        {SEARCH "--scale-lr-to 64", USAGE, "--scale-lr-to means nothing"},
+        {SEARCH "--ema 0.9", USAGE, "--ema means nothing"},
+        {SEARCH "--epochs 3", USAGE, "--epochs means nothing to --optimizer random-search|give --trials"},
+        {SEARCH "--steps 3", USAGE, "--steps means nothing"},
+        {SEARCH "--batch all", USAGE, "--batch means nothing"},
+        {SEARCH "--accumulate 2", USAGE, "--accumulate means nothing"},
+        {SEARCH "--shuffle off", USAGE, "--shuffle means nothing"},
+        {SEARCH "--drop-last", USAGE, "--drop-last means nothing"},
+        {SEARCH "--augment flip", USAGE, "--augment means nothing"},
+        {SEARCH "--eval-every 0", USAGE, "--eval-every means nothing"},
+        {SEARCH "--hash-every 1", USAGE, "--hash-every means nothing"},
+        {SEARCH "--stop-at loss=1", USAGE, "--stop-at means nothing"},
+        {SEARCH "--patience 1", USAGE, "--patience means nothing"},
+        {SEARCH "--monitor accuracy", USAGE, "--monitor means nothing"},
+        {SEARCH "--check-every 1", USAGE, "--check-every means nothing"},
+        {SEARCH "--gradient-tolerance 1", USAGE, "--gradient-tolerance means nothing"},
+        {SEARCH "--max-time 1", USAGE, "--max-time means nothing"},
+        {SEARCH "--keep best", USAGE, "--keep means nothing"},
+        {SEARCH "--init zeros", USAGE, "--init zeros gives every trial|the same weights"},
+        {SEARCH "--init constant=1", USAGE, "--init constant=1 gives every trial"},
+        {SEARCH "--net 'dense 9'", USAGE, "'dense 9' has 9 outputs"},
+#undef SEARCH
+    };
+    check_all(cases, sizeof cases / sizeof cases[0], 8);
+}
+
+BAD_TEST(range_tests_of_nothing)
+{
+    static const struct bad cases[] = {
+        {"lrfind --from 1 --to 1 --csv {}/kept", USAGE, "--from 1 is not below --to 1"},
+        {"lrfind --from 1 --to 0.1", USAGE, "--from 1 is not below --to 0.1"},
+        {"lrfind --from 0", USAGE, "--from: '0'"},
+        {"lrfind --to inf", USAGE, "--to: 'inf'"},
+        {"lrfind --steps 9", USAGE, "--steps: '9'|from 10 to"},
+        {"lrfind --smoothing 1", USAGE, "--smoothing: '1'"},
+        {"lrfind --smoothing -0.1", USAGE, "--smoothing: '-0.1'"},
+        {"lrfind --lr 0.1", USAGE, "unknown option '--lr'"},
+        {"lrfind --schedule cosine", USAGE, "unknown option '--schedule'"},
+        {"lrfind --epochs 3", USAGE, "unknown option '--epochs'"},
+        {"lrfind --optimizer random-search", USAGE, "--optimizer: unknown 'random-search'|sgd, adagrad"},
+        {"lrfind --momentum 0.9 --optimizer adam", USAGE, "--momentum means nothing to --optimizer adam"},
+        {"lrfind --batch 1501 --csv {}/new", USAGE, "--batch 1501 is more than the 1500"},
+        {"lrfind --net 'dense 9' --csv {}/new", USAGE, "'dense 9' has 9 outputs"},
+        {"lrfind words", USAGE, "unexpected 'words'"},
+        {"lrfind --csv {}", FAILED, "cannot save '{}'|not a regular file"},
+        {"lrfind --csv {}/none/curve", FAILED, "cannot save '{}/none/curve'|No such file"},
+        {"lrfind --load {}/m-cut --csv {}/new", FAILED, "'{}/m-cut'"},
+        {"lrfind --init normal=1e30 --csv {}/kept", 4, "no update was made yet"},
+    };
+    check_all(cases, sizeof cases / sizeof cases[0], 4);
+}
+
 /* --- what is written --- */
 
 BAD_TEST(paths_that_cannot_be_written)

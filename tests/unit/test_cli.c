@@ -81,6 +81,9 @@ Test(cli, help_lists_every_option_with_its_default, .timeout = LIMIT_S)
           "--eval-every N",
           "--progress on|off|auto",
           "exit status: 0 done"}},
+        {"lrfind",
+         {"usage: lockstep lrfind", "(default 1e-6)", "(default 10)", "(default 100)", "--csv FILE",
+          "(default sgd)", "exit status: 0 done, also when"}},
         {"eval",
          {"usage: lockstep eval MODEL", "--part NAME", "(default test, or train when", "(default the model",
           "--confusion", "--top-k N", "--json FILE"}},
@@ -115,8 +118,8 @@ Test(cli, help_lists_every_option_with_its_default, .timeout = LIMIT_S)
 
 Test(cli, the_program_without_a_command, .timeout = LIMIT_S)
 {
-    static const char *const commands[] = {"  train ",  "  eval ", "  predict ", "  gradcheck ",
-                                           "  verify ", "  info ", "  bench "};
+    static const char *const commands[] = {"  train ",     "  lrfind ", "  eval ", "  predict ",
+                                           "  gradcheck ", "  verify ", "  info ", "  bench "};
     const struct ls_outcome *o = lockstep(1, "--help");
     check_status(o, 0, "--help");
     for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++)

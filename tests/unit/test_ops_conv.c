@@ -282,9 +282,9 @@ Test(ops_conv, beyond_the_scratch, .timeout = 120)
     check(conv_shape(2, 2, 30000, 1, 3, 1, 1, 9, 1, 1, 0, 4), 1, LS_ACT_RELU, 0, 1);  /* parts of a row */
     check(conv_shape(2, 3, 9000, 5, 3, 1, 3, 5, 1, 2, 1, 4), 1, LS_ACT_RELU, 0, 1);
     check(conv_shape(1, 4, 9000, 16, 16, 16, 3, 3, 1, 1, 1, 1), 1, LS_ACT_RELU, 0, 1); /* depthwise */
-    check(conv_shape(1, 100, 90, 2, 3, 1, 90, 80, 3, 3, 0, 0), 1, LS_ACT_RELU, 0, 1);  /* taps */
+    check(conv_shape(1, 100, 90, 2, 3, 1, 90, 80, 5, 5, 0, 0), 1, LS_ACT_RELU, 0, 1);  /* taps */
     check(conv_shape(1, 600, 3, 1, 2, 1, 600, 3, 1, 1, 0, 1), 1, LS_ACT_RELU, 0, 1);
-    check(conv_shape(1, 300, 300, 1, 2, 1, 290, 290, 7, 7, 0, 0), 1, LS_ACT_RELU, 0, 1);
+    check(conv_shape(1, 300, 300, 1, 2, 1, 290, 290, 9, 40, 0, 0), 1, LS_ACT_RELU, 0, 1);
     check(conv_shape(150, 3, 3, 8, 33, 1, 3, 3, 1, 1, 1, 1), 1, LS_ACT_NONE, 0, 1); /* leaves */
     check(conv_shape(70, 4, 4, 20, 20, 1, 3, 3, 1, 1, 1, 1), 3, LS_ACT_NONE, 0, 1);
     check(conv_shape(40, 2, 2, 70, 70, 1, 3, 3, 1, 1, 1, 1), 7, LS_ACT_NONE, 0, 1);

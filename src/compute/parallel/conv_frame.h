@@ -241,14 +241,15 @@ static inline void row_copy(const struct walk *w, float *to, ptrdiff_t plane, co
 }
 
 /* Copies a piece into the scratch. */
-static inline void frame_fill(const struct walk *w, struct frame f, struct piece p, struct fill fill)
+static inline void frame_fill(struct ls_scratch *scratch, const struct walk *w, struct frame f,
+                              struct piece p, struct fill fill)
 {
     const ptrdiff_t y0 = axis_first_cell(&w->y, p.y.begin), x0 = axis_first_cell(&w->x, p.x.begin);
     const struct range y = axis_filled(&w->y, y0, f.height), x = axis_filled(&w->x, x0, f.width);
     const ptrdiff_t source_x = (x0 + x.begin) * w->x.every + w->x.shift;
     for (ptrdiff_t image = 0; fill.channels > 0 && image < p.images; image++)
         for (ptrdiff_t i = 0; i < f.height; i++) {
-            float *to = ls_scratch.image + (image * f.height + i) * f.width * w->unit;
+            float *to = scratch->image + (image * f.height + i) * f.width * w->unit;
             const ptrdiff_t source_y = (y0 + i) * w->y.every + w->y.shift;
             const int outside = i < y.begin || i >= y.end || x.begin == x.end;
             if (fill.zeros)
@@ -274,11 +275,11 @@ static inline ptrdiff_t count_pixels(const struct walk *w, const struct piece *p
     return p->images * (y.end - y.begin) * (x.end - x.begin);
 }
 
-/* Writes to ls_scratch.pixels, from entry n on, the offsets in a plane of tap 0 of the piece's positions of
- * phase (fy, fx), and to ls_scratch.places those of their destinations, `to_channels` wide, from destination
+/* Writes to scratch->pixels, from entry n on, the offsets in a plane of tap 0 of the piece's positions of
+ * phase (fy, fx), and to scratch->places those of their destinations, `to_channels` wide, from destination
  * image p.b. */
-static inline void find_pixels(const struct walk *w, struct frame f, struct piece p, ptrdiff_t fy,
-                               ptrdiff_t fx, ptrdiff_t to_channels, ptrdiff_t n)
+static inline void find_pixels(struct ls_scratch *scratch, const struct walk *w, struct frame f,
+                               struct piece p, ptrdiff_t fy, ptrdiff_t fx, ptrdiff_t to_channels, ptrdiff_t n)
 {
     const struct range y = axis_inside(&w->y, p.y, fy), x = axis_inside(&w->x, p.x, fx);
     const ptrdiff_t y0 = axis_first_cell(&w->y, p.y.begin), x0 = axis_first_cell(&w->x, p.x.begin);
@@ -288,8 +289,8 @@ static inline void find_pixels(const struct walk *w, struct frame f, struct piec
                 const ptrdiff_t row = image * f.height + i * w->y.stride - y0;
                 const ptrdiff_t to_y = i * w->y.phases + fy - w->y.shift_to,
                                 to_x = j * w->x.phases + fx - w->x.shift_to;
-                ls_scratch.pixels[n] = (int32_t)((row * f.width + j * w->x.stride - x0) * w->unit);
-                ls_scratch.places[n] = ((image * w->y.to + to_y) * w->x.to + to_x) * to_channels;
+                scratch->pixels[n] = (int32_t)((row * f.width + j * w->x.stride - x0) * w->unit);
+                scratch->places[n] = ((image * w->y.to + to_y) * w->x.to + to_x) * to_channels;
             }
 }
 

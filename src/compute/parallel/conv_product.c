@@ -4,27 +4,11 @@
  * Weights are packed once a thread when they fit, and pieces of images come and go; when they do not, columns
  * are taken in groups, and source channels, the outermost of the fold, in chunks between which a partial
  * fold waits in the result.  There is never more of an image in memory twice than one thread's piece. */
-#include "base/contract.h"
+#include "compute/parallel/conv_product.h"
 #include "compute/parallel/conv.h"
 #include "compute/parallel/conv_frame.h"
 #include "compute/parallel/conv_tile.h"
 #include "compute/parallel/dense.h"
-#include "compute/parallel/elementwise.h"
-#include "compute/parallel/finish.h"
-
-struct conv_product {
-    struct walk walk;
-    ptrdiff_t B, groups, depth, columns; /* of a group: source channels, columns; depthwise all is one */
-    int panel;                           /* columns at a time: a vector depthwise, else PANEL */
-    ptrdiff_t to_channels;               /* all columns */
-    float *to;
-    const float *w; /* (taps of a column, N) */
-    ptrdiff_t KH, KW, N;
-    int transposed; /* columns are inputs */
-    const float *bias, *y;
-    enum finish finish;       /* done in registers */
-    enum ls_activation after; /* done on finished pixels in L1 */
-};
 
 struct product_tile {
     ptrdiff_t depth, tiles;
@@ -92,8 +76,11 @@ LS_ALWAYS_INLINE void conv_tiles(const int rows, const int vectors, const int la
             for (int v = 0; v < vectors; v++)
                 __builtin_prefetch(t->y + places[rows + r] + v * VEC);
         tile_start(rows, vectors, acc, t, places);
-        gather_fold(rows, vectors, lanes, acc, t->depth, left, t->taps,
-                    (struct tile_right){t->panel, vectors * VEC, VEC});
+        const struct tile_right right = {t->panel, vectors * VEC, VEC};
+        if (vectors == 1 && lanes == 1 && t->columns <= HALF)
+            gather_fold_half(rows, acc, t->depth, left, t->taps, right);
+        else
+            gather_fold(rows, vectors, lanes, acc, t->depth, left, t->taps, right);
         switch (t->finish) {
         case FINISH_NONE:
             tile_end(rows, vectors, FINISH_NONE, acc, t, places);
@@ -136,7 +123,8 @@ static void (*const depthwise_tiles[])(const struct product_tile *) = {LS_EACH_L
 
 /* What a thread works on: columns of one group, a chunk of source channels, a piece of images. */
 struct part {
-    ptrdiff_t group, at; /* first column */
+    struct ls_scratch *scratch; /* this thread's */
+    ptrdiff_t group, at;        /* first column */
     int columns;
     struct range depth; /* within the group */
     struct fit fit;
@@ -188,16 +176,17 @@ static void pack_weights(const struct conv_product *p, const struct part *part)
         const int columns = next_columns(from, part->columns, p->panel), width = whole_vectors(columns);
         for (ptrdiff_t fy = 0; fy < p->walk.y.phases; fy++)
             for (ptrdiff_t fx = 0; fx < p->walk.x.phases; fx++)
-                pack_phase(p, part, ls_scratch.panels + from * all + taps_before(p, fy, fx) * depth * width,
+                pack_phase(p, part,
+                           part->scratch->panels + from * all + taps_before(p, fy, fx) * depth * width,
                            part->at + from, columns, fy, fx);
     }
 }
 
-/* ls_scratch.taps: where the taps of all phases are, from a pixel's tap 0 of the chunk's first channel. */
+/* The scratch's taps: where the taps of all phases are, from a pixel's tap 0 of the chunk's first channel. */
 static void find_taps(const struct conv_product *p, const struct part *part)
 {
     const struct axis *y = &p->walk.y, *x = &p->walk.x;
-    int32_t *to = ls_scratch.taps;
+    int32_t *to = part->scratch->taps;
     for (ptrdiff_t fy = 0; fy < y->phases; fy++)
         for (ptrdiff_t fx = 0; fx < x->phases; fx++)
             for (ptrdiff_t c = 0; c < part->depth.end - part->depth.begin; c++)
@@ -216,8 +205,8 @@ static void product_phase(const struct conv_product *p, const struct part *part,
     const int last_chunk = part->depth.end == p->depth;
     struct product_tile t = {
         .depth = axis_taps(&p->walk.y, fy) * axis_taps(&p->walk.x, fx) * depth,
-        .taps = ls_scratch.taps + before,
-        .from = ls_scratch.image,
+        .taps = part->scratch->taps + before,
+        .from = part->scratch->image,
         .resume = part->depth.begin > 0,
         .finish = last_chunk ? p->finish : FINISH_NONE,
         .after = last_chunk ? p->after : LS_ACT_NONE,
@@ -226,13 +215,13 @@ static void product_phase(const struct conv_product *p, const struct part *part,
     for (ptrdiff_t from = of.begin; from < of.end; from += p->panel) {
         t.columns = next_columns(from, of.end, p->panel);
         const int width = whole_vectors(t.columns), vectors = width / VEC;
-        t.panel = ls_scratch.panels + from * depth * p->KH * p->KW + before * width;
+        t.panel = part->scratch->panels + from * depth * p->KH * p->KW + before * width;
         t.last = t.columns - width + VEC;
         t.to = p->to + image + from;
         t.y = p->y ? p->y + image + from : NULL;
         t.bias = p->bias ? p->bias + part->at + from : NULL;
-        t.pixels = ls_scratch.pixels + pixels.begin;
-        t.places = ls_scratch.places + pixels.begin;
+        t.pixels = part->scratch->pixels + pixels.begin;
+        t.places = part->scratch->places + pixels.begin;
         t.tiles = (pixels.end - pixels.begin) / TILE_ROWS;
         const ptrdiff_t more = (pixels.end - pixels.begin) % TILE_ROWS;
         void (*const *tiles)(const struct product_tile *) =
@@ -254,7 +243,7 @@ static void product_tables(const struct conv_product *p, const struct part *part
     find_taps(p, part);
     for (ptrdiff_t fy = 0; fy < p->walk.y.phases; fy++)
         for (ptrdiff_t fx = 0; fx < p->walk.x.phases; fx++) {
-            find_pixels(&p->walk, part->frame, part->piece, fy, fx, p->to_channels, n);
+            find_pixels(part->scratch, &p->walk, part->frame, part->piece, fy, fx, p->to_channels, n);
             n += count_pixels(&p->walk, &part->piece, fy, fx);
         }
 }
@@ -273,7 +262,7 @@ static void product_piece(const struct conv_product *p, struct part *part)
     for (int from = 0; from < part->columns; from += step) {
         const struct range of = {from, from + next_columns(from, part->columns, step)};
         const ptrdiff_t channel = depthwise ? part->at + from : part->group * p->depth + part->depth.begin;
-        frame_fill(&p->walk, part->frame, part->piece,
+        frame_fill(part->scratch, &p->walk, part->frame, part->piece,
                    (struct fill){channel, part->depth.end - part->depth.begin, (int)(of.end - of.begin),
                                  !same && from == 0});
         struct range pixels = {0, 0};
@@ -300,11 +289,15 @@ static void product_rows(const struct conv_product *p, struct part *part, struct
     }
 }
 
-/* Source channels whose weights for one panel, and whose taps, fit. */
+/* Source channels whose weights for GROUP columns, or at least for one panel, and whose taps, fit.  Each
+ * group of columns fills the frame anew, each chunk of channels only sees the results again: wide groups of
+ * few channels are better than the other way round (512 to 512 channels at 4x4: 8 % faster). */
 static ptrdiff_t most_channels(const struct conv_product *p)
 {
-    const ptrdiff_t taps = p->KH * p->KW, panel = LS_SCRATCH_PANELS / PANEL / taps,
-                    table = LS_SCRATCH_TABLE / taps, most = panel < table ? panel : table;
+    const ptrdiff_t taps = p->KH * p->KW, widest = (p->columns + PANEL - 1) / PANEL * PANEL;
+    const ptrdiff_t group = LS_SCRATCH_PANELS / taps / (widest < GROUP ? widest : GROUP),
+                    panels = group > 0 ? group : LS_SCRATCH_PANELS / taps / PANEL,
+                    table = LS_SCRATCH_TABLE / taps, most = panels < table ? panels : table;
     return most < p->depth ? most : p->depth;
 }
 
@@ -321,61 +314,13 @@ static void product_group(const struct conv_product *p, ptrdiff_t group, struct 
 {
     const ptrdiff_t chunks = (p->depth + fit.channels - 1) / fit.channels;
     const ptrdiff_t room = LS_SCRATCH_PANELS / (fit.channels * p->KH * p->KW) / PANEL * PANEL;
-    struct part part = {.group = group, .fit = fit};
+    struct part part = {.scratch = &ls_scratch, .group = group, .fit = fit};
     for (part.at = columns.begin; part.at < columns.end; part.at += part.columns) {
         part.columns = next_columns(part.at, columns.end, room < 4 * GROUP ? (int)room : 4 * GROUP);
         for (ptrdiff_t chunk = 0; chunk < chunks; chunk++) {
             part.depth = range_part(p->depth, 1, chunk, chunks);
             pack_weights(p, &part);
             product_rows(p, &part, rows);
-        }
-    }
-}
-
-/* The fold of one result; y, x are a position and its phase. */
-static float result_plainly(const struct conv_product *p, ptrdiff_t b, const ptrdiff_t y[2],
-                            const ptrdiff_t x[2], ptrdiff_t column)
-{
-    const struct walk *w = &p->walk;
-    const ptrdiff_t group = column / p->columns, row = column % p->columns;
-    float sum = p->bias ? p->bias[column] : 0.0f;
-    for (ptrdiff_t d = 0; d < p->depth; d++)
-        for (ptrdiff_t ty = 0; ty < axis_taps(&w->y, y[1]); ty++)
-            for (ptrdiff_t tx = 0; tx < axis_taps(&w->x, x[1]); tx++) {
-                const ptrdiff_t tap = (y[1] + ty * w->y.phases) * p->KW + x[1] + tx * w->x.phases;
-                const ptrdiff_t channel = w->unit == VEC ? column : group * p->depth + d;
-                const ptrdiff_t at_y = (y[0] * w->y.stride + w->y.direction * ty) * w->y.every + w->y.shift,
-                                at_x = (x[0] * w->x.stride + w->x.direction * tx) * w->x.every + w->x.shift;
-                const int inside = at_y >= 0 && at_y < w->y.from && at_x >= 0 && at_x < w->x.from;
-                const float value =
-                    inside ? w->from[((b * w->y.from + at_y) * w->x.from + at_x) * w->from_channels + channel]
-                           : 0.0f;
-                const float weight = w->unit == VEC  ? p->w[tap * p->N + column]
-                                     : p->transposed ? p->w[(row * p->KH * p->KW + tap) * p->N + channel]
-                                                     : p->w[(d * p->KH * p->KW + tap) * p->N + column];
-                sum = ls_fma(value, weight, sum);
-            }
-    return sum;
-}
-
-/* One number after the other, for windows that are larger than the scratch. */
-static void product_plainly(const struct conv_product *p, struct rectangle mine)
-{
-    const struct axis *y = &p->walk.y, *x = &p->walk.x;
-    for (ptrdiff_t row = mine.rows.begin * y->phases; row < mine.rows.end * y->phases; row++) {
-        const ptrdiff_t b = row / y->phases / axis_length(y);
-        const ptrdiff_t at_y[2] = {y->positions.begin + row / y->phases % axis_length(y), row % y->phases};
-        const ptrdiff_t to_y = at_y[0] * y->phases + at_y[1] - y->shift_to;
-        for (ptrdiff_t to_x = 0; to_x < x->to && to_y >= 0 && to_y < y->to; to_x++) {
-            const ptrdiff_t at_x[2] = {(to_x + x->shift_to) / x->phases, (to_x + x->shift_to) % x->phases};
-            const ptrdiff_t pixel = ((b * y->to + to_y) * x->to + to_x) * p->to_channels;
-            for (ptrdiff_t j = mine.columns.begin; j < mine.columns.end; j++) {
-                const vec z = vec_all(result_plainly(p, b, at_y, at_x, j));
-                const vec before = vec_all(p->y ? p->y[pixel + j] : 0.0f);
-                p->to[pixel + j] = finished(p->finish, z, before)[0];
-            }
-            activate(p->after, 0.0f, mine.columns.end - mine.columns.begin,
-                     p->to + pixel + mine.columns.begin, p->to + pixel + mine.columns.begin);
         }
     }
 }

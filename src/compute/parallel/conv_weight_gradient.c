@@ -63,7 +63,9 @@ LS_ALWAYS_INLINE void gradient_tile(const int rows, const int vectors, const int
         if (t->resume)
             row_load(vectors, acc[r], t->to[r], t->last);
     }
-    if (t->dz.last == VEC)
+    if (vectors == 1 && lanes == 1 && t->last <= HALF)
+        gather_fold_half(rows, acc, t->depth, t->left, t->pixels, t->dz);
+    else if (t->dz.last == VEC)
         gather_fold(rows, vectors, lanes, acc, t->depth, t->left, t->pixels,
                     (struct tile_right){t->dz.p, t->dz.step, VEC});
     else
@@ -103,6 +105,7 @@ static void (*const depthwise_tiles[])(const struct gradient_tile *) = {LS_EACH_
 /* What a thread works on: some rows of dw, taps of channels [channels.begin, channels.end) of one group, and
  * columns from `at`; a piece of images. */
 struct part {
+    struct ls_scratch *scratch; /* this thread's */
     ptrdiff_t group, at;
     int columns, packed;
     struct range rows, channels;
@@ -117,7 +120,7 @@ static void find_row(const struct conv_gradient *g, const struct part *p, ptrdif
                      const float **left, float **to)
 {
     const ptrdiff_t window = g->KH * g->KW, c = row / window, ky = row % window / g->KW, kx = row % g->KW;
-    *left = ls_scratch.image + (c - p->channels.begin) * p->frame.plane +
+    *left = p->scratch->image + (c - p->channels.begin) * p->frame.plane +
             (ky * p->frame.width + kx) * g->walk.unit;
     *to = (c < g->depth ? g->dw + row * g->N : g->db) + p->at + from;
 }
@@ -128,7 +131,7 @@ static struct tile_right find_dz(const struct conv_gradient *g, const struct par
 {
     const int width = whole_vectors(columns);
     if (p->packed)
-        return (struct tile_right){ls_scratch.panels + from * p->pixels, width, VEC};
+        return (struct tile_right){p->scratch->panels + from * p->pixels, width, VEC};
     const ptrdiff_t pixel = (p->piece.b * g->walk.y.to + p->piece.y.begin) * g->walk.x.to + p->piece.x.begin;
     return (struct tile_right){g->dz + pixel * g->N + p->at + from, g->N, columns - width + VEC};
 }
@@ -140,13 +143,13 @@ static void gradient_piece(const struct conv_gradient *g, struct part *p, struct
     const ptrdiff_t height = p->rows.end - p->rows.begin, tiles = tiles_of(height);
     void (*const *each)(const struct gradient_tile *) = g->walk.unit == 1 ? gradient_tiles : depthwise_tiles;
     t->depth = p->pixels;
-    t->pixels = ls_scratch.pixels;
+    t->pixels = p->scratch->pixels;
     for (ptrdiff_t from = of.begin; p->packed && from < of.end; from += g->panel) {
         const int columns = next_columns(from, of.end, g->panel);
         p->packed = 0;
         const struct tile_right dz = find_dz(g, p, from, columns);
         p->packed = 1;
-        panel_pack(ls_scratch.panels + from * p->pixels, p->pixels, dz.p, dz.step, columns);
+        panel_pack(p->scratch->panels + from * p->pixels, p->pixels, dz.p, dz.step, columns);
     }
     for (ptrdiff_t i = 0; i < tiles; i++) {
         const struct range part = range_part(height, 1, i, tiles);
@@ -156,7 +159,7 @@ static void gradient_piece(const struct conv_gradient *g, struct part *p, struct
                 find_row(g, p, p->rows.begin + r, from, &t->left[r - part.begin], &t->to[r - part.begin]);
             t->last = columns - width + VEC;
             t->dz = find_dz(g, p, from, columns);
-            t->stack = ls_scratch.stack + (from / g->panel * tiles + i) * g->levels * TILE_FLOATS;
+            t->stack = p->scratch->stack + (from / g->panel * tiles + i) * g->levels * TILE_FLOATS;
             each[tile_index(part.end - part.begin, width / VEC)](t);
         }
     }
@@ -169,13 +172,13 @@ static void gradient_frame(const struct conv_gradient *g, struct part *p, struct
     const ptrdiff_t end = p->channels.end < g->depth ? p->channels.end : g->depth;
     const ptrdiff_t channel =
         g->walk.unit == VEC ? p->at + of.begin : p->group * g->depth + p->channels.begin;
-    frame_fill(&g->walk, p->frame, p->piece,
+    frame_fill(p->scratch, &g->walk, p->frame, p->piece,
                (struct fill){channel, end - p->channels.begin, (int)(of.end - of.begin), !same});
     if (same)
         return;
     p->pixels = count_pixels(&g->walk, &p->piece, 0, 0);
-    find_pixels(&g->walk, p->frame, p->piece, 0, 0, 0, 0);
-    float *ones = ls_scratch.image + (end - p->channels.begin) * p->frame.plane;
+    find_pixels(p->scratch, &g->walk, p->frame, p->piece, 0, 0, 0, 0);
+    float *ones = p->scratch->image + (end - p->channels.begin) * p->frame.plane;
     for (ptrdiff_t i = 0; end < p->channels.end && i < p->frame.plane; i++)
         ones[i] = 1.0f;
 }
@@ -260,11 +263,11 @@ static void gradient_plainly(const struct conv_gradient *g, struct rectangle min
 /* A rectangle of one group: columns in groups, rows in turns whose stacks and channels fit. */
 static void gradient_group(const struct conv_gradient *g, ptrdiff_t group, struct rectangle mine)
 {
-    enum { MOST_PIXELS = 1024, WORTH_PACKING = 4 };
+    enum { MOST_PIXELS = 1024, WORTH_PACKING = 4, BENIGN = 128 };
     const ptrdiff_t window = g->KH * g->KW, room = STACK_TILES / (g->levels > 0 ? g->levels : 1);
     const int most = g->walk.unit == VEC ? LS_SCRATCH_STACK : GROUP / PANEL;
     const int widest = (room < most ? (int)room : most) * g->panel;
-    struct part p = {.group = group};
+    struct part p = {.scratch = &ls_scratch, .group = group};
     for (p.at = mine.columns.begin; p.at < mine.columns.end; p.at += p.columns) {
         p.columns = next_columns(p.at, mine.columns.end, widest);
         const ptrdiff_t panels = (p.columns + g->panel - 1) / g->panel, rows = room / panels * TILE_ROWS;
@@ -285,7 +288,8 @@ static void gradient_group(const struct conv_gradient *g, ptrdiff_t group, struc
             if (p.rows.end > (p.channels.begin + p.fit.channels) * window)
                 p.rows.end = (p.channels.begin + p.fit.channels) * window;
             p.channels.end = (p.rows.end - 1) / window + 1;
-            p.packed = walk.unit == 1 && tiles_of(p.rows.end - p.rows.begin) >= WORTH_PACKING;
+            p.packed = walk.unit == 1 && tiles_of(p.rows.end - p.rows.begin) >= WORTH_PACKING &&
+                       (g->N % VEC != 0 || g->N > BENIGN);
             gradient_leaves(g, &p);
         }
     }

@@ -1,0 +1,190 @@
+/* Owns the way from options to a run's data, net, configuration and first parameters. */
+#include "cli/setup.h"
+
+#include <string.h>
+
+#include "base/contract.h"
+#include "base/memory.h"
+#include "base/text.h"
+#include "model/examples.h"
+
+const char *const ls_allreduce_names[] = {"tree", "mpi", NULL};
+
+const struct ls_setup_options ls_setup_options_none = {.data = "digits",
+                                                       .init = "he-uniform",
+                                                       .batch = 0, /* 64, or all of a smaller set */
+                                                       .accumulate = 1,
+                                                       .microbatch = LS_DEFAULT_MICROBATCH,
+                                                       .update = LS_OPTIMIZER_OPTIONS_NONE,
+                                                       .loss = {.loss = -1},
+                                                       .shuffle = 1,
+                                                       .seed = 1};
+
+/* Every rank reads the data by itself; they must have read the same, or they would take different numbers of
+ * steps. */
+static enum ls_code open_data(struct ls_setup *setup, const struct ls_setup_options *o, struct ls_error *err)
+{
+    err->code = ls_data_open(&setup->data, o->data, o->test_data, err);
+    enum ls_code code = ls_comm_agree(setup->session.comm, err);
+    if (code == LS_OK && ls_comm_size(setup->session.comm) > 1)
+        code = ls_comm_compare_hashes(setup->session.comm, ls_data_hash(&setup->data),
+                                      "the data read by each rank", err);
+    return code;
+}
+
+enum ls_code ls_setup_open(struct ls_setup *setup, const struct ls_setup_options *options,
+                           struct ls_comm *comm, struct ls_error *err)
+{
+    *setup = (struct ls_setup){0};
+    const enum ls_code code = ls_session_start(&setup->session, &options->session, comm, err);
+    return code == LS_OK ? open_data(setup, options, err) : code;
+}
+
+void ls_setup_release(struct ls_setup *setup)
+{
+    ls_loss_rule_release(&setup->config.loss);
+    ls_free(setup->parameters);
+    ls_net_release(&setup->net);
+    ls_data_release(&setup->data);
+}
+
+/* The outputs that the data asks for; 0 when it says nothing. */
+static ptrdiff_t outputs_of(const struct ls_dataset *train)
+{
+    const ptrdiff_t outputs = train->n_classes > 0 ? train->n_classes : train->n_values;
+    return outputs == 1 && train->n_classes > 0 ? 2 : outputs;
+}
+
+enum ls_code ls_setup_net(struct ls_setup *setup, const struct ls_setup_options *o, struct ls_error *err)
+{
+    const struct ls_dataset *train = &setup->data.train;
+    const struct ls_shape in = ls_shape_of(train->n_dims, train->dims);
+    if (o->load && !o->net) {
+        struct ls_model model;
+        enum ls_code code = ls_model_load(&model, o->load, err);
+        if (code == LS_OK)
+            code = ls_net_create(&setup->net, model.net.text, in, err);
+        ls_model_release(&model);
+        return code;
+    }
+    if (!o->net && outputs_of(train) < 1)
+        return ls_fail(err, LS_USAGE, "--net: the data says nothing of outputs, so the net must be given");
+    char *text = ls_net_text(o->net ? o->net : "mlp", outputs_of(train), err);
+    const enum ls_code code = text ? ls_net_create(&setup->net, text, in, err) : LS_USAGE;
+    ls_free(text);
+    return code;
+}
+
+static int64_t chosen_batch(int64_t given, int64_t n_samples)
+{
+    const int64_t usual = 64;
+    if (given > 0)
+        return given;
+    return given == 0 && usual < n_samples ? usual : n_samples;
+}
+
+enum ls_code ls_setup_config(struct ls_setup *setup, const struct ls_setup_options *o, struct ls_error *err)
+{
+    const struct ls_dataset *train = &setup->data.train;
+    if (o->batch > train->n_samples)
+        return ls_fail(
+            err, LS_USAGE,
+            "--batch %lld is more than the %lld training samples: give at most that, or --batch all",
+            (long long)o->batch, (long long)train->n_samples);
+    const int64_t update = chosen_batch(o->batch, train->n_samples) * o->accumulate;
+    if (o->drop_last && update > train->n_samples)
+        return ls_fail(
+            err, LS_USAGE,
+            "--drop-last leaves nothing: an update takes %lld samples, there are %lld training samples",
+            (long long)update, (long long)train->n_samples);
+    setup->config = (struct ls_train_config){
+        .allreduce = (enum ls_allreduce)o->allreduce,
+        .batch = chosen_batch(o->batch, train->n_samples),
+        .accumulate = o->accumulate,
+        .microbatch = o->microbatch,
+        .seed = o->seed,
+        .shuffle = o->shuffle,
+        .drop_last = o->drop_last,
+    };
+    enum ls_code code = ls_optimizer_options_apply(&o->update, &setup->config, err);
+    if (code == LS_OK)
+        code = ls_init_parse(&setup->init, o->init, err);
+    setup->init.bias = o->init_bias;
+    if (code == LS_OK)
+        code = ls_input_prepare(&o->input, o->load, &setup->data, &setup->config.augment, err);
+    if (code == LS_OK)
+        code = ls_loss_options_rule(&setup->config.loss, &o->loss, train, err);
+    setup->config.augment.seed = o->seed;
+    return code == LS_OK ? ls_check_fit(&setup->net, setup->config.loss.kind, train, err) : code;
+}
+
+enum ls_code ls_setup_parameters(struct ls_setup *setup, const struct ls_setup_options *o,
+                                 struct ls_error *err)
+{
+    setup->parameters = ls_alloc((size_t)setup->net.n_floats, sizeof(float), "parameters", err);
+    if (!setup->parameters)
+        return LS_FAILED;
+    if (o->load)
+        return ls_model_load_parameters(o->load, &setup->net, setup->parameters, err);
+    ls_net_initialise(&setup->net, &setup->init, o->seed, setup->parameters);
+    return LS_OK;
+}
+
+void ls_setup_facts(const struct ls_setup *setup, const struct ls_setup_options *o,
+                    struct ls_model_facts *facts)
+{
+    const struct ls_train_config *c = &setup->config;
+    ls_model_facts_add(facts, "data", "%s", o->data);
+    ls_model_facts_add(facts, "train_samples", "%lld", (long long)setup->data.train.n_samples);
+    ls_input_facts(&setup->data.train, &c->augment, facts);
+    const int batches = o->update.optimizer != LS_RANDOM_SEARCH;
+    if (batches)
+        ls_model_facts_add(facts, "batch", "%lld", (long long)c->batch);
+    if (c->accumulate > 1)
+        ls_model_facts_add(facts, "accumulate", "%lld", (long long)c->accumulate);
+    ls_model_facts_add(facts, "microbatch", "%lld", (long long)c->microbatch);
+    ls_optimizer_facts(&o->update, c, facts);
+    ls_model_facts_add(facts, "init", "%s", o->load ? "loaded" : o->init);
+    ls_model_facts_add(facts, "seed", "%llu", (unsigned long long)c->seed);
+    if (batches) {
+        ls_model_facts_add(facts, "shuffle", "%s", ls_off_on[c->shuffle]);
+        ls_model_facts_add(facts, "drop_last", "%s", c->drop_last ? "yes" : "no");
+    }
+    if (o->init_bias != 0.0f) {
+        char bias[LS_FLOAT_TEXT];
+        ls_model_facts_add(facts, "init_bias", "%s", ls_text_of_float(o->init_bias, bias));
+    }
+}
+
+static struct ls_hash hash_of_options(const struct ls_setup *setup, const struct ls_setup_options *o,
+                                      const struct ls_model_facts *facts, int n_numbers,
+                                      const int64_t *numbers)
+{
+    const struct ls_hash net = ls_hash_bytes(setup->net.text, strlen(setup->net.text));
+    struct ls_model_facts same = *facts; /* nodes may keep the data in different places */
+    memset(&same.fact[0], 0, sizeof same.fact[0]);
+    const struct ls_hash told = ls_hash_bytes(&same, sizeof same);
+    const struct ls_hash own = ls_hash_bytes(numbers, (size_t)n_numbers * sizeof *numbers);
+    const struct ls_hash loss = ls_loss_rule_hash(&setup->config.loss);
+    const uint64_t all[] = {net.high,       net.low,  told.high,
+                            told.low,       own.high, own.low,
+                            loss.high,      loss.low, (uint64_t)setup->config.allreduce,
+                            o->load != NULL};
+    return ls_hash_bytes(all, sizeof all);
+}
+
+enum ls_code ls_setup_compare(const struct ls_setup *setup, const struct ls_setup_options *options,
+                              const struct ls_model_facts *facts, int n_numbers, const int64_t *numbers,
+                              struct ls_error *err)
+{
+    struct ls_comm *comm = setup->session.comm;
+    enum ls_code code = ls_comm_compare_hashes(
+        comm, hash_of_options(setup, options, facts, n_numbers, numbers), "the options (as hashes)", err);
+    if (code != LS_OK)
+        return code;
+    struct ls_hash hash;
+    err->code = ls_net_hash(&setup->net, setup->parameters, &hash, err);
+    if ((code = ls_comm_agree(comm, err)) == LS_OK)
+        code = ls_comm_compare_hashes(comm, hash, "the first parameters", err);
+    return code;
+}
