@@ -92,7 +92,7 @@ Test(cli, help_lists_every_option_with_its_default, .timeout = LIMIT_S)
           "--confusion", "--top-k N", "--json FILE"}},
         {"predict", {"usage: lockstep predict MODEL", "index,class,p0,p1", "(default digits)"}},
         {"gradcheck",
-         {"usage: lockstep gradcheck", "(default 1e-4)", "(default 1e-5)", "(default 200)",
+         {"usage: lockstep gradcheck", "(default 1e-3)", "(default 1e-5)", "(default 200)",
           "(default xavier-uniform)"}},
         {"verify", {"usage: lockstep verify A B", "exit status: 0 identical; 1 different"}},
         {"info", {"usage: lockstep info MODEL", "info machine"}},
