@@ -3,6 +3,7 @@
 
 #include <math.h>
 
+#include "base/elementary.h"
 #include "base/memory.h"
 
 enum ls_code ls_lr_curve_create(struct ls_lr_curve *curve, int64_t capacity, double smoothing, double rise,
@@ -59,7 +60,7 @@ static void find_steepest(const struct ls_lr_curve *curve, struct ls_lr_suggesti
             s->steepest = i;
         }
     }
-    const double decades = log10((double)p[curve->n - 1].rate / (double)p[0].rate);
+    const double decades = (double)(ls_log(p[curve->n - 1].rate) - ls_log(p[0].rate)) * 0.4342944819;
     s->slope = most * (double)(curve->n - 1) / decades;
 }
 
