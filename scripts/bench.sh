@@ -12,9 +12,9 @@ title() {
 }
 title "machine"
 "$lockstep" info machine
-title "matrix products, one core (ask: 85 % of peak; 80 % for 60x128x784)"
+title "matrix products and convolutions, one core (asks: 85 % of peak, 80 % for 60x128x784; 60 % for 3x3 of 32 and more channels)"
 OMP_PROC_BIND=close "$lockstep" bench kernels --threads 1
-title "matrix products, all cores"
+title "matrix products and convolutions, all cores"
 "$lockstep" bench kernels
 title "whole steps, all cores, one rank"
 "$lockstep" bench step --net "dense 128, relu, dense 10" --batch 64

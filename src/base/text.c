@@ -105,3 +105,17 @@ const char *ls_text_of_float(float value, char text[LS_FLOAT_TEXT])
     }
     return text;
 }
+
+const char *ls_text_grouped(int64_t number, char text[32])
+{
+    char plain[24];
+    const int n = snprintf(plain, sizeof plain, "%lld", (long long)number);
+    int used = 0;
+    for (int i = 0; i < n; i++) {
+        text[used++] = plain[i];
+        if (i + 1 < n && (n - 1 - i) % 3 == 0 && plain[i] != '-')
+            text[used++] = ',';
+    }
+    text[used] = '\0';
+    return text;
+}

@@ -25,4 +25,7 @@ enum { LS_FLOAT_TEXT = 20 };
  * text. */
 const char *ls_text_of_float(float value, char text[LS_FLOAT_TEXT]);
 
+/* 60000 -> "60,000".  Returns text. */
+const char *ls_text_grouped(int64_t number, char text[32]);
+
 #endif

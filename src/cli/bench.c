@@ -88,7 +88,8 @@ static enum ls_code parse(struct bench_options *o, int argc, char **argv, const 
         .synopsis = "lockstep bench step|kernels [OPTION ...]   (step also under mpirun)",
         .summary = "step: times whole training steps (gather, forward, loss, backward, allreduce, update) on "
                    "random data in memory. "
-                   "kernels: times the matrix products alone. Both first compare bits with the serial "
+                   "kernels: times the matrix products and convolutions alone. Both first compare bits with "
+                   "the serial "
                    "oracle, and alternate with "
                    "measurements of the machine's FMA peak, so a noisy machine disturbs both alike.",
         .options = options,

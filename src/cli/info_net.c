@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "base/text.h"
 #include "model/examples.h"
 #include "train/step.h"
 
@@ -18,20 +19,6 @@ static const char *bytes_text(size_t bytes, char text[16])
         value /= 1000;
     const int digits = unit == 0 || value >= 99.95 ? 0 : value >= 9.995 ? 1 : 2;
     snprintf(text, 16, "%.*f %s", digits, value, units[unit]);
-    return text;
-}
-
-static const char *count_text(ptrdiff_t count, char text[32])
-{
-    char plain[24];
-    const int n = snprintf(plain, sizeof plain, "%td", count);
-    int used = 0;
-    for (int i = 0; i < n; i++) {
-        if (i > 0 && (n - i) % 3 == 0)
-            text[used++] = ',';
-        text[used++] = plain[i];
-    }
-    text[used] = '\0';
     return text;
 }
 
@@ -73,8 +60,8 @@ static void print_layers(const struct ls_net *net)
         snprintf(label, sizeof label, "%s%s%s", layer->name, *layer->name ? "  " : "", layer->text);
         printf("%-*s  %-12s  %12s  %14s  %12s\n", widest, label,
                ls_shape_format(&layer->out, shape, sizeof shape),
-               trained ? count_text(trained, parameters) : "-",
-               flops_of(layer) > 0 ? count_text((ptrdiff_t)flops_of(layer), flops) : "-",
+               trained ? ls_text_grouped(trained, parameters) : "-",
+               flops_of(layer) > 0 ? ls_text_grouped((int64_t)flops_of(layer), flops) : "-",
                layer->skip ? "in place" : bytes_text(bytes_of(layer), bytes));
     }
 }
@@ -95,7 +82,8 @@ static enum ls_code print_totals(const struct ls_net *net, const struct ls_info_
     if (code != LS_OK)
         return code;
     const size_t parameters = (size_t)net->n_floats * sizeof(float);
-    printf("\nparameters   %s trained, %s\n", count_text(net->n_parameters, a), bytes_text(parameters, b));
+    printf("\nparameters   %s trained, %s\n", ls_text_grouped(net->n_parameters, a),
+           bytes_text(parameters, b));
     printf("forward      %.4g MFLOP a sample; a training step about three times that\n", flops / 1e6);
     printf("activations  %s a rank for B = %lld on %lld rank%s: %s of outputs, %s of gradients, for passes "
            "of %td "
@@ -137,7 +125,7 @@ enum ls_code ls_info_nets(struct ls_error *err)
         const enum ls_code code = text ? ls_net_create(&net, text, example->in, err) : LS_FAILED;
         if (code == LS_OK)
             printf("%-20s %-9s %12s  %s\n", example->name, ls_shape_format(&net.in, shape, sizeof shape),
-                   count_text(net.n_parameters, parameters), example->about);
+                   ls_text_grouped(net.n_parameters, parameters), example->about);
         ls_net_release(&net);
         ls_free(text);
         if (code != LS_OK)

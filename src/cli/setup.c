@@ -44,6 +44,7 @@ void ls_setup_release(struct ls_setup *setup)
 {
     ls_loss_rule_release(&setup->config.loss);
     ls_free(setup->parameters);
+    ls_loss_rule_release(&setup->config.loss);
     ls_net_release(&setup->net);
     ls_data_release(&setup->data);
 }
@@ -115,6 +116,8 @@ enum ls_code ls_setup_config(struct ls_setup *setup, const struct ls_setup_optio
     if (code == LS_OK)
         code = ls_loss_options_rule(&setup->config.loss, &o->loss, train, err);
     setup->config.augment.seed = o->seed;
+    if (code == LS_OK)
+        code = ls_loss_options_rule(&setup->config.loss, &o->loss, train, err);
     return code == LS_OK ? ls_check_fit(&setup->net, setup->config.loss.kind, train, err) : code;
 }
 
@@ -163,9 +166,9 @@ static struct ls_hash hash_of_options(const struct ls_setup *setup, const struct
     const struct ls_hash net = ls_hash_bytes(setup->net.text, strlen(setup->net.text));
     struct ls_model_facts same = *facts; /* nodes may keep the data in different places */
     memset(&same.fact[0], 0, sizeof same.fact[0]);
+    const struct ls_hash loss = ls_loss_rule_hash(&setup->config.loss);
     const struct ls_hash told = ls_hash_bytes(&same, sizeof same);
     const struct ls_hash own = ls_hash_bytes(numbers, (size_t)n_numbers * sizeof *numbers);
-    const struct ls_hash loss = ls_loss_rule_hash(&setup->config.loss);
     const uint64_t all[] = {net.high,       net.low,  told.high,
                             told.low,       own.high, own.low,
                             loss.high,      loss.low, (uint64_t)setup->config.allreduce,

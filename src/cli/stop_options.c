@@ -111,8 +111,11 @@ void ls_stop_result_facts(const struct ls_train_config *config, const struct ls_
                           struct ls_model_facts *facts)
 {
     char number[LS_FLOAT_TEXT];
-    ls_model_facts_add(facts, "stopped_by", "%s", ls_stop_names[result->stopped]);
-    if (result->stopped != LS_STOP_NONE)
+    /* Silent when a run of given length ended as given: --epochs 2 and as many --steps are the same model. */
+    const int early = result->stopped > LS_STOP_STEPS || result->good_step != result->steps;
+    if (early)
+        ls_model_facts_add(facts, "stopped_by", "%s", ls_stop_names[result->stopped]);
+    if (early && result->stopped != LS_STOP_NONE)
         ls_model_facts_add(facts, "stopped_at_step", "%lld", (long long)result->steps);
     if (!config->keep_best || result->best.step == 0)
         return;

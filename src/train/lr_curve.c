@@ -60,7 +60,8 @@ static void find_steepest(const struct ls_lr_curve *curve, struct ls_lr_suggesti
             s->steepest = i;
         }
     }
-    const double decades = (double)(ls_log(p[curve->n - 1].rate) - ls_log(p[0].rate)) * 0.4342944819;
+    const double ln10 = 2.302585092994046;
+    const double decades = ((double)ls_log(p[curve->n - 1].rate) - (double)ls_log(p[0].rate)) / ln10;
     s->slope = most * (double)(curve->n - 1) / decades;
 }
 

@@ -57,7 +57,7 @@ Test(cli, help_lists_every_option_with_its_default, .timeout = LIMIT_S)
           "--data SPEC",
           "(default digits)",
           "--net LAYERS",
-          "(default dense 128, relu",
+          "(default mlp: dense 128, relu",
           "--loss NAME",
           "softmax, squared, half-squared, bce, huber, hinge",
           "--batch N",
@@ -69,7 +69,7 @@ Test(cli, help_lists_every_option_with_its_default, .timeout = LIMIT_S)
           "(default 0.1; adagrad",
           "--momentum X",
           "--optimizer NAME",
-          "sgd, adagrad, rmsprop, adam, adamw, lars, lamb (default sgd)",
+          "sgd, adagrad, rmsprop, adam, adamw, lars, lamb, random-search (default sgd)",
           "--schedule TEXT",
           "--warmup LENGTH",
           "--scale-lr-to BATCH",
@@ -84,6 +84,9 @@ Test(cli, help_lists_every_option_with_its_default, .timeout = LIMIT_S)
         {"lrfind",
          {"usage: lockstep lrfind", "(default 1e-6)", "(default 10)", "(default 100)", "--csv FILE",
           "(default sgd)", "exit status: 0 done, also when"}},
+        {"lrfind",
+         {"usage: lockstep lrfind", "(default 1e-6)", "(default 10)", "(default 100)", "--csv FILE",
+          "(default sgd)", "exit status: 0 done, also when"}},
         {"eval",
          {"usage: lockstep eval MODEL", "--part NAME", "(default test, or train when", "(default the model",
           "--confusion", "--top-k N", "--json FILE"}},
@@ -92,8 +95,8 @@ Test(cli, help_lists_every_option_with_its_default, .timeout = LIMIT_S)
          {"usage: lockstep gradcheck", "(default 1e-4)", "(default 1e-5)", "(default 200)",
           "(default xavier-uniform)"}},
         {"verify", {"usage: lockstep verify A B", "exit status: 0 identical; 1 different"}},
-        {"info", {"usage: lockstep info MODEL", "lockstep info machine"}},
-        {"bench", {"usage: lockstep bench", "(default 784)", "--compare-allreduce", "(default 0.9)"}},
+        {"info", {"usage: lockstep info MODEL", "info machine"}},
+        {"bench", {"usage: lockstep bench", "(default 64)", "--compare-allreduce", "(default 0.9)"}},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
         for (int form = 0; form < 2; form++) {

@@ -14,7 +14,7 @@
 
 enum { B = 37, K = 11, MOST_WIDE = 64, LIMIT_S = 60 };
 
-static const double tolerance = 1e-4; /* the command's default */
+static const double tolerance = 1e-4; /* a tenth of the command's default */
 static struct ls_error err;
 static struct ls_gradcheck_report report;
 

@@ -11,7 +11,7 @@
 
 enum { B = 7, MICROBATCH = 3, LIMIT_S = 60, MOST_IN = 1000, MOST_OUT = 16, SOME = 24 };
 
-static const double tolerance = 1e-4; /* the command's default */
+static const double tolerance = 1e-4; /* a tenth of the command's default */
 static struct ls_error err;
 static struct ls_gradcheck_report report;
 

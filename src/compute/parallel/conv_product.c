@@ -60,8 +60,9 @@ LS_ALWAYS_INLINE void tile_end(const int rows, const int vectors, const enum fin
 
 /* t->tiles tiles of neighbouring pixels. */
 LS_ALWAYS_INLINE void conv_tiles(const int rows, const int vectors, const int lanes,
-                                 const struct product_tile *t)
+                                 const struct product_tile *shared)
 {
+    const struct product_tile own = *shared, *t = &own; /* no store to a result can change it */
     const int32_t *pixels = t->pixels;
     const ptrdiff_t *places = t->places;
     for (ptrdiff_t i = 0; i < t->tiles; i++, pixels += rows, places += rows) {
