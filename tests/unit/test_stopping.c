@@ -281,6 +281,21 @@ STOP_TEST(the_best_model_is_kept)
     cr_assert(before_the_end >= 2, "the best look was the last one in nearly all runs, which shows nothing");
 }
 
+/* --steps beside --epochs ends a run early and changes no rate: a schedule still fills the epochs. */
+STOP_TEST(steps_repeat_the_beginning)
+{
+    const char *const run = "--schedule cosine --warmup 5u --optimizer adam --epochs 6";
+    char options[200];
+    snprintf(options, sizeof options, "%s --check-every 7 --stop-at accuracy=70%%", run);
+    const int64_t step = stopped(options, "accuracy", "the accuracy is as high as asked");
+    cr_assert(step < 6 * 24, "step %lld", (long long)step);
+    const struct hash_text long_run = model_hash("model");
+    const struct ls_outcome *o =
+        lockstep(1, "train %s --steps %lld --quiet --save %s/short", run, (long long)step, folder.path);
+    check_status(o, 0, "the shorter run");
+    cr_assert_str_eq(model_hash("short").text, long_run.text, "not the model of step %lld", (long long)step);
+}
+
 /* With --eval-every 0 only looks of --check-every count: the training loss at an epoch's end is another
  * thing. */
 STOP_TEST(looks_are_all_of_one_kind)
