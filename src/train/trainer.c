@@ -120,19 +120,6 @@ static void tear_down(struct run *run)
     ls_free(run->good);
 }
 
-/* Running averages are in no update: a batch whose variance overflows leaves them so although the loss is
- * finite. */
-static int averages_are_finite(const struct run *run)
-{
-    int finite = 1;
-    for (int t = 0; t < run->net->n_tensors; t++) {
-        const struct ls_parameter *tensor = &run->net->tensors[t];
-        for (ptrdiff_t i = 0; tensor->is_state && i < tensor->count; i++)
-            finite &= isfinite(run->parameters[tensor->offset + i]) != 0;
-    }
-    return finite;
-}
-
 /* The run went to infinity: says where, what to do, and brings the last good parameters back. */
 static enum ls_code diverged(struct run *run, float loss, const float *sum, struct ls_error *err)
 {
@@ -288,7 +275,7 @@ static enum ls_code one_step(struct run *run, int64_t first, int64_t B, struct l
     run->samples_since_look += B;
     const float loss_sum = sum[run->net->n_floats];
     const float loss = loss_sum * (1.0f / (float)B);
-    if (!isfinite(loss) || !averages_are_finite(run))
+    if (!isfinite(loss) || !ls_averages_are_finite(run->net, run->parameters))
         return diverged(run, loss, sum, err);
     if (run->step == 1)
         run->first_loss = loss;
