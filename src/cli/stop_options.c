@@ -33,10 +33,10 @@ static enum ls_code parse_target(const char *target, const char *whole, struct l
     size_t length = strlen(text);
     const int percent = !loss && length > 0 && text[length - 1] == '%';
     length -= (size_t)percent;
-    if (length >= sizeof number)
+    if (length + sizeof "e-2" > sizeof number)
         return bad_target(whole, err);
-    memcpy(number, text, length);
-    number[length] = '\0';
+    /* As a power of ten, so that 55% is the binary32 that 11 of 20 is. */
+    snprintf(number, sizeof number, "%.*s%s", (int)length, text, percent ? "e-2" : "");
     if (!ls_text_to_float(number, &value))
         return bad_target(whole, err);
     if (loss) {
@@ -45,7 +45,7 @@ static enum ls_code parse_target(const char *target, const char *whole, struct l
         return LS_OK;
     }
     rule->has_accuracy = 1;
-    rule->accuracy = (double)value / (percent ? 100 : 1);
+    rule->accuracy = value;
     return rule->accuracy >= 0 && rule->accuracy <= 1 ? LS_OK : bad_target(whole, err);
 }
 

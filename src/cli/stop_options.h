@@ -76,8 +76,8 @@ void ls_stop_result_facts(const struct ls_train_config *config, const struct ls_
          LS_OPTION_FLOAT,                                                                                      \
          &(o)->max_time,                                                                                       \
          "stop after so long; the one rule that depends on the machine: --steps with the step that is "        \
-         "printed "                                                                                            \
-         "repeats the run",                                                                                    \
+         "printed, "                                                                                           \
+         "and the --epochs of the run, repeats it",                                                            \
          "no such limit",                                                                                      \
          1e-3,                                                                                                 \
          1e9,                                                                                                  \

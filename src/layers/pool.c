@@ -27,11 +27,8 @@ static enum ls_code infer(struct ls_layer *layer, struct ls_parameter tensors[LS
                           struct ls_error *err)
 {
     (void)tensors;
-    const enum ls_code code = ls_window_infer(layer, err);
+    const enum ls_code code = ls_window_infer(layer, err); /* whose windows all have a pixel */
     const struct ls_window *at = &layer->conv.at;
-    if (code == LS_OK && layer->kind == &ls_layer_maxpool &&
-        ((at->OH - 1) * at->SY >= at->H + at->PY || (at->OW - 1) * at->SX >= at->W + at->PX))
-        return ls_fail(err, LS_USAGE, "its last window would lie in the padding alone: give it less padding");
     layer->out = ls_shape_of_image(at->C, at->OH, at->OW);
     return code;
 }

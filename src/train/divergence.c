@@ -42,3 +42,12 @@ void ls_describe_overflow(const struct ls_net *net, const float *parameters, con
     }
     snprintf(text, size, "%s%s", tensor ? what : "the net has no parameters", where);
 }
+
+int ls_averages_are_finite(const struct ls_net *net, const float *parameters)
+{
+    int finite = 1;
+    for (int t = 0; t < net->n_tensors; t++)
+        for (ptrdiff_t i = 0; net->tensors[t].is_state && i < net->tensors[t].count; i++)
+            finite &= __builtin_isfinite(parameters[net->tensors[t].offset + i]) != 0;
+    return finite;
+}

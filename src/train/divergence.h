@@ -8,4 +8,8 @@
 void ls_describe_overflow(const struct ls_net *net, const float *parameters, const float *sum, char *text,
                           size_t size);
 
+/* Running averages are in no update: a batch whose variance overflows leaves them infinite although the loss
+ * is finite, as batch norm makes zeros of what it divides by infinity. */
+int ls_averages_are_finite(const struct ls_net *net, const float *parameters);
+
 #endif

@@ -29,10 +29,8 @@ struct ls_learning_rate ls_learning_rate_start(const struct ls_schedule *schedul
                                     .per_epoch = updates_per_epoch,
                                     .plateau_rate = base,
                                     .best = __builtin_inff()};
-    rate.total = updates_per_epoch > 0 && epochs > INT64_MAX / updates_per_epoch ? INT64_MAX
-                                                                                 : epochs * updates_per_epoch;
-    if (steps >= 0 && steps < rate.total)
-        rate.total = steps;
+    const int endless = updates_per_epoch > 0 && epochs > INT64_MAX / updates_per_epoch;
+    rate.total = !endless ? epochs * updates_per_epoch : steps >= 0 ? steps : INT64_MAX;
     return rate;
 }
 

@@ -66,7 +66,8 @@ struct ls_learning_rate {
     int64_t waited;
 };
 
-/* epochs and steps are the run's limits, steps < 0 being none. */
+/* A run's length is its epochs: of one that ends before, steps repeats the beginning, at the same rates. With
+ * more epochs than can be counted it is steps; steps < 0: no limit. */
 struct ls_learning_rate ls_learning_rate_start(const struct ls_schedule *schedule, float base,
                                                int64_t updates_per_epoch, int64_t epochs, int64_t steps);
 

@@ -331,8 +331,8 @@ static enum ls_code measure_spread(struct ls_engine *engine, const struct ls_dat
     const ptrdiff_t N = engine->net->out.count;
     roots->n_floats = N;
     ls_roots_start(roots, roots->n_leaves);
-    for (int64_t at = mine.begin; at < mine.end; at = ls_pass_end(at, mine.end, engine->pass_leaves)) {
-        const struct ls_range pass = {at, ls_pass_end(at, mine.end, engine->pass_leaves)};
+    for (int64_t at = mine.begin; at < mine.end; at = ls_pass_end(at, mine.end, engine->eval_leaves)) {
+        const struct ls_range pass = {at, ls_pass_end(at, mine.end, engine->eval_leaves)};
         const int old = roots->n, added = ls_roots_append(roots, pass);
         for (int p = 0; p < added; p++) {
             const struct ls_range leaves = ls_node_leaves(roots->nodes[old + p], roots->n_leaves);

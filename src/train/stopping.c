@@ -45,7 +45,7 @@ enum ls_stop_reason ls_stopping_look(struct ls_stopping *stopping, const struct 
     if (rule->has_loss && look->loss <= rule->loss)
         return LS_STOP_LOSS;
     if (rule->has_accuracy && look->n_correct >= 0 &&
-        (double)look->n_correct >= rule->accuracy * (double)look->n_samples)
+        (float)((double)look->n_correct / (double)look->n_samples) >= rule->accuracy)
         return LS_STOP_ACCURACY;
     if (rule->patience > 0 && stopping->waited >= rule->patience)
         return LS_STOP_PATIENCE;

@@ -23,7 +23,7 @@ enum ls_stop_reason {
 struct ls_stop_rule {
     int has_loss, has_accuracy;
     float loss;               /* stop at a loss of at most this */
-    double accuracy;          /* stop at a share of correct answers of at least this */
+    float accuracy;           /* stop at a share of correct answers, in binary32 as this, of at least this */
     int64_t patience;         /* stop after so many looks without a better one; 0: never */
     int by_accuracy;          /* better means more correct answers, not less loss */
     float gradient_tolerance; /* stop when the mean gradient's norm is at most this; 0: never */

@@ -37,6 +37,7 @@ struct run {
     int64_t last_look; /* its step */
     struct ls_evaluation last_test;
     float first_loss;
+    int updated;                             /* the optimizer has made a step */
     double epoch_began_s, began_s, paused_s; /* paused_s: in looks of this epoch */
     struct ls_train_result *result;
     struct ls_error *err;
@@ -125,7 +126,7 @@ static enum ls_code diverged(struct run *run, float loss, const float *sum, stru
     char where[256], advice[160], loss_text[LS_FLOAT_TEXT];
     const double rate = (double)ls_learning_rate_at(&run->rate, run->step - 1);
     ls_describe_overflow(run->net, run->parameters, sum, where, sizeof where);
-    if (run->step == 1 && !isfinite(loss))
+    if (run->step == 1 && !run->updated)
         snprintf(advice, sizeof advice,
                  "no update was made yet: the first weights or the inputs are too large, or not numbers");
     else
@@ -229,6 +230,7 @@ static int64_t update(struct run *run, int64_t B, const float *sum, struct ls_st
     struct ls_optimizer_report showed = {0};
     report->learning_rate = ls_learning_rate_at(&run->rate, run->step - 1);
     ls_optimizer_step(&run->optimizer, run->ops, B, report->learning_rate, run->parameters, sum, &showed);
+    run->updated = 1;
     if (run->average.flat)
         ls_average_follow(&run->average, run->ops, run->parameters);
     report->has_norm = showed.has_norm;
@@ -273,7 +275,7 @@ static enum ls_code one_step(struct run *run, int64_t first, int64_t B, struct l
     run->samples_since_look += B;
     const float loss_sum = sum[run->net->n_floats];
     const float loss = loss_sum * (1.0f / (float)B);
-    if (!isfinite(loss))
+    if (!isfinite(loss) || !ls_averages_are_finite(run->net, run->parameters))
         return diverged(run, loss, sum, err);
     if (run->step == 1)
         run->first_loss = loss;

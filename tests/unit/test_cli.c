@@ -633,6 +633,13 @@ static void diverges(int ranks)
     has(o->err, "step 1 (epoch 1)", "before any update");
     has(o->err, "no update was made yet: the first weights or the inputs are too large", "before any update");
 
+    /* The variance overflows and the loss does not: batch norm makes zeros of what it divides by infinity. */
+    check_status(
+        o = lockstep(ranks, "train --net 'batchnorm, dense 10' --normalise mean=0,std=1e-25 --quiet"), 4,
+        "a running average");
+    has(o->err, "first in parameter '0.running_var' [0]", "a running average");
+    has(o->err, "the first weights or the inputs are too large", "a running average");
+
     /* One sample, one step an epoch: the loss overflows in the third. */
     check_status(lockstep(1, "train " TEXTBOOK " --lr 1.5e9 --epochs 2 --quiet --save %s", first.path), 0,
                  "2");

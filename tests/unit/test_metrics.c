@@ -32,14 +32,20 @@ struct bench {
     struct ls_comm *comm;
 };
 
-static struct bench bench_create(ptrdiff_t N)
+static struct bench bench_of(const char *text, ptrdiff_t N)
 {
     struct bench bench;
-    char text[40];
-    snprintf(text, sizeof text, "dense %td nobias", N);
     cr_assert(ls_net_create(&bench.net, text, ls_shape_of(1, &N), &err) == LS_OK, "%s", err.text);
     cr_assert(ls_comm_create_solo(&bench.comm, &err) == LS_OK);
     bench.parameters = calloc((size_t)bench.net.n_floats, sizeof(float));
+    return bench;
+}
+
+static struct bench bench_create(ptrdiff_t N)
+{
+    char text[40];
+    snprintf(text, sizeof text, "dense %td nobias", N);
+    struct bench bench = bench_of(text, N);
     for (ptrdiff_t j = 0; j < N; j++)
         bench.parameters[j * N + j] = 1.0f;
     return bench;
@@ -414,6 +420,28 @@ Test(metrics, sums_are_trees_over_leaves, .timeout = LIMIT_S)
     free(v);
     bench_destroy(&bench);
     table_free(&table);
+}
+
+/* Batch norm makes training's passes as large as the batch; evaluation's, and their buffers, stay small. */
+Test(metrics, batch_norm_is_evaluated_in_passes, .timeout = LIMIT_S)
+{
+    enum { N_ROWS = 10001, M = 3 };
+    struct table table = number_table(N_ROWS, 1);
+    struct bench bench = bench_create(1), norm = bench_of("batchnorm", 1);
+    const struct ls_loss_rule squared = {.kind = LS_LOSS_SQUARED};
+    struct ls_metrics m[2];
+    for (int i = 0; i < 2; i++) {
+        cr_assert(ls_metrics_create(&m[i], &squared, 1, &table.data, 0, &err) == LS_OK);
+        evaluate(i ? &norm : &bench, ls_ops_parallel(NULL), squared, &table.data, M, &m[i]);
+    }
+    cr_assert(memcmp(m[0].mean, m[1].mean, sizeof(float)) == 0, "the targets' mean depends on the net");
+    cr_assert(memcmp(m[0].spread, m[1].spread, sizeof(float)) == 0, "the targets' spread depends on the net");
+    for (int i = 0; i < 2; i++)
+        ls_metrics_release(&m[i]);
+    bench_destroy(&norm);
+    bench_destroy(&bench);
+    table_free(&table);
+    cr_assert_eq(ls_memory_balance(), 0);
 }
 
 /* sklearn's conventions: r2_score([1, 1, 1], [1, 1, 1]) == 1, r2_score([1, 1, 1], [1, 2, 1]) == 0; of one

@@ -64,7 +64,10 @@ Test(stopping, rules_on_looks)
     expect((struct ls_stop_rule){.patience = 1}, LOOKS(LOSS(3), LOSS(3)), 2, LS_STOP_PATIENCE, 1);
     expect((struct ls_stop_rule){.has_loss = 1, .loss = 1}, LOOKS(LOSS(1.1f), LOSS(1), LOSS(0)), 2,
            LS_STOP_LOSS, 2);
-    expect((struct ls_stop_rule){.has_accuracy = 1, .accuracy = 0.9}, LOOKS(BOTH(1, 89), BOTH(2, 90)), 2,
+    expect((struct ls_stop_rule){.has_accuracy = 1, .accuracy = 0.9f}, LOOKS(BOTH(1, 89), BOTH(2, 90)), 2,
+           LS_STOP_ACCURACY, 1);
+    /* 0.55 is rounded up: in binary64, 55 of 100 would be less. */
+    expect((struct ls_stop_rule){.has_accuracy = 1, .accuracy = 0.55f}, LOOKS(BOTH(1, 54), BOTH(2, 55)), 2,
            LS_STOP_ACCURACY, 1);
     expect((struct ls_stop_rule){.has_accuracy = 1, .accuracy = 0}, LOOKS(LOSS(1), LOSS(2)), 0, LS_STOP_NONE,
            1);
@@ -169,6 +172,17 @@ STOP_TEST(at_a_loss_or_an_accuracy)
     step = stopped("--stop-at accuracy=80%", "accuracy", "the accuracy is as high as asked");
     cr_assert_eq(
         stopped("--stop-at loss=0.0001,accuracy=0.8", "accuracy", "the accuracy is as high as asked"), step);
+    /* A share that no binary number is: 11 of 20 are 55%. */
+    const char *const shares[] = {"55%", "0.55"};
+    for (int i = 0; i < 2; i++) {
+        char options[400];
+        snprintf(options, sizeof options,
+                 "--data 'inline:1=0;1=1' --test-data "
+                 "'inline:1=0;1=0;1=0;1=0;1=0;1=0;1=0;1=0;1=0;1=0;1=0;1=1;1=1;1=1;"
+                 "1=1;1=1;1=1;1=1;1=1;1=1' --net 'dense 2' --loss softmax --init zeros --stop-at accuracy=%s",
+                 shares[i]);
+        cr_assert_eq(stopped(options, "accuracy", "the accuracy is as high as asked"), 1);
+    }
     /* Without test data the training loss is looked at. */
     step = stopped("--data 'inline:1=3' --net 'dense 1 nobias' --loss squared --init zeros --stop-at loss=1",
                    "loss", "the loss is as low as asked");
@@ -265,6 +279,21 @@ STOP_TEST(the_best_model_is_kept)
                          (long long)best);
     }
     cr_assert(before_the_end >= 2, "the best look was the last one in nearly all runs, which shows nothing");
+}
+
+/* --steps beside --epochs ends a run early and changes no rate: a schedule still fills the epochs. */
+STOP_TEST(steps_repeat_the_beginning)
+{
+    const char *const run = "--schedule cosine --warmup 5u --optimizer adam --epochs 6";
+    char options[200];
+    snprintf(options, sizeof options, "%s --check-every 7 --stop-at accuracy=70%%", run);
+    const int64_t step = stopped(options, "accuracy", "the accuracy is as high as asked");
+    cr_assert(step < 6 * 24, "step %lld", (long long)step);
+    const struct hash_text long_run = model_hash("model");
+    const struct ls_outcome *o =
+        lockstep(1, "train %s --steps %lld --quiet --save %s/short", run, (long long)step, folder.path);
+    check_status(o, 0, "the shorter run");
+    cr_assert_str_eq(model_hash("short").text, long_run.text, "not the model of step %lld", (long long)step);
 }
 
 /* With --eval-every 0 only looks of --check-every count: the training loss at an epoch's end is another
