@@ -138,6 +138,10 @@ enum ls_code ls_command_eval(struct ls_comm *comm, int argc, char **argv, struct
     if (code != LS_OK || help)
         return code;
     code = ls_model_use_open(&use, &options.use, path, comm, err);
+    const int64_t numbers[] = {options.use.microbatch, options.top_k, options.use.part};
+    if (code == LS_OK)
+        code = ls_comm_compare_hashes(comm, ls_hash_bytes(numbers, sizeof numbers), "the options (as hashes)",
+                                      err);
     if (code == LS_OK)
         code = evaluate_and_show(&use, &options, err);
     ls_model_use_release(&use);

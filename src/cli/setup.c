@@ -44,7 +44,6 @@ void ls_setup_release(struct ls_setup *setup)
 {
     ls_loss_rule_release(&setup->config.loss);
     ls_free(setup->parameters);
-    ls_loss_rule_release(&setup->config.loss);
     ls_net_release(&setup->net);
     ls_data_release(&setup->data);
 }
@@ -113,8 +112,6 @@ enum ls_code ls_setup_config(struct ls_setup *setup, const struct ls_setup_optio
     setup->init.bias = o->init_bias;
     if (code == LS_OK)
         code = ls_input_prepare(&o->input, o->load, &setup->data, &setup->config.augment, err);
-    if (code == LS_OK)
-        code = ls_loss_options_rule(&setup->config.loss, &o->loss, train, err);
     setup->config.augment.seed = o->seed;
     if (code == LS_OK)
         code = ls_loss_options_rule(&setup->config.loss, &o->loss, train, err);

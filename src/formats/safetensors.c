@@ -71,6 +71,18 @@ static enum ls_code check_name(const struct ls_safetensors *file, const char *wh
     return LS_OK;
 }
 
+/* PyTorch's batch norm stores how many batches it has seen: one I64 that no model here has a use for.  It is
+ * passed over. */
+static int is_tracked_count(const char *name, const json_t *entry)
+{
+    static const char end[] = "num_batches_tracked";
+    const json_t *shape = json_object_get(entry, "shape");
+    const char *dtype = json_string_value(json_object_get(entry, "dtype"));
+    const size_t length = strlen(name);
+    return length >= sizeof end - 1 && strcmp(name + length - (sizeof end - 1), end) == 0 && dtype &&
+           strcmp(dtype, "I64") == 0 && json_is_array(shape) && json_array_size(shape) == 0;
+}
+
 static enum ls_code check_keys(const struct ls_safetensors *file, const char *name, json_t *entry,
                                struct ls_error *err)
 {
@@ -89,7 +101,7 @@ static enum ls_code check_keys(const struct ls_safetensors *file, const char *na
     if (!json_is_string(dtype))
         return ls_fail(err, LS_FAILED, "'%s': tensor '%s' has %s as its dtype; allowed is the string \"F32\"",
                        file->path, ls_quote(name).text, ls_json_kind(dtype));
-    if (strcmp(json_string_value(dtype), "F32") != 0)
+    if (strcmp(json_string_value(dtype), "F32") != 0 && !is_tracked_count(name, entry))
         return ls_fail(err, LS_FAILED, "'%s': tensor '%s' has dtype '%s'; only F32 (binary32) is read here",
                        file->path, ls_quote(name).text, ls_quote(json_string_value(dtype)).text);
     return LS_OK;
@@ -139,6 +151,11 @@ static enum ls_code read_shape(const struct ls_safetensors *file, const json_t *
     return LS_OK;
 }
 
+static uint64_t tensor_bytes(const struct ls_stored_tensor *tensor)
+{
+    return (uint64_t)tensor->n_elements * (tensor->ignored ? sizeof(int64_t) : sizeof(float));
+}
+
 static enum ls_code read_offsets(const struct ls_safetensors *file, const json_t *entry,
                                  struct ls_stored_tensor *tensor, struct ls_error *err)
 {
@@ -157,13 +174,12 @@ static enum ls_code read_offsets(const struct ls_safetensors *file, const json_t
                        "'%s': tensor '%s' has data_offsets [%" PRIu64 ",%" PRIu64
                        "]; allowed are 0 <= begin <= end <= %" PRIu64 ", the bytes of data in the file",
                        file->path, ls_quote(tensor->name).text, begin, end, file->data_bytes);
-    if (end - begin != (uint64_t)tensor->n_elements * sizeof(float))
+    if (end - begin != tensor_bytes(tensor))
         return ls_fail(err, LS_FAILED,
                        "'%s': tensor '%s' has data_offsets [%" PRIu64 ",%" PRIu64 "], %" PRIu64
                        " bytes, but its shape %s needs %" PRIu64,
                        file->path, ls_quote(tensor->name).text, begin, end, end - begin,
-                       ls_shape_text(tensor->n_dims, tensor->dims).text,
-                       (uint64_t)tensor->n_elements * sizeof(float));
+                       ls_shape_text(tensor->n_dims, tensor->dims).text, tensor_bytes(tensor));
     tensor->begin_bytes = begin;
     return LS_OK;
 }
@@ -204,6 +220,7 @@ static enum ls_code read_entries(struct ls_safetensors *file, struct ls_error *e
             continue;
         struct ls_stored_tensor *tensor = &file->tensors[file->n_tensors];
         tensor->name = name;
+        tensor->ignored = is_tracked_count(name, entry);
         if (check_name(file, "tensor", name, err) != LS_OK || check_keys(file, name, entry, err) != LS_OK ||
             read_shape(file, entry, tensor, err) != LS_OK || read_offsets(file, entry, tensor, err) != LS_OK)
             return LS_FAILED;
@@ -214,7 +231,7 @@ static enum ls_code read_entries(struct ls_safetensors *file, struct ls_error *e
 
 static uint64_t end_bytes(const struct ls_stored_tensor *tensor)
 {
-    return tensor->begin_bytes + (uint64_t)tensor->n_elements * sizeof(float);
+    return tensor->begin_bytes + tensor_bytes(tensor);
 }
 
 /* By begin, empty tensors before the one that starts where they lie; names are unique and settle the rest. */
@@ -232,6 +249,18 @@ static int order_by_name(const void *left, const void *right)
 {
     const struct ls_stored_tensor *const *a = left, *const *b = right;
     return strcmp((*a)->name, (*b)->name);
+}
+
+/* Leaves the tensors that can be read. */
+static void forget_ignored(struct ls_safetensors *file)
+{
+    ptrdiff_t n = 0;
+    for (ptrdiff_t i = 0; i < file->n_tensors; i++)
+        if (!file->tensors[i].ignored)
+            file->tensors[n++] = file->tensors[i];
+    file->n_tensors = n;
+    for (ptrdiff_t i = 0; i < n; i++)
+        file->by_name[i] = &file->tensors[i];
 }
 
 /* Every byte of the data belongs to exactly one tensor. */
@@ -254,12 +283,12 @@ static enum ls_code check_layout(struct ls_safetensors *file, struct ls_error *e
                            " of the data, before tensor '%s', belong to no tensor",
                            file->path, expected, tensor->begin_bytes, ls_quote(tensor->name).text);
         expected = end_bytes(tensor);
-        file->by_name[i] = tensor;
     }
     if (expected != file->data_bytes)
         return ls_fail(err, LS_FAILED,
                        "'%s': bytes %" PRIu64 " to %" PRIu64 " of the data, at its end, belong to no tensor",
                        file->path, expected, file->data_bytes);
+    forget_ignored(file);
     if (file->n_tensors > 0)
         qsort(file->by_name, (size_t)file->n_tensors, sizeof *file->by_name, order_by_name);
     return LS_OK;

@@ -54,6 +54,7 @@ struct ls_stored_tensor {
     ptrdiff_t dims[LS_TENSOR_DIMS];
     ptrdiff_t n_elements;
     uint64_t begin_bytes; /* from the start of the data */
+    int ignored;          /* PyTorch's num_batches_tracked, an I64: its numbers cannot be read here */
 };
 
 struct ls_safetensors; /* an open file */

@@ -236,6 +236,24 @@ CLEAN_TEST(safetensors, another_net)
     ls_safetensors_close(&file);
 }
 
+/* As torch.nn.BatchNorm1d is saved. */
+CLEAN_TEST(safetensors, a_count_of_batches_is_passed_over)
+{
+    struct ls_safetensors *file = must_open(
+        by_hand("{\"1.num_batches_tracked\":{\"dtype\":\"I64\",\"shape\":[],\"data_offsets\":[4,12]},"
+                "\"1.bias\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}",
+                12)
+            .path);
+    cr_expect_eq(ls_safetensors_count(file), 1);
+    cr_expect_null(ls_safetensors_find(file, "1.num_batches_tracked"));
+    cr_expect_not_null(ls_safetensors_find(file, "1.bias"));
+    ls_safetensors_close(&file);
+    refuses_header("{\"1.num_batches_tracked\":{\"dtype\":\"I64\",\"shape\":[1],\"data_offsets\":[0,8]}}", 8,
+                   "only F32");
+    refuses_header("{\"1.num_batches_tracked\":{\"dtype\":\"I64\",\"shape\":[],\"data_offsets\":[0,4]}}", 4,
+                   "4 bytes, but its shape [] needs 8");
+}
+
 CLEAN_TEST(safetensors, not_a_file)
 {
     refuses(in_folder(&folder, "missing").path, "No such file");
