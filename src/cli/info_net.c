@@ -22,6 +22,15 @@ static const char *bytes_text(size_t bytes, char text[16])
     return text;
 }
 
+/* A double counts further than int64_t does. */
+static const char *flops_text(double flops, char text[32])
+{
+    if (flops < 1e18)
+        return ls_text_grouped((int64_t)flops, text);
+    snprintf(text, 32, "%.4g", flops);
+    return text;
+}
+
 static ptrdiff_t trained_of(const struct ls_net *net, const struct ls_layer *layer)
 {
     ptrdiff_t n = 0;
@@ -61,7 +70,7 @@ static void print_layers(const struct ls_net *net)
         printf("%-*s  %-12s  %12s  %14s  %12s\n", widest, label,
                ls_shape_format(&layer->out, shape, sizeof shape),
                trained ? ls_text_grouped(trained, parameters) : "-",
-               flops_of(layer) > 0 ? ls_text_grouped((int64_t)flops_of(layer), flops) : "-",
+               flops_of(layer) > 0 ? flops_text(flops_of(layer), flops) : "-",
                layer->skip ? "in place" : bytes_text(bytes_of(layer), bytes));
     }
 }

@@ -272,8 +272,8 @@ enum ls_code ls_train_report_epoch(void *context, const struct ls_epoch_report *
     if (!report->quiet) {
         print_head(report);
         print_row(epoch);
-        warn_of_blow_up(report, epoch);
     }
+    warn_of_blow_up(report, epoch);
     if (report->failure.code != LS_OK)
         *err = report->failure;
     return report->failure.code;

@@ -44,6 +44,10 @@ static enum ls_code configure(struct ls_layer *layer, int n_words, char *const *
         code = ls_word_to_pair(words[1], "window", 1, &layer->conv.at.KH, &layer->conv.at.KW, err);
     for (int i = 2; code == LS_OK && i < n_words; i++)
         code = read_option(layer, n_words, words, &i, err);
+    if (code == LS_OK && layer->depthwise && layer->conv.G > 1)
+        return ls_fail(err, LS_USAGE,
+                       "'groups %td' and 'depthwise', which is one group a channel: give one of them",
+                       layer->conv.G);
     return code;
 }
 

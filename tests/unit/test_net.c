@@ -242,6 +242,7 @@ Test(net, says_which_word_of_a_layer_is_wrong)
         {"conv 3 3x3 pad", RGB, {"'pad' needs a number behind it"}},
         {"conv 3 3x3 groups", RGB, {"'groups' needs a number behind it"}},
         {"conv 3 3x3 groups 0", RGB, {"'0' is no number of groups"}},
+        {"conv 3 3x3 groups 3 depthwise", RGB, {"give one of them"}},
         {"conv 3 3x3 dilation 2", RGB, {"'dilation' is no option of conv", "'depthwise'"}},
         {"maxpool", RGB, {"'maxpool' needs its window: maxpool KHxKW"}},
         {"avgpool 2x2 same", RGB, {"'same' is no option of avgpool"}},
