@@ -251,7 +251,7 @@ void ls_train_report_check(void *context, const struct ls_check_report *check)
 static void warn_of_blow_up(struct ls_train_report *report, const struct ls_epoch_report *epoch)
 {
     const float rate = report->config->optimizer.learning_rate;
-    if (report->warned || !(epoch->first_loss > 0.0f && epoch->loss > 2.0f * epoch->first_loss))
+    if (report->warned || !(epoch->first_loss > 0.0f && epoch->loss > 4.0f * epoch->first_loss))
         return;
     report->warned = 1;
     fprintf(stderr,

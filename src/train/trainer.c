@@ -277,7 +277,8 @@ static enum ls_code one_step(struct run *run, int64_t first, int64_t B, struct l
     const float loss = loss_sum * (1.0f / (float)B);
     if (!isfinite(loss) || !ls_averages_are_finite(run->net, run->parameters))
         return diverged(run, loss, sum, err);
-    if (run->step == 1)
+    const int64_t telling = 16; /* samples: the loss of fewer may be anything */
+    if (run->step == 1 && B >= telling)
         run->first_loss = loss;
     ls_tree_push(&run->epoch_loss, loss_sum);
     ls_tree_push(&run->look_loss, loss_sum);

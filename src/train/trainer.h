@@ -49,7 +49,7 @@ struct ls_epoch_report {
     int64_t epoch, step;
     int64_t n_samples; /* used in this epoch */
     float loss; /* mean over the samples as they were trained on: tree over the steps' sums, scaled once */
-    float first_loss; /* of the run's first update: what there is to get better than */
+    float first_loss; /* of the run's first update: what there is to get better than; 0: of too few samples */
     int evaluated;
     int is_best; /* the best look so far */
     struct ls_evaluation test;

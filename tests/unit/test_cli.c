@@ -651,6 +651,16 @@ static void diverges(int ranks)
     folder_destroy(&folder);
 }
 
+/* Too high a rate may kill every relu and leave a finite loss: that is said, too, and once. */
+Test(cli, a_loss_that_blew_up_is_warned_of, .timeout = LIMIT_S)
+{
+    const struct ls_outcome *o = lockstep(1, "train --lr 100 --epochs 3 --quiet");
+    cr_assert_eq(o->status, 0, "%s", o->err);
+    has(o->err, "the learning rate 100 is probably too high; try --lr 10", "warning");
+    cr_assert_eq(lines_beginning(o->err, "warning: the mean loss of epoch"), 1, "%s", o->err);
+    check_status(lockstep(1, "train --lr 0.5 --epochs 2 --quiet"), 0, "a usable rate");
+}
+
 Test(cli, a_run_that_diverges_keeps_the_last_good_model, .timeout = LIMIT_S)
 {
     diverges(1);
