@@ -21,21 +21,27 @@ static inline uint32_t random_bits(void)
     return (uint32_t)(random_state >> 33);
 }
 
-/* Exactly n floats, so that a build with SAN=address sees any step beyond; NaN: what is in an output must not
- * matter. */
+/* Memory of just that size, so that a build with SAN=address sees any step beyond. */
+static inline void *exactly(size_t bytes)
+{
+    void *p = malloc(bytes ? bytes : 1);
+    cr_assert(p);
+    return p;
+}
+
+/* n floats to write into; NaN: what is in an output must not matter. */
 static inline float *unset(ptrdiff_t n)
 {
-    float *v = malloc(n > 0 ? (size_t)n * sizeof *v : 1);
-    cr_assert(v);
+    float *v = exactly((size_t)n * sizeof *v);
     for (ptrdiff_t i = 0; i < n; i++)
         v[i] = NAN;
     return v;
 }
 
-/* Values in [-1, 1).  special: 0 none; 1 one in eight is a zero, a subnormal, huge, infinite or NaN; 2 the
- * same without what is not finite; 3 few different values, so that many are equal, zeros of both signs among
- * them. */
-static inline float *values(ptrdiff_t n, int special)
+/* Values in [-1, 1).  special: 0 none; 1 one in `rarity` is a zero, a subnormal, huge, infinite or NaN; 2 the
+ * same without what is not finite, as everything becoming NaN would prove little; 3 few different values, so
+ * that many are equal, zeros of both signs among them. */
+static inline float *values_with(ptrdiff_t n, int special, uint32_t rarity)
 {
     static const float specials[] = {0.0f,      -0.0f,    0x1p-149f, -0x1.8p-130f, 0x1p-126f, 0x1.fffffep127f,
                                      -0x1p100f, INFINITY, -INFINITY, NAN};
@@ -45,12 +51,17 @@ static inline float *values(ptrdiff_t n, int special)
         v[i] = (float)(int32_t)(random_bits() % 65536) / 32768.0f - 1.0f;
         if (special == 3)
             v[i] = few[random_bits() % COUNT(few)];
-        else if (special && random_bits() % 8 == 0)
+        else if (special && random_bits() % rarity == 0)
             v[i] = specials[random_bits() % COUNT(specials)];
         if (special == 2 && !isfinite(v[i]))
             v[i] = -0.0f;
     }
     return v;
+}
+
+static inline float *values(ptrdiff_t n, int special)
+{
+    return values_with(n, special, 8);
 }
 
 static inline float *copy_of(ptrdiff_t n, const float *v)

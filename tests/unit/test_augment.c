@@ -9,46 +9,12 @@
 #include <string.h>
 
 #include "base/memory.h"
-#include "compare.h"
 #include "data/dataset.h"
+#include "implementations.h"
 
-enum { MOST_THREADS = 3, LIMIT_S = 60 };
+enum { LIMIT_S = 60 };
 
-#define COUNT(a) (sizeof(a) / sizeof *(a))
-
-#define FOR_EACH_IMPLEMENTATION(ops, threads)                                                                \
-    for (const char *const *isa = ls_ops_isas(); *isa; isa++)                                                \
-        for (int threads = 1; threads <= MOST_THREADS; threads++)                                            \
-            for (const struct ls_ops *ops = (ls_ops_set_threads(threads), ls_ops_parallel(*isa)),            \
-                                     *once = ops;                                                            \
-                 once; once = NULL)
-
-static uint64_t state = 1;
-
-static uint32_t random_bits(void)
-{
-    state = state * 6364136223846793005u + 1442695040888963407u;
-    return (uint32_t)(state >> 33);
-}
-
-/* Exactly as large as asked, so that SAN=address sees a step beyond. */
-static void *exactly(size_t n, size_t size)
-{
-    const size_t bytes = n * size;
-    void *p = malloc(bytes > 0 ? bytes : 1);
-    cr_assert(p);
-    return p;
-}
-
-static float *unset(ptrdiff_t n)
-{
-    float *v = exactly((size_t)n, sizeof *v);
-    for (ptrdiff_t i = 0; i < n; i++)
-        v[i] = NAN;
-    return v;
-}
-
-static void expect_same(const char *what, const struct ls_ops *ops, int threads,
+static void expect_view(const char *what, const struct ls_ops *ops, int threads,
                         const struct ls_image_view *view, ptrdiff_t n, const float *found,
                         const float *expected)
 {
@@ -148,28 +114,28 @@ static void check_view(const struct ls_image_view *view, ptrdiff_t B, int bytes)
                        specials[] = {-0.0f, INFINITY, -INFINITY, NAN, 0x1p-149f};
     const ptrdiff_t K = view->C * view->H * view->W;
     const float divisor = divisors[random_bits() % COUNT(divisors)];
-    uint8_t *pixels = exactly((size_t)(SAMPLES * K), 1);
-    float *samples = exactly((size_t)(SAMPLES * K), sizeof *samples);
+    uint8_t *pixels = exactly((size_t)(SAMPLES * K));
+    float *samples = exactly((size_t)(SAMPLES * K) * sizeof *samples);
     for (ptrdiff_t i = 0; i < SAMPLES * K; i++) {
         pixels[i] = (uint8_t)random_bits();
         samples[i] = bytes ? (float)pixels[i] / divisor : (float)(random_bits() % 1000) / 999.0f;
         if (!bytes && random_bits() % 16 == 0)
             samples[i] = specials[random_bits() % COUNT(specials)];
     }
-    int64_t *index = exactly((size_t)B, sizeof *index);
+    int64_t *index = exactly((size_t)B * sizeof *index);
     for (ptrdiff_t b = 0; b < B; b++)
         index[b] = (int64_t)(random_bits() % SAMPLES);
     float *expected = unset(B * K), *found = unset(B * K);
     const char *what = bytes ? "gather_images" : "view_images";
     naive_view(view, B, expected, samples, index);
     run_view(&ls_ops_serial, view, B, found, bytes ? pixels : NULL, samples, index, divisor);
-    expect_same(what, &ls_ops_serial, 1, view, B * K, found, expected);
+    expect_view(what, &ls_ops_serial, 1, view, B * K, found, expected);
     FOR_EACH_IMPLEMENTATION(ops, threads)
     {
         for (ptrdiff_t i = 0; i < B * K; i++)
             found[i] = NAN;
         run_view(ops, view, B, found, bytes ? pixels : NULL, samples, index, divisor);
-        expect_same(what, ops, threads, view, B * K, found, expected);
+        expect_view(what, ops, threads, view, B * K, found, expected);
     }
     free(pixels);
     free(samples);

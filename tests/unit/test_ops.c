@@ -8,77 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "compare.h"
-#include "compute/ops.h"
-
-enum { MOST_THREADS = 3 };
+#include "implementations.h"
 
 static const ptrdiff_t sizes[] = {1, 2, 3, 5, 7, 8, 9, 15, 16, 17, 31, 33, 60, 64, 100};
 static const ptrdiff_t leaves[] = {1, 2, 3, 16, 32, 33, 1000};
-#define COUNT(a) (sizeof(a) / sizeof *(a))
-
-static uint64_t state = 1;
-
-static uint32_t random_bits(void)
-{
-    state = state * 6364136223846793005u + 1442695040888963407u;
-    return (uint32_t)(state >> 33);
-}
-
-static void *exactly(size_t bytes)
-{
-    void *p = malloc(bytes ? bytes : 1);
-    cr_assert(p);
-    return p;
-}
-
-/* Values in [-1, 1), with special ones among them when `special`: about one in eight. */
-static float *values(ptrdiff_t n, int special)
-{
-    static const float specials[] = {0.0f,      -0.0f,    0x1p-149f, -0x1.8p-130f, 0x1p-126f, 0x1.fffffep127f,
-                                     -0x1p100f, INFINITY, -INFINITY, NAN};
-    float *v = exactly((size_t)n * sizeof *v);
-    for (ptrdiff_t i = 0; i < n; i++)
-        v[i] = special && random_bits() % 8 == 0 ? specials[random_bits() % COUNT(specials)]
-                                                 : (float)(int32_t)(random_bits() % 65536) / 32768.0f - 1.0f;
-    /* Everything becoming NaN would prove little: half of the special cases have none. */
-    for (ptrdiff_t i = 0; special == 2 && i < n; i++)
-        if (!isfinite(v[i]))
-            v[i] = -0.0f;
-    return v;
-}
-
-/* A buffer to write into: its content must not matter, so it is NaN. */
-static float *unset(ptrdiff_t n)
-{
-    float *v = exactly((size_t)n * sizeof *v);
-    for (ptrdiff_t i = 0; i < n; i++)
-        v[i] = NAN;
-    return v;
-}
-
-static float *copy(ptrdiff_t n, const float *v)
-{
-    float *c = exactly((size_t)n * sizeof *c);
-    memcpy(c, v, (size_t)n * sizeof *c);
-    return c;
-}
-
-static void expect_same(const char *op, const struct ls_ops *ops, int threads, const char *shape, ptrdiff_t n,
-                        const float *found, const float *expected)
-{
-    char message[300];
-    cr_assert(compare_floats(COMPARE_BITS_OR_NAN, op, (size_t)n, found, expected, message, sizeof message),
-              "%s, %d threads, %s: %s", ops->name, threads, shape, message);
-}
-
-/* Runs the body with `ops` and `threads` set to each implementation in turn. */
-#define FOR_EACH_IMPLEMENTATION(ops, threads)                                                                \
-    for (const char *const *isa = ls_ops_isas(); *isa; isa++)                                                \
-        for (int threads = 1; threads <= MOST_THREADS; threads++)                                            \
-            for (const struct ls_ops *ops = (ls_ops_set_threads(threads), ls_ops_parallel(*isa)),            \
-                                     *once = ops;                                                            \
-                 once; once = NULL)
 
 static void check_dense(struct ls_dense_shape s, ptrdiff_t m, enum ls_activation act, int special)
 {
@@ -192,7 +125,7 @@ static void check_activation(enum ls_activation act, ptrdiff_t n, int special)
     snprintf(shape, sizeof shape, "activation %d n %td", (int)act, n);
     FOR_EACH_IMPLEMENTATION(ops, threads)
     {
-        float *found = unset(n), *in_place = copy(n, z);
+        float *found = unset(n), *in_place = copy_of(n, z);
         ops->activation_forward(act, 0.01f, n, found, z);
         expect_same("y", ops, threads, shape, n, found, y);
         ops->activation_forward(act, 0.01f, n, in_place, in_place);
@@ -241,11 +174,12 @@ Test(ops, tree_add)
 {
     static const ptrdiff_t counts[] = {0, 1, 15, 17, 100, 50001};
     for (size_t i = 0; i < COUNT(counts); i++) {
-        float *left = values(counts[i], 1), *right = values(counts[i], 1), *expected = copy(counts[i], left);
+        float *left = values(counts[i], 1), *right = values(counts[i], 1),
+              *expected = copy_of(counts[i], left);
         ls_ops_serial.tree_add(counts[i], expected, right);
         FOR_EACH_IMPLEMENTATION(ops, threads)
         {
-            float *found = copy(counts[i], left);
+            float *found = copy_of(counts[i], left);
             ops->tree_add(counts[i], found, right);
             expect_same("left", ops, threads, "tree_add", counts[i], found, expected);
             free(found);

@@ -7,46 +7,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "compare.h"
-#include "compute/ops.h"
+#include "implementations.h"
 
 enum { MOST_THREADS = 3 };
-#define COUNT(a) (sizeof(a) / sizeof *(a))
 #define PICK(a) ((a)[random_bits() % COUNT(a)])
 
-static uint64_t state = 1;
+/* Special values are rare enough to leave most results finite. */
+enum { RARITY = 32 };
 
-static uint32_t random_bits(void)
-{
-    state = state * 6364136223846793005u + 1442695040888963407u;
-    return (uint32_t)(state >> 33);
-}
-
-static float *unset(ptrdiff_t n)
-{
-    float *v = malloc(n ? (size_t)n * sizeof *v : 1);
-    cr_assert(v);
-    for (ptrdiff_t i = 0; i < n; i++)
-        v[i] = NAN;
-    return v;
-}
-
-/* Values in [-1, 1); `special` 1 puts zeros, subnormals, infinities and NaN among them, 2 only finite ones.
- * They are rare enough to leave most results finite. */
-static float *values(ptrdiff_t n, int special)
-{
-    static const float specials[] = {0.0f,     -0.0f,     0x1p-149f, -0x1.8p-130f, 0x1.fffffep127f,
-                                     INFINITY, -INFINITY, NAN};
-    float *v = unset(n);
-    for (ptrdiff_t i = 0; i < n; i++) {
-        v[i] = (float)(int32_t)(random_bits() % 65536) / 32768.0f - 1.0f;
-        if (special && random_bits() % 32 == 0)
-            v[i] = specials[random_bits() % (special == 1 ? COUNT(specials) : 5)];
-    }
-    return v;
-}
-
-static void expect_same(const char *what, const char *by, const char *shape, ptrdiff_t n, const float *found,
+static void expect_bits(const char *what, const char *by, const char *shape, ptrdiff_t n, const float *found,
                         const float *expected)
 {
     char message[300];
@@ -79,10 +48,10 @@ static struct conv conv_init(struct ls_conv_shape s, ptrdiff_t m, enum ls_activa
     c.nx = at->B * at->H * at->W * at->C;
     c.ny = at->B * at->OH * at->OW * s.N;
     c.nw = at->C / s.G * at->KH * at->KW * s.N;
-    c.x = values(c.nx, special);
-    c.w = values(c.nw, special);
-    c.bias = values(s.N, special);
-    c.dz = values(c.ny, special);
+    c.x = values_with(c.nx, special, RARITY);
+    c.w = values_with(c.nw, special, RARITY);
+    c.bias = values_with(s.N, special, RARITY);
+    c.dz = values_with(c.ny, special, RARITY);
     c.y = unset(c.ny);
     c.dx = unset(c.nx);
     c.dw = unset(c.nw);
@@ -186,12 +155,12 @@ static void check_oracle(const struct conv *c)
 {
     float *y = unset(c->ny), *dx = unset(c->nx), *dw = unset(c->nw), *db = unset(c->s.N);
     naive_forward(c, y);
-    expect_same("y", "serial", c->text, c->ny, c->y, y);
+    expect_bits("y", "serial", c->text, c->ny, c->y, y);
     naive_input_gradient(c, dx);
-    expect_same("dx", "serial", c->text, c->nx, c->dx, dx);
+    expect_bits("dx", "serial", c->text, c->nx, c->dx, dx);
     naive_weight_gradient(c, dw, db);
-    expect_same("dw", "serial", c->text, c->nw, c->dw, dw);
-    expect_same("db", "serial", c->text, c->s.N, c->db, db);
+    expect_bits("dw", "serial", c->text, c->nw, c->dw, dw);
+    expect_bits("db", "serial", c->text, c->s.N, c->db, db);
     free(y);
     free(dx);
     free(dw);
@@ -205,13 +174,13 @@ static void check_implementation(const struct conv *c, const struct ls_ops *ops,
     ls_ops_set_threads(threads);
     float *y = unset(c->ny), *dx = unset(c->nx), *dw = unset(c->nw), *db = unset(c->s.N);
     ops->conv_forward(&c->s, y, c->x, c->w, c->some_bias, c->act);
-    expect_same("y", by, c->text, c->ny, y, c->y);
+    expect_bits("y", by, c->text, c->ny, y, c->y);
     ops->conv_input_gradient(&c->s, dx, c->dz, c->w, c->act, c->act == LS_ACT_NONE ? NULL : c->x);
-    expect_same("dx", by, c->text, c->nx, dx, c->dx);
+    expect_bits("dx", by, c->text, c->nx, dx, c->dx);
     ops->conv_weight_gradient(&c->s, c->m, dw, threads == 2 ? NULL : db, c->x, c->dz);
-    expect_same("dw", by, c->text, c->nw, dw, c->dw);
+    expect_bits("dw", by, c->text, c->nw, dw, c->dw);
     if (threads != 2)
-        expect_same("db", by, c->text, c->s.N, db, c->db);
+        expect_bits("db", by, c->text, c->s.N, db, c->db);
     free(y);
     free(dx);
     free(dw);
@@ -303,8 +272,8 @@ Test(ops_conv, without_samples)
         ops->conv_forward(&s, NULL, NULL, zero, NULL, LS_ACT_RELU);
         ops->conv_input_gradient(&s, NULL, NULL, zero, LS_ACT_NONE, NULL);
         ops->conv_weight_gradient(&s, 32, dw, db, NULL, NULL);
-        expect_same("dw", ops->name, "B 0", 90, dw, zero);
-        expect_same("db", ops->name, "B 0", 5, db, zero);
+        expect_bits("dw", ops->name, "B 0", 90, dw, zero);
+        expect_bits("db", ops->name, "B 0", 5, db, zero);
     }
 }
 

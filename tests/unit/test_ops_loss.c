@@ -7,58 +7,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "compare.h"
-#include "compute/ops.h"
+#include "implementations.h"
 
-enum { MOST_THREADS = 3 };
-#define COUNT(a) (sizeof(a) / sizeof *(a))
-
-static uint64_t state = 1;
-
-static uint32_t random_bits(void)
+/* Values in [-scale, scale); special ones stay as they are. */
+static float *scaled(ptrdiff_t n, float scale, int special)
 {
-    state = state * 6364136223846793005u + 1442695040888963407u;
-    return (uint32_t)(state >> 33);
-}
-
-/* Exactly as large as asked, so that SAN=address sees a step beyond; what it holds must not matter: NaN. */
-static float *unset(ptrdiff_t n)
-{
-    float *v = malloc(n > 0 ? (size_t)n * sizeof *v : 1);
-    cr_assert_not_null(v);
+    float *v = values(n, special);
     for (ptrdiff_t i = 0; i < n; i++)
-        v[i] = NAN;
+        v[i] = fabsf(v[i]) <= 1.0f ? scale * v[i] : v[i];
     return v;
 }
-
-/* Values in [-scale, scale), with special ones among them when `special`; 2: none that is not finite, as
- * everything becoming NaN would prove little. */
-static float *values(ptrdiff_t n, float scale, int special)
-{
-    static const float specials[] = {0.0f,      -0.0f,    0x1p-149f, -0x1.8p-130f, 0x1p-126f, 0x1.fffffep127f,
-                                     -0x1p100f, INFINITY, -INFINITY, NAN};
-    float *v = unset(n);
-    for (ptrdiff_t i = 0; i < n; i++)
-        v[i] = special && random_bits() % 8 == 0
-                   ? specials[random_bits() % (special == 2 ? COUNT(specials) - 3 : COUNT(specials))]
-                   : scale * ((float)(int32_t)(random_bits() % 65536) / 32768.0f - 1.0f);
-    return v;
-}
-
-static void expect_same(const char *what, const struct ls_ops *ops, int threads, const char *shape,
-                        ptrdiff_t n, const float *found, const float *expected)
-{
-    char message[300];
-    cr_assert(compare_floats(COMPARE_BITS_OR_NAN, what, (size_t)n, found, expected, message, sizeof message),
-              "%s, %d threads, %s: %s", ops->name, threads, shape, message);
-}
-
-#define FOR_EACH_IMPLEMENTATION(ops, threads)                                                                \
-    for (const char *const *isa = ls_ops_isas(); *isa; isa++)                                                \
-        for (int threads = 1; threads <= MOST_THREADS; threads++)                                            \
-            for (const struct ls_ops *ops = (ls_ops_set_threads(threads), ls_ops_parallel(*isa)),            \
-                                     *once = ops;                                                            \
-                 once; once = NULL)
 
 /* --- the same bits --- */
 
@@ -83,7 +41,7 @@ static int32_t *draw_labels(ptrdiff_t B, ptrdiff_t N)
 static void check(const struct ls_loss_rule *rule, struct batch s)
 {
     const ptrdiff_t n = s.B * s.N;
-    float *z = values(n, 20.0f, s.special), *t = values(n, 1.0f, 0), *loss = unset(s.B), *dz = unset(n);
+    float *z = scaled(n, 20.0f, s.special), *t = values(n, 0), *loss = unset(s.B), *dz = unset(n);
     int32_t *labels = draw_labels(s.B, s.N);
     if (rule->kind == LS_LOSS_SOFTMAX && s.N == 1)
         memset(labels, 0, (size_t)s.B * sizeof *labels);
@@ -174,7 +132,7 @@ Test(ops_loss, what_changes_nothing_changes_no_bit)
     float ones[N], plain[B], loss[B], plain_dz[B * N], dz[B * N];
     for (int j = 0; j < N; j++)
         ones[j] = 1.0f;
-    float *z = values(B * N, 20.0f, 2);
+    float *z = scaled(B * N, 20.0f, 2);
     int32_t *labels = draw_labels(B, N);
     const struct ls_targets targets = {.labels = labels};
     for (int kind = LS_LOSS_SOFTMAX; kind <= LS_LOSS_HINGE; kind++) {

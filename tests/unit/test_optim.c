@@ -8,57 +8,12 @@
 
 #include "base/contract.h"
 #include "base/memory.h"
-#include "compare.h"
+#include "implementations.h"
 #include "optim/average.h"
 #include "optim/optimizer.h"
 
-enum { MOST_THREADS = 3 };
-#define COUNT(a) (sizeof(a) / sizeof *(a))
-
-static uint64_t state = 1;
 static struct ls_error err;
 static char message[300];
-
-static uint32_t random_bits(void)
-{
-    state = state * 6364136223846793005u + 1442695040888963407u;
-    return (uint32_t)(state >> 33);
-}
-
-/* Exactly n floats in [-1, 1), a few of them special; specials 2: only finite ones. */
-static float *values(ptrdiff_t n, int special)
-{
-    static const float specials[] = {0.0f,      -0.0f,    0x1p-149f, -0x1.8p-130f, 0x1p-126f, 0x1.fffffep127f,
-                                     -0x1p100f, INFINITY, -INFINITY, NAN};
-    float *v = malloc((size_t)(n > 0 ? n : 1) * sizeof *v);
-    cr_assert(v);
-    for (ptrdiff_t i = 0; i < n; i++)
-        v[i] = special && random_bits() % 8 == 0
-                   ? specials[random_bits() % (special == 2 ? 7 : COUNT(specials))]
-                   : (float)(int32_t)(random_bits() % 65536) / 32768.0f - 1.0f;
-    return v;
-}
-
-static float *copy(ptrdiff_t n, const float *v)
-{
-    float *c = malloc((size_t)(n > 0 ? n : 1) * sizeof *c);
-    cr_assert(c);
-    return memcpy(c, v, (size_t)n * sizeof *c);
-}
-
-static void expect_same(const char *what, const struct ls_ops *ops, int threads, const char *shape,
-                        ptrdiff_t n, const float *found, const float *expected)
-{
-    cr_assert(compare_floats(COMPARE_BITS_OR_NAN, what, (size_t)n, found, expected, message, sizeof message),
-              "%s, %d threads, %s: %s", ops->name, threads, shape, message);
-}
-
-#define FOR_EACH_IMPLEMENTATION(ops, threads)                                                                \
-    for (const char *const *isa = ls_ops_isas(); *isa; isa++)                                                \
-        for (int threads = 1; threads <= MOST_THREADS; threads++)                                            \
-            for (const struct ls_ops *ops = (ls_ops_set_threads(threads), ls_ops_parallel(*isa)),            \
-                                     *once = ops;                                                            \
-                 once; once = NULL)
 
 /* --- operations --- */
 
@@ -74,7 +29,7 @@ static void check_update(const struct ls_update *rule, ptrdiff_t rows, ptrdiff_t
           *sum = values(n, special);
     for (ptrdiff_t i = 0; i < n; i++)
         s[i] = fabsf(s[i]);
-    float *new_w = copy(n, w), *new_v = copy(n, v), *new_s = copy(n, s);
+    float *new_w = copy_of(n, w), *new_v = copy_of(n, v), *new_s = copy_of(n, s);
     const int square = rule->kind >= LS_UPDATE_ADAGRAD;
     const int64_t not_finite = ls_ops_serial.update(
         rule, rows, columns, new_w, has_velocity(rule) ? new_v : NULL, square ? new_s : NULL, sum);
@@ -84,8 +39,8 @@ static void check_update(const struct ls_update *rule, ptrdiff_t rows, ptrdiff_t
              (double)rule->keep, rule->nesterov, special);
     FOR_EACH_IMPLEMENTATION(ops, threads)
     {
-        float *found_w = copy(n, w), *found_v = has_velocity(rule) ? copy(n, v) : NULL,
-              *found_s = square ? copy(n, s) : NULL;
+        float *found_w = copy_of(n, w), *found_v = has_velocity(rule) ? copy_of(n, v) : NULL,
+              *found_s = square ? copy_of(n, s) : NULL;
         const int64_t found = ops->update(rule, rows, columns, found_w, found_v, found_s, sum);
         cr_assert_eq(found != 0, not_finite != 0, "%s, %d threads, %s: %td not finite, expected %td",
                      ops->name, threads, shape, (ptrdiff_t)found, (ptrdiff_t)not_finite);
@@ -168,11 +123,11 @@ Test(optim, adam_s_direction_is_the_oracle_s, .timeout = 120)
                   *sum = values(n, (int)i % 3);
             for (ptrdiff_t e = 0; e < n; e++)
                 s[e] = fabsf(s[e]);
-            float *direction = copy(n, w), *new_v = copy(n, v), *new_s = copy(n, s);
+            float *direction = copy_of(n, w), *new_v = copy_of(n, v), *new_s = copy_of(n, s);
             ls_ops_serial.adam_direction(&rule, rows, columns, direction, w, new_v, new_s, sum);
             FOR_EACH_IMPLEMENTATION(ops, threads)
             {
-                float *found = copy(n, sum), *found_v = copy(n, v), *found_s = copy(n, s);
+                float *found = copy_of(n, sum), *found_v = copy_of(n, v), *found_s = copy_of(n, s);
                 ops->adam_direction(&rule, rows, columns, found, w, found_v, found_s, sum);
                 expect_same("direction", ops, threads, "", n, found, direction);
                 expect_same("velocity", ops, threads, "", n, found_v, new_v);
@@ -195,7 +150,7 @@ Test(optim, sums_of_squares_are_the_oracle_s_and_lanesum_s, .timeout = 60)
         for (int special = 0; special < 2; special++) {
             const ptrdiff_t n = lengths[i];
             const float factor = special ? 3.0f : 1.0f / 60.0f;
-            float *v = values(n, 0), *squares = copy(n, v);
+            float *v = values(n, 0), *squares = copy_of(n, v);
             if (special && n > 0)
                 v[random_bits() % (uint32_t)n] = n % 2 ? INFINITY : NAN;
             for (ptrdiff_t e = 0; e < n; e++)
