@@ -98,10 +98,7 @@ static enum ls_code parse(struct bench_options *o, int argc, char **argv, const 
         .most_words = 1,
     };
     int n_words = 0;
-    const enum ls_code code = ls_options_parse(&line, argc, argv, what, &n_words, help, err);
-    if (code == LS_OK && *help && print)
-        ls_options_help(&line, stdout);
-    return code;
+    return ls_options_parse(&line, argc, argv, what, &n_words, print ? stdout : NULL, help, err);
 }
 
 /* Random pixels and labels, enough of them that batches come from memory as a real data set's do. */

@@ -48,10 +48,7 @@ static enum ls_code parse(struct eval_options *o, int argc, char **argv, const c
         .most_words = 1,
     };
     int n_words = 0;
-    const enum ls_code code = ls_options_parse(&line, argc, argv, model, &n_words, help, err);
-    if (code == LS_OK && *help && print)
-        ls_options_help(&line, stdout);
-    return code;
+    return ls_options_parse(&line, argc, argv, model, &n_words, print ? stdout : NULL, help, err);
 }
 
 /* That of the run that made the model, so that the loss has the bits which training reported. */

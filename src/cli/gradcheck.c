@@ -73,10 +73,7 @@ static enum ls_code parse(struct gradcheck_options *o, int argc, char **argv, in
         .n_options = sizeof options / sizeof options[0],
     };
     int n_words = 0;
-    const enum ls_code code = ls_options_parse(&line, argc, argv, NULL, &n_words, help, err);
-    if (code == LS_OK && *help)
-        ls_options_help(&line, stdout);
-    return code;
+    return ls_options_parse(&line, argc, argv, NULL, &n_words, stdout, help, err);
 }
 
 struct gradcheck_job {

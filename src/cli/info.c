@@ -135,10 +135,8 @@ static enum ls_code parse(struct ls_info_net *o, int argc, char **argv, const ch
     };
     const char *words[1];
     int n_words = 0;
-    enum ls_code code = ls_options_parse(&line, argc, argv, words, &n_words, help, err);
-    if (code == LS_OK && *help)
-        ls_options_help(&line, stdout);
-    else if (code == LS_OK && (n_words == 1) == (o->net != NULL))
+    enum ls_code code = ls_options_parse(&line, argc, argv, words, &n_words, stdout, help, err);
+    if (code == LS_OK && !*help && (n_words == 1) == (o->net != NULL))
         code = ls_fail(err, LS_USAGE, "info needs one subject: a model file, --net NET, 'nets' or 'machine'");
     *word = n_words ? words[0] : NULL;
     return code;

@@ -69,10 +69,7 @@ static enum ls_code parse(struct lrfind_options *o, int argc, char **argv, int *
     };
     int n_words = 0;
     const char *words[1];
-    const enum ls_code code = ls_options_parse(&line, argc, argv, words, &n_words, help, err);
-    if (code == LS_OK && *help && print)
-        ls_options_help(&line, stdout);
-    return code;
+    return ls_options_parse(&line, argc, argv, words, &n_words, print ? stdout : NULL, help, err);
 }
 
 /* rate(t) = from factor^t, which is `to` at t = steps - 1 but for rounding. */

@@ -131,39 +131,6 @@ static enum ls_code parse_option(const struct ls_command_line *line, int argc, c
     return set_value(option, value, err);
 }
 
-enum ls_code ls_options_parse(const struct ls_command_line *line, int argc, char **argv, const char **words,
-                              int *n_words, int *help, struct ls_error *err)
-{
-    *n_words = *help = 0;
-    for (int i = 1; i < argc; i++)
-        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)
-            *help = 1;
-    if (*help)
-        return LS_OK;
-    int only_words = 0;
-    for (int i = 1; i < argc; i++) {
-        if (!only_words && strcmp(argv[i], "--") == 0) {
-            only_words = 1;
-            continue;
-        }
-        if (!only_words && strncmp(argv[i], "--", 2) == 0) {
-            const enum ls_code code = parse_option(line, argc, argv, &i, err);
-            if (code != LS_OK)
-                return code;
-            continue;
-        }
-        if (!only_words && argv[i][0] == '-' && argv[i][1])
-            return ls_fail(err, LS_USAGE, "unknown option '%.100s': options have two dashes and a whole name",
-                           argv[i]);
-        if (*n_words == line->most_words)
-            return ls_fail(err, LS_USAGE, "unexpected '%.100s': usage: %s", argv[i], line->synopsis);
-        words[(*n_words)++] = argv[i];
-    }
-    if (*n_words < line->least_words)
-        return ls_fail(err, LS_USAGE, "something is missing: usage: %s", line->synopsis);
-    return LS_OK;
-}
-
 /* Prints words from the column on, wrapped. */
 static void print_wrapped(FILE *out, const char *text, int column, int at)
 {
@@ -179,7 +146,7 @@ static void print_wrapped(FILE *out, const char *text, int column, int at)
     }
 }
 
-void ls_options_help(const struct ls_command_line *line, FILE *out)
+static void print_help(const struct ls_command_line *line, FILE *out)
 {
     fprintf(out, "usage: %s\n\n", line->synopsis);
     print_wrapped(out, line->summary, 0, 0);
@@ -206,4 +173,40 @@ void ls_options_help(const struct ls_command_line *line, FILE *out)
     }
     if (line->notes)
         fprintf(out, "\n%s", line->notes);
+}
+
+enum ls_code ls_options_parse(const struct ls_command_line *line, int argc, char **argv, const char **words,
+                              int *n_words, FILE *out, int *help, struct ls_error *err)
+{
+    *n_words = *help = 0;
+    for (int i = 1; i < argc; i++)
+        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)
+            *help = 1;
+    if (*help) {
+        if (out)
+            print_help(line, out);
+        return LS_OK;
+    }
+    int only_words = 0;
+    for (int i = 1; i < argc; i++) {
+        if (!only_words && strcmp(argv[i], "--") == 0) {
+            only_words = 1;
+            continue;
+        }
+        if (!only_words && strncmp(argv[i], "--", 2) == 0) {
+            const enum ls_code code = parse_option(line, argc, argv, &i, err);
+            if (code != LS_OK)
+                return code;
+            continue;
+        }
+        if (!only_words && argv[i][0] == '-' && argv[i][1])
+            return ls_fail(err, LS_USAGE, "unknown option '%.100s': options have two dashes and a whole name",
+                           argv[i]);
+        if (*n_words == line->most_words)
+            return ls_fail(err, LS_USAGE, "unexpected '%.100s': usage: %s", argv[i], line->synopsis);
+        words[(*n_words)++] = argv[i];
+    }
+    if (*n_words < line->least_words)
+        return ls_fail(err, LS_USAGE, "something is missing: usage: %s", line->synopsis);
+    return LS_OK;
 }

@@ -41,11 +41,9 @@ struct ls_command_line {
 };
 
 /* Reads argv[1..argc) into the options' targets; words that are no options land in words[0..*n_words), in
- * order. Sets *help when --help was given; the caller prints then.  `--name=value` and `--name value` are the
- * same. */
+ * order.  *help says whether --help was given; then nothing else is read, and the help goes to `out`, NULL
+ * for nowhere.  `--name=value` and `--name value` are the same. */
 enum ls_code ls_options_parse(const struct ls_command_line *line, int argc, char **argv, const char **words,
-                              int *n_words, int *help, struct ls_error *err);
-
-void ls_options_help(const struct ls_command_line *line, FILE *out);
+                              int *n_words, FILE *out, int *help, struct ls_error *err);
 
 #endif

@@ -26,10 +26,7 @@ static enum ls_code parse(struct ls_model_use_options *o, int argc, char **argv,
         .most_words = 1,
     };
     int n_words = 0;
-    const enum ls_code code = ls_options_parse(&line, argc, argv, model, &n_words, help, err);
-    if (code == LS_OK && *help)
-        ls_options_help(&line, stdout);
-    return code;
+    return ls_options_parse(&line, argc, argv, model, &n_words, stdout, help, err);
 }
 
 /* Outputs become probabilities where the loss says what they are: softmax of logits, sigmoid of each logit.

@@ -85,10 +85,7 @@ static enum ls_code parse(struct train_options *o, int argc, char **argv, int *h
     };
     int n_words = 0;
     const char *words[1];
-    const enum ls_code code = ls_options_parse(&line, argc, argv, words, &n_words, help, err);
-    if (code == LS_OK && *help && print)
-        ls_options_help(&line, stdout);
-    return code;
+    return ls_options_parse(&line, argc, argv, words, &n_words, print ? stdout : NULL, help, err);
 }
 
 static int searching(const struct job *job)

@@ -22,12 +22,8 @@ enum ls_code ls_command_verify(struct ls_comm *comm, int argc, char **argv, stru
     };
     const char *words[2];
     int n_words = 0, help = 0;
-    const enum ls_code code = ls_options_parse(&line, argc, argv, words, &n_words, &help, err);
-    if (code != LS_OK)
+    const enum ls_code code = ls_options_parse(&line, argc, argv, words, &n_words, stdout, &help, err);
+    if (code != LS_OK || help)
         return code;
-    if (help) {
-        ls_options_help(&line, stdout);
-        return LS_OK;
-    }
     return ls_compare_files(words[0], words[1], stdout, err);
 }
