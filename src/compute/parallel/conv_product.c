@@ -16,47 +16,10 @@ struct product_tile {
     const float *panel, *from;
     const int32_t *pixels;
     const ptrdiff_t *places;
-    float *to;
-    const float *bias, *y;
-    int columns, last;
-    int resume; /* start from `to` instead of the bias */
-    enum finish finish;
+    struct tile_result result;
+    int columns;
     enum ls_activation after;
 };
-
-LS_ALWAYS_INLINE void tile_start(const int rows, const int vectors, tile acc, const struct product_tile *t,
-                                 const ptrdiff_t *places)
-{
-    if (t->resume) {
-        LS_UNROLL
-        for (int r = 0; r < rows; r++)
-            row_load(vectors, acc[r], t->to + places[r], t->last);
-        return;
-    }
-    vec bias[PANEL_VECTORS] = {vec_zero()};
-    if (t->bias)
-        row_load(vectors, bias, t->bias, t->last);
-    LS_UNROLL
-    for (int r = 0; r < rows; r++)
-        LS_UNROLL
-    for (int v = 0; v < vectors; v++)
-        acc[r][v] = t->bias ? bias[v] : vec_zero();
-}
-
-LS_ALWAYS_INLINE void tile_end(const int rows, const int vectors, const enum finish finish, tile acc,
-                               const struct product_tile *t, const ptrdiff_t *places)
-{
-    LS_UNROLL
-    for (int r = 0; r < rows; r++) {
-        vec y[PANEL_VECTORS] = {vec_zero()};
-        if (finish > FINISH_RELU)
-            row_load(vectors, y, t->y + places[r], t->last);
-        LS_UNROLL
-        for (int v = 0; v < vectors; v++)
-            acc[r][v] = finished(finish, acc[r][v], y[v]);
-        row_store(vectors, t->to + places[r], acc[r], t->last);
-    }
-}
 
 /* t->tiles tiles of neighbouring pixels. */
 LS_ALWAYS_INLINE void conv_tiles(const int rows, const int vectors, const int lanes,
@@ -71,36 +34,20 @@ LS_ALWAYS_INLINE void conv_tiles(const int rows, const int vectors, const int la
         LS_UNROLL
         for (int r = 0; r < rows; r++)
             left[r] = t->from + pixels[r];
-        if (t->finish > FINISH_RELU && i + 1 < t->tiles)
+        if (t->result.finish > FINISH_RELU && i + 1 < t->tiles)
             LS_UNROLL
         for (int r = 0; r < rows; r++)
             for (int v = 0; v < vectors; v++)
-                __builtin_prefetch(t->y + places[rows + r] + v * VEC);
-        tile_start(rows, vectors, acc, t, places);
+                __builtin_prefetch(t->result.y + places[rows + r] + v * VEC);
+        tile_start(rows, vectors, acc, &t->result, places);
         const struct tile_right right = {t->panel, vectors * VEC, VEC};
         if (vectors == 1 && lanes == 1 && t->columns <= HALF)
             gather_fold_half(rows, acc, t->depth, left, t->taps, right);
         else
             gather_fold(rows, vectors, lanes, acc, t->depth, left, t->taps, right);
-        switch (t->finish) {
-        case FINISH_NONE:
-            tile_end(rows, vectors, FINISH_NONE, acc, t, places);
-            break;
-        case FINISH_RELU:
-            tile_end(rows, vectors, FINISH_RELU, acc, t, places);
-            break;
-        case FINISH_RELU_GRADIENT:
-            tile_end(rows, vectors, FINISH_RELU_GRADIENT, acc, t, places);
-            break;
-        case FINISH_TANH_GRADIENT:
-            tile_end(rows, vectors, FINISH_TANH_GRADIENT, acc, t, places);
-            break;
-        case FINISH_SIGMOID_GRADIENT:
-            tile_end(rows, vectors, FINISH_SIGMOID_GRADIENT, acc, t, places);
-            break;
-        }
+        tile_end(rows, vectors, acc, &t->result, places);
         for (int r = 0; t->after != LS_ACT_NONE && r < rows; r++)
-            activate(t->after, 0.0f, t->columns, t->to + places[r], t->to + places[r]);
+            activate(t->after, 0.0f, t->columns, t->result.to + places[r], t->result.to + places[r]);
     }
 }
 
@@ -208,8 +155,7 @@ static void product_phase(const struct conv_product *p, const struct part *part,
         .depth = axis_taps(&p->walk.y, fy) * axis_taps(&p->walk.x, fx) * depth,
         .taps = part->scratch->taps + before,
         .from = part->scratch->image,
-        .resume = part->depth.begin > 0,
-        .finish = last_chunk ? p->finish : FINISH_NONE,
+        .result = {.resume = part->depth.begin > 0, .finish = last_chunk ? p->finish : FINISH_NONE},
         .after = last_chunk ? p->after : LS_ACT_NONE,
     };
     const ptrdiff_t image = part->piece.b * p->walk.y.to * p->walk.x.to * p->to_channels + part->at;
@@ -217,10 +163,10 @@ static void product_phase(const struct conv_product *p, const struct part *part,
         t.columns = next_columns(from, of.end, p->panel);
         const int width = whole_vectors(t.columns), vectors = width / VEC;
         t.panel = part->scratch->panels + from * depth * p->KH * p->KW + before * width;
-        t.last = t.columns - width + VEC;
-        t.to = p->to + image + from;
-        t.y = p->y ? p->y + image + from : NULL;
-        t.bias = p->bias ? p->bias + part->at + from : NULL;
+        t.result.last = t.columns - width + VEC;
+        t.result.to = p->to + image + from;
+        t.result.y = p->y ? p->y + image + from : NULL;
+        t.result.bias = p->bias ? p->bias + part->at + from : NULL;
         t.pixels = part->scratch->pixels + pixels.begin;
         t.places = part->scratch->places + pixels.begin;
         t.tiles = (pixels.end - pixels.begin) / TILE_ROWS;

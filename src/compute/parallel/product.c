@@ -26,71 +26,22 @@ struct product {
 
 struct product_tile {
     ptrdiff_t depth, c_row;
-    float *c;
     struct tile_left a;
     struct tile_right b;
-    int last;
-    int resume; /* start from C instead of the bias */
-    const float *bias, *y;
-    enum finish finish;
+    struct tile_result c;
 };
-
-LS_ALWAYS_INLINE void tile_start(const int rows, const int vectors, tile acc, const struct product_tile *t)
-{
-    if (t->resume) {
-        LS_UNROLL
-        for (int r = 0; r < rows; r++)
-            row_load(vectors, acc[r], t->c + r * t->c_row, t->last);
-        return;
-    }
-    vec bias[PANEL_VECTORS] = {vec_zero()};
-    if (t->bias)
-        row_load(vectors, bias, t->bias, t->last);
-    LS_UNROLL
-    for (int r = 0; r < rows; r++)
-        LS_UNROLL
-    for (int v = 0; v < vectors; v++)
-        acc[r][v] = t->bias ? bias[v] : vec_zero();
-}
-
-LS_ALWAYS_INLINE void tile_end(const int rows, const int vectors, const enum finish finish, tile acc,
-                               const struct product_tile *t)
-{
-    LS_UNROLL
-    for (int r = 0; r < rows; r++) {
-        vec y[PANEL_VECTORS] = {vec_zero()};
-        if (finish > FINISH_RELU)
-            row_load(vectors, y, t->y + r * t->c_row, t->last);
-        LS_UNROLL
-        for (int v = 0; v < vectors; v++)
-            acc[r][v] = finished(finish, acc[r][v], y[v]);
-        row_store(vectors, t->c + r * t->c_row, acc[r], t->last);
-    }
-}
 
 LS_ALWAYS_INLINE void product_tile(const int rows, const int vectors, const struct product_tile *t)
 {
     tile acc;
-    tile_start(rows, vectors, acc, t);
+    ptrdiff_t places[TILE_ROWS];
+    LS_UNROLL
+    for (int r = 0; r < rows; r++)
+        places[r] = r * t->c_row;
+    tile_start(rows, vectors, acc, &t->c, places);
     tile_fold(rows, vectors, acc, t->depth, (struct tile_left){t->a.p, t->a.row, 1},
               (struct tile_right){t->b.p, t->b.step, VEC});
-    switch (t->finish) {
-    case FINISH_NONE:
-        tile_end(rows, vectors, FINISH_NONE, acc, t);
-        break;
-    case FINISH_RELU:
-        tile_end(rows, vectors, FINISH_RELU, acc, t);
-        break;
-    case FINISH_RELU_GRADIENT:
-        tile_end(rows, vectors, FINISH_RELU_GRADIENT, acc, t);
-        break;
-    case FINISH_TANH_GRADIENT:
-        tile_end(rows, vectors, FINISH_TANH_GRADIENT, acc, t);
-        break;
-    case FINISH_SIGMOID_GRADIENT:
-        tile_end(rows, vectors, FINISH_SIGMOID_GRADIENT, acc, t);
-        break;
-    }
+    tile_end(rows, vectors, acc, &t->c, places);
 }
 
 #define DEFINE(R, V)                                                                                         \
@@ -128,20 +79,20 @@ static void product_panel(const struct product *p, struct range rows, ptrdiff_t 
                              .c_row = p->columns,
                              .a = {.row = p->depth, .step = 1},
                              .b = product_right(p, at, columns, k, tiles),
-                             .last = columns - (vectors - 1) * VEC,
-                             .resume = k.begin > 0,
-                             .bias = p->bias ? p->bias + at : NULL,
-                             .finish = last_block ? p->finish : FINISH_NONE};
+                             .c = {.last = columns - (vectors - 1) * VEC,
+                                   .resume = k.begin > 0,
+                                   .bias = p->bias ? p->bias + at : NULL,
+                                   .finish = last_block ? p->finish : FINISH_NONE}};
     for (ptrdiff_t i = 0; i < tiles; i++) {
         const struct range part = range_part(rows.end - rows.begin, 1, i, tiles);
         const ptrdiff_t row = rows.begin + part.begin, height = part.end - part.begin;
-        t.c = p->c + row * p->columns + at;
-        t.y = p->y ? p->y + row * p->columns + at : NULL;
+        t.c.to = p->c + row * p->columns + at;
+        t.c.y = p->y ? p->y + row * p->columns + at : NULL;
         t.a.p = p->a + row * p->depth + k.begin;
         product_tiles[tile_index(height, vectors)](&t);
         if (last_block && p->after != LS_ACT_NONE)
             for (ptrdiff_t r = 0; r < height; r++)
-                activate(p->after, 0.0f, columns, t.c + r * p->columns, t.c + r * p->columns);
+                activate(p->after, 0.0f, columns, t.c.to + r * p->columns, t.c.to + r * p->columns);
     }
 }
 
