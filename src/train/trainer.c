@@ -5,63 +5,18 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/contract.h"
 #include "base/memory.h"
 #include "base/text.h"
 #include "base/timer.h"
-#include "optim/average.h"
-#include "train/accumulate.h"
 #include "train/divergence.h"
-
-/* Everything that changes while training, besides the parameters. */
-struct run {
-    const struct ls_train_config *config;
-    const struct ls_net *net;
-    const struct ls_ops *ops;
-    struct ls_comm *comm;
-    const struct ls_data *data;
-    const struct ls_observer *observer;
-    float *parameters;
-    float *good; /* parameters to fall back to: at the last epoch's end, or of the best look */
-    int64_t good_step;
-    struct ls_engine engine;
-    struct ls_accumulator accumulator;
-    struct ls_sampler sampler;
-    struct ls_optimizer optimizer;
-    struct ls_learning_rate rate;
-    struct ls_average average; /* flat is NULL without --ema */
-    struct ls_stopping stopping;
-    enum ls_stop_reason stop; /* LS_STOP_NONE while the run goes on */
-    struct ls_tree epoch_loss, look_loss;
-    int64_t step, epoch, samples_in_epoch, samples_since_look;
-    int64_t last_look; /* its step */
-    struct ls_evaluation last_test;
-    float first_loss;
-    int updated;                             /* the optimizer has made a step */
-    double epoch_began_s, began_s, paused_s; /* paused_s: in looks of this epoch */
-    struct ls_train_result *result;
-    struct ls_error *err;
-    enum ls_code code; /* agreed: LS_OK while the run goes on */
-};
-
-/* What is evaluated and saved. */
-static const float *shown(const struct run *run)
-{
-    return run->average.flat ? run->average.flat : run->parameters;
-}
-
-static void remember_good(struct run *run)
-{
-    memcpy(run->good, shown(run), (size_t)run->net->n_floats * sizeof *run->good);
-    run->good_step = run->step;
-}
+#include "train/run.h"
 
 static int64_t samples_per_update(const struct ls_train_config *config)
 {
     return config->batch * (config->accumulate > 1 ? config->accumulate : 1);
 }
 
-static enum ls_code set_up_state(struct run *run, struct ls_error *err)
+static enum ls_code set_up_state(struct ls_run *run, struct ls_error *err)
 {
     const struct ls_train_config *config = run->config;
     const ptrdiff_t n_floats = run->net->n_floats;
@@ -78,7 +33,7 @@ static enum ls_code set_up_state(struct run *run, struct ls_error *err)
     return code;
 }
 
-static enum ls_code set_up(struct run *run, struct ls_error *err)
+static enum ls_code set_up(struct ls_run *run, struct ls_error *err)
 {
     const struct ls_train_config *config = run->config;
     const int64_t n = run->data->train.n_samples, update = samples_per_update(config);
@@ -107,11 +62,11 @@ static enum ls_code set_up(struct run *run, struct ls_error *err)
                                        config->steps);
     run->stopping.rule = config->stop;
     run->began_s = ls_now_s();
-    remember_good(run);
+    ls_run_remember_good(run);
     return LS_OK;
 }
 
-static void tear_down(struct run *run)
+static void tear_down(struct ls_run *run)
 {
     ls_engine_release(&run->engine);
     ls_accumulator_release(&run->accumulator);
@@ -121,7 +76,7 @@ static void tear_down(struct run *run)
 }
 
 /* The run went to infinity: says where, what to do, and brings the last good parameters back. */
-static enum ls_code diverged(struct run *run, float loss, const float *sum, struct ls_error *err)
+static enum ls_code diverged(struct ls_run *run, float loss, const float *sum, struct ls_error *err)
 {
     char where[256], advice[160], loss_text[LS_FLOAT_TEXT];
     const double rate = (double)ls_learning_rate_at(&run->rate, run->step - 1);
@@ -143,7 +98,7 @@ static enum ls_code diverged(struct run *run, float loss, const float *sum, stru
 
 /* Replicas must hold the same bits; the same hash on all ranks is the proof.  *hash is that of what is shown.
  */
-static enum ls_code compare_replicas(struct run *run, struct ls_hash *hash, struct ls_error *err)
+static enum ls_code compare_replicas(struct ls_run *run, struct ls_hash *hash, struct ls_error *err)
 {
     char what[64];
     struct ls_hash held;
@@ -156,63 +111,8 @@ static enum ls_code compare_replicas(struct run *run, struct ls_hash *hash, stru
     return code != LS_OK ? code : ls_comm_compare_hashes(run->comm, held, what, err);
 }
 
-static int due(int64_t count, int64_t every)
-{
-    return every > 0 && count % every == 0;
-}
-
-/* A look at how well it goes: the test data's loss, or the training loss since the last look. */
-static enum ls_code look(struct run *run, float train_loss, int evaluate, int *is_best, struct ls_error *err)
-{
-    const int again = run->last_look == run->step; /* an epoch's end that was just looked at */
-    if (evaluate && !again) {
-        const enum ls_code code =
-            ls_engine_evaluate(&run->engine, shown(run), &run->data->test, &run->last_test, err);
-        if (code != LS_OK)
-            return code;
-    }
-    run->last_look = run->step;
-    run->look_loss.count = 0;
-    run->samples_since_look = 0;
-    *is_best = again && run->stopping.best.step == run->step;
-    if (again)
-        return LS_OK;
-    const struct ls_look seen = {.step = run->step,
-                                 .epoch = run->epoch,
-                                 .loss = evaluate ? run->last_test.loss : train_loss,
-                                 .n_correct = evaluate ? run->last_test.n_correct : -1,
-                                 .n_samples = evaluate ? run->last_test.n_samples : 0};
-    ls_learning_rate_watch(&run->rate, seen.loss);
-    const enum ls_stop_reason reason = ls_stopping_look(&run->stopping, &seen, is_best);
-    if (run->stop == LS_STOP_NONE)
-        run->stop = reason;
-    if (*is_best && run->config->keep_best)
-        remember_good(run);
-    return LS_OK;
-}
-
-/* A look between epochs' ends. */
-static enum ls_code check(struct run *run, struct ls_error *err)
-{
-    const double began = ls_now_s();
-    const struct ls_step_times training = run->engine.times; /* looks are no part of it */
-    struct ls_check_report report = {
-        .step = run->step,
-        .epoch = run->epoch,
-        .loss = ls_tree_sum(&run->look_loss) * (1.0f / (float)run->samples_since_look),
-        .evaluated = run->data->test.n_samples > 0,
-    };
-    const enum ls_code code = look(run, report.loss, report.evaluated, &report.is_best, err);
-    report.test = run->last_test;
-    if (code == LS_OK && run->observer && run->observer->on_check)
-        run->observer->on_check(run->observer->context, &report);
-    run->engine.times = training;
-    run->paused_s += ls_now_s() - began;
-    return code;
-}
-
 /* Rank 0's clock decides, so that all ranks stop after the same update. */
-static enum ls_code watch_time(struct run *run, struct ls_error *err)
+static enum ls_code watch_time(struct ls_run *run, struct ls_error *err)
 {
     if (run->config->stop.seconds <= 0 || run->stop != LS_STOP_NONE)
         return LS_OK;
@@ -224,7 +124,7 @@ static enum ls_code watch_time(struct run *run, struct ls_error *err)
 }
 
 /* Applies the summed gradient of B samples; returns nonzero when a parameter is no longer finite. */
-static int64_t update(struct run *run, int64_t B, const float *sum, struct ls_step_report *report)
+static int64_t update(struct ls_run *run, int64_t B, const float *sum, struct ls_step_report *report)
 {
     const double began = ls_now_s();
     struct ls_optimizer_report showed = {0};
@@ -243,26 +143,26 @@ static int64_t update(struct run *run, int64_t B, const float *sum, struct ls_st
 }
 
 /* What follows an update: comparisons, looks, the observer. */
-static enum ls_code after_update(struct run *run, struct ls_step_report *report, struct ls_error *err)
+static enum ls_code after_update(struct ls_run *run, struct ls_step_report *report, struct ls_error *err)
 {
     enum ls_code code = LS_OK;
-    report->hashed = due(run->step, run->config->hash_every);
+    report->hashed = ls_run_due(run->step, run->config->hash_every);
     if (report->hashed)
         code = compare_replicas(run, &report->hash, err);
     if (code == LS_OK && run->observer && run->observer->on_step) {
         const double seconds = ls_now_s() - run->epoch_began_s - run->paused_s;
         report->samples_per_s = (double)run->samples_in_epoch / seconds;
-        run->observer->on_step(run->observer->context, report, shown(run));
+        run->observer->on_step(run->observer->context, report, ls_run_shown(run));
     }
-    if (code == LS_OK && due(run->step, run->config->check_every))
-        code = check(run, err);
+    if (code == LS_OK && ls_run_due(run->step, run->config->check_every))
+        code = ls_run_check(run, err);
     if (run->stop == LS_STOP_NONE && run->observer && run->observer->stop &&
         run->observer->stop(run->observer->context))
         run->stop = LS_STOP_ASKED;
     return code == LS_OK ? watch_time(run, err) : code;
 }
 
-static enum ls_code one_step(struct run *run, int64_t first, int64_t B, struct ls_error *err)
+static enum ls_code one_step(struct ls_run *run, int64_t first, int64_t B, struct ls_error *err)
 {
     float *sum = NULL;
     run->engine.step = (uint64_t)run->step;
@@ -296,14 +196,14 @@ static enum ls_code one_step(struct run *run, int64_t first, int64_t B, struct l
     return after_update(run, &report, err);
 }
 
-static int finished(struct run *run)
+static int finished(struct ls_run *run)
 {
     if (run->stop == LS_STOP_NONE && run->config->steps >= 0 && run->step >= run->config->steps)
         run->stop = LS_STOP_STEPS;
     return run->stop != LS_STOP_NONE;
 }
 
-static enum ls_code train_epoch(struct run *run, struct ls_error *err)
+static enum ls_code train_epoch(struct ls_run *run, struct ls_error *err)
 {
     const int64_t n = run->data->train.n_samples, whole = samples_per_update(run->config);
     run->epoch_loss.count = 0;
@@ -323,7 +223,7 @@ static enum ls_code train_epoch(struct run *run, struct ls_error *err)
     return code;
 }
 
-static enum ls_code mean_shares(struct run *run, struct ls_epoch_report *report, struct ls_error *err)
+static enum ls_code mean_shares(struct ls_run *run, struct ls_epoch_report *report, struct ls_error *err)
 {
     const struct ls_step_times *t = &run->engine.times;
     const double share = report->seconds > 0 ? 1.0 / report->seconds : 0.0;
@@ -339,7 +239,7 @@ static enum ls_code mean_shares(struct run *run, struct ls_epoch_report *report,
     return code;
 }
 
-static enum ls_code finish_epoch(struct run *run, struct ls_epoch_report *report, struct ls_error *err)
+static enum ls_code finish_epoch(struct ls_run *run, struct ls_epoch_report *report, struct ls_error *err)
 {
     const int last = finished(run) || run->epoch == run->config->epochs;
     const int test = run->data->test.n_samples > 0 && run->config->eval_every > 0;
@@ -353,33 +253,33 @@ static enum ls_code finish_epoch(struct run *run, struct ls_epoch_report *report
         .first_loss = run->first_loss,
         .seconds = ls_now_s() - run->epoch_began_s - run->paused_s,
         .loss = ls_tree_sum(&run->epoch_loss) * (1.0f / (float)run->samples_in_epoch),
-        .evaluated = test && (last || due(run->epoch, run->config->eval_every)),
+        .evaluated = test && (last || ls_run_due(run->epoch, run->config->eval_every)),
     };
     report->samples_per_s = (double)report->n_samples / report->seconds;
     enum ls_code code = mean_shares(run, report, err);
     if (code == LS_OK && (report->evaluated || (looks && !test)))
-        code = look(run, report->loss, report->evaluated, &report->is_best, err);
+        code = ls_run_look(run, report->loss, report->evaluated, &report->is_best, err);
     report->test = run->last_test;
     if (code == LS_OK)
         code = compare_replicas(run, &report->hash, err);
     if (code == LS_OK && !run->config->keep_best)
-        remember_good(run);
+        ls_run_remember_good(run);
     return code;
 }
 
 /* Only some ranks observe, and any of them may fail to write: all ranks learn of it. */
-static enum ls_code tell_observers(struct run *run, const struct ls_epoch_report *report,
+static enum ls_code tell_observers(struct ls_run *run, const struct ls_epoch_report *report,
                                    struct ls_error *err)
 {
     err->code = LS_OK;
     if (run->observer && run->observer->on_epoch)
-        err->code = run->observer->on_epoch(run->observer->context, report, shown(run), err);
+        err->code = run->observer->on_epoch(run->observer->context, report, ls_run_shown(run), err);
     return ls_comm_agree(run->comm, err);
 }
 
 static void train_epochs(void *context)
 {
-    struct run *run = context;
+    struct ls_run *run = context;
     struct ls_epoch_report *last = &run->result->last;
     while (run->code == LS_OK && run->epoch < run->config->epochs && !finished(run)) {
         run->epoch++;
@@ -392,12 +292,12 @@ static void train_epochs(void *context)
 }
 
 /* Which parameters the caller gets, and what ended the run. */
-static void hand_over(struct run *run)
+static void hand_over(struct ls_run *run)
 {
     struct ls_train_result *result = run->result;
     const int looked = run->stopping.best.step > 0;
     if (run->code == LS_OK && !(run->config->keep_best && looked))
-        remember_good(run);
+        ls_run_remember_good(run);
     if (run->code == LS_OK || run->code == LS_NONFINITE)
         memcpy(run->parameters, run->good, (size_t)run->net->n_floats * sizeof *run->good);
     result->steps = run->step;
@@ -414,16 +314,16 @@ enum ls_code ls_train(const struct ls_train_config *config, const struct ls_net 
                       float *parameters, const struct ls_observer *observer, struct ls_train_result *result,
                       struct ls_error *err)
 {
-    struct run run = {.config = config,
-                      .net = net,
-                      .ops = ops,
-                      .comm = comm,
-                      .data = data,
-                      .observer = observer,
-                      .parameters = parameters,
-                      .stop = LS_STOP_NONE,
-                      .result = result,
-                      .err = err};
+    struct ls_run run = {.config = config,
+                         .net = net,
+                         .ops = ops,
+                         .comm = comm,
+                         .data = data,
+                         .observer = observer,
+                         .parameters = parameters,
+                         .stop = LS_STOP_NONE,
+                         .result = result,
+                         .err = err};
     *result = (struct ls_train_result){.stopped = LS_STOP_NONE};
     err->code = set_up(&run, err);
     run.code = ls_comm_agree(comm, err);
