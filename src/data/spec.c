@@ -6,6 +6,7 @@
 #include "base/memory.h"
 #include "base/text.h"
 #include "data/readers.h"
+#include "data/stream.h"
 
 static const char *const known_names[] = {"digits", "fashion-mnist", "idx", "synthetic", "inline", NULL};
 
@@ -61,6 +62,17 @@ static enum ls_code read_pair(struct ls_dataset *dataset, const char *pair, stru
     return code;
 }
 
+/* A file that is read as a stream, into memory. */
+static enum ls_code read_stream(struct ls_dataset *dataset, const char *spec, struct ls_error *err)
+{
+    struct ls_stream stream;
+    enum ls_code code = ls_stream_open(&stream, spec, NULL, err);
+    if (code == LS_OK)
+        code = ls_stream_load(&stream, dataset, err);
+    ls_stream_close(&stream);
+    return code;
+}
+
 static enum ls_code read_train(struct ls_data *data, const char *spec, struct ls_error *err)
 {
     const char *rest;
@@ -75,6 +87,8 @@ static enum ls_code read_train(struct ls_data *data, const char *spec, struct ls
         return ls_read_synthetic(data, rest, err);
     if ((rest = after_name(spec, "inline")))
         return ls_read_inline(&data->train, rest, err);
+    if (ls_stream_knows(spec))
+        return read_stream(&data->train, spec, err);
     return unknown_name(spec, err);
 }
 
@@ -89,6 +103,8 @@ static enum ls_code read_test(struct ls_data *data, const char *spec, const char
         return read_pair(&data->test, rest, err);
     if ((rest = after_name(spec, "inline")))
         return ls_read_inline(&data->test, rest, err);
+    if (ls_stream_knows(spec))
+        return read_stream(&data->test, spec, err);
     return ls_fail(err, LS_USAGE,
                    "test data \"%s\": allowed are idx:IMAGES,LABELS and inline:X..=Y..;X..=Y..", spec);
 }
