@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/crash.h"
 #include "base/text.h"
 #include "cli/cli.h"
 
@@ -98,6 +99,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "lockstep: %s\n", err.text);
         return exit_status(err.code);
     }
+    ls_crash_watch(ls_comm_rank(comm), ls_comm_size(comm), ls_comm_host(comm));
     err.code = run_command(comm, argc, argv, &err);
     /* A full disk or a closed pipe behind stdout shows only now. */
     if (err.code == LS_OK && (fflush(stdout) != 0 || ferror(stdout)))
