@@ -19,7 +19,11 @@ static void print_fact(void *context, const char *key, const char *value)
     for (int i = 0; shown_elsewhere[i]; i++)
         if (strcmp(key, shown_elsewhere[i]) == 0)
             return;
-    printf("  %-18s %s\n", key, value);
+    const size_t shown = 600; /* beyond is a number for each of many features */
+    if (strlen(value) > shown)
+        printf("  %-18s %.60s... (%zu characters)\n", key, value, strlen(value));
+    else
+        printf("  %-18s %s\n", key, value);
 }
 
 static void print_tensors(const struct ls_model *model)

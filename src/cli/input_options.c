@@ -1,4 +1,4 @@
-/* Owns the words of --normalise and --augment. */
+/* Owns the words of --normalise, --scale and --augment. */
 #include "cli/input_options.h"
 
 #include <math.h>
@@ -6,6 +6,7 @@
 
 #include "base/memory.h"
 #include "base/text.h"
+#include "train/scaling.h"
 
 /* One NAME, NAME=VALUE, or VALUE of a list. */
 struct piece {
@@ -140,13 +141,14 @@ static enum ls_code normalise_data(struct ls_data *data, struct ls_normalise *no
     return code;
 }
 
-enum ls_code ls_input_of_model(const struct ls_safetensors *file, const char *path, struct ls_data *data,
-                               struct ls_error *err)
+/* A file without the word is of another program, or of an older version. */
+static enum ls_code normalise_of_model(const struct ls_safetensors *file, const char *path,
+                                       struct ls_data *data, struct ls_error *err)
 {
     const char *text = ls_safetensors_metadata(file, "normalise");
     struct ls_normalise normalise;
     struct ls_error inner = {.code = LS_OK};
-    if (!text) /* a model of another program, or of an older version */
+    if (!text)
         return LS_OK;
     if (parse_normalise(&normalise, text, &inner) != LS_OK)
         return ls_fail(err, LS_FAILED, "'%s' holds a normalisation that cannot be read: %.700s", path,
@@ -156,26 +158,80 @@ enum ls_code ls_input_of_model(const struct ls_safetensors *file, const char *pa
     return LS_OK;
 }
 
-static enum ls_code normalise_as_loaded(const char *load, struct ls_data *data, struct ls_error *err)
+static enum ls_code scaling_of_model(const struct ls_safetensors *file, const char *path,
+                                     struct ls_data *data, struct ls_error *err)
+{
+    const char *kind = ls_safetensors_metadata(file, "scale");
+    struct ls_scaling scaling;
+    struct ls_error inner = {.code = LS_OK};
+    if (!kind)
+        return LS_OK;
+    if (ls_scaling_read(&scaling, data->train.n_features, kind, ls_safetensors_metadata(file, "scale_offset"),
+                        ls_safetensors_metadata(file, "scale_factor"), &inner) != LS_OK)
+        return ls_fail(err, LS_FAILED, "'%s' holds a scaling of features that does not fit the data: %.700s",
+                       path, inner.text);
+    ls_data_scale(data, &scaling);
+    return LS_OK;
+}
+
+enum ls_code ls_input_of_model(const struct ls_safetensors *file, const char *path, struct ls_data *data,
+                               struct ls_error *err)
+{
+    const enum ls_code code = normalise_of_model(file, path, data, err);
+    return code == LS_OK ? scaling_of_model(file, path, data, err) : code;
+}
+
+/* As the model that training starts from was trained. */
+static enum ls_code as_loaded(const char *load, struct ls_data *data,
+                              enum ls_code (*take)(const struct ls_safetensors *file, const char *path,
+                                                   struct ls_data *data, struct ls_error *err),
+                              struct ls_error *err)
 {
     struct ls_safetensors *file = NULL;
     enum ls_code code = ls_safetensors_open(&file, load, err);
     if (code == LS_OK)
-        code = ls_input_of_model(file, load, data, err);
+        code = take(file, load, data, err);
     ls_safetensors_close(&file);
     return code;
 }
 
-static enum ls_code prepare_normalise(const char *text, const char *load, struct ls_data *data,
-                                      struct ls_error *err)
+static enum ls_code prepare_normalise(const struct ls_input_options *options, const char *load,
+                                      struct ls_data *data, struct ls_error *err)
 {
+    const char *text = options->normalise;
     if (!text)
-        return load ? normalise_as_loaded(load, data, err) : LS_OK;
+        return load && options->scale < 0 ? as_loaded(load, data, normalise_of_model, err) : LS_OK;
     struct ls_normalise normalise;
     const enum ls_code code = strcmp(text, "channel") == 0
                                   ? ls_normalise_measure(&normalise, &data->train, err)
                                   : parse_normalise(&normalise, text, err);
     return code == LS_OK ? normalise_data(data, &normalise, err) : code;
+}
+
+/* What needs no other rank: refusals, and the numbers of a loaded model. */
+static enum ls_code prepare_scale(const struct ls_input_options *options, const char *load,
+                                  struct ls_data *data, struct ls_error *err)
+{
+    if (options->scale > LS_SCALE_NONE && options->normalise && strcmp(options->normalise, "none") != 0)
+        return ls_fail(err, LS_USAGE,
+                       "--normalise %.60s and --scale %s: both move and stretch the same values; give one",
+                       options->normalise, ls_scaling_names[options->scale]);
+    return load && options->scale < 0 && !options->normalise ? as_loaded(load, data, scaling_of_model, err)
+                                                             : LS_OK;
+}
+
+enum ls_code ls_input_scale(const struct ls_input_options *options, const char *load, struct ls_data *data,
+                            const struct ls_ops *ops, struct ls_comm *comm, struct ls_error *err)
+{
+    struct ls_scaling scaling;
+    err->code = prepare_scale(options, load, data, err);
+    enum ls_code code = ls_comm_agree(comm, err);
+    if (code != LS_OK || options->scale <= LS_SCALE_NONE)
+        return code;
+    code = ls_scaling_fit(&scaling, (enum ls_scaling_kind)options->scale, &data->train, ops, comm, err);
+    if (code == LS_OK)
+        ls_data_scale(data, &scaling);
+    return code;
 }
 
 static enum ls_code prepare_augment(const char *text, const struct ls_data *data, struct ls_augment *augment,
@@ -196,7 +252,7 @@ enum ls_code ls_input_prepare(const struct ls_input_options *options, const char
                               struct ls_augment *augment, struct ls_error *err)
 {
     const enum ls_code code = prepare_augment(options->augment, data, augment, err);
-    return code == LS_OK ? prepare_normalise(options->normalise, load, data, err) : code;
+    return code == LS_OK ? prepare_normalise(options, load, data, err) : code;
 }
 
 static size_t append_numbers(char *text, size_t used, const char *name, const float *number, int n)
@@ -229,19 +285,27 @@ const char *ls_augment_text(const struct ls_augment *augment, char text[LS_INPUT
     return *text ? memmove(text, text + 1, strlen(text)) : strcpy(text, "none");
 }
 
-void ls_input_facts(const struct ls_dataset *train, const struct ls_augment *augment,
+void ls_input_facts(const struct ls_data *data, const struct ls_augment *augment,
                     struct ls_model_facts *facts)
 {
     char text[LS_INPUT_TEXT];
     _Static_assert(LS_INPUT_TEXT <= sizeof facts->fact[0].text, "a fact holds it");
-    ls_model_facts_add(facts, "normalise", "%s", ls_normalise_text(&train->normalise, text));
+    ls_model_facts_add(facts, "normalise", "%s", ls_normalise_text(&data->train.normalise, text));
+    ls_model_facts_add(facts, "scale", "%s", ls_scaling_names[data->scaling.kind]);
+    if (data->scaling.kind != LS_SCALE_NONE) {
+        ls_model_facts_add_long(facts, "scale_offset", data->scaling.offset_text);
+        ls_model_facts_add_long(facts, "scale_factor", data->scaling.factor_text);
+    }
     ls_model_facts_add(facts, "augment", "%s", ls_augment_text(augment, text));
 }
 
 void ls_input_print(const struct ls_dataset *train, const struct ls_augment *augment)
 {
     char normalise[LS_INPUT_TEXT], moves[LS_INPUT_TEXT];
-    if (train->normalise.n_channels > 0 || ls_augment_is_on(augment))
+    if (train->scaling)
+        printf("input   --scale %s --augment %s\n", ls_scaling_names[train->scaling->kind],
+               ls_augment_text(augment, moves));
+    else if (train->normalise.n_channels > 0 || ls_augment_is_on(augment))
         printf("input   --normalise %s --augment %s\n", ls_normalise_text(&train->normalise, normalise),
                ls_augment_text(augment, moves));
 }

@@ -40,7 +40,11 @@ enum ls_code ls_model_use_open(struct ls_model_use *use, const struct ls_model_u
         err->code = ls_net_hash(&use->model.net, use->model.parameters, &hash, err);
         code = ls_comm_agree(comm, err);
     }
-    return code == LS_OK ? ls_comm_compare_hashes(comm, hash, "the model read by each rank", err) : code;
+    if (code == LS_OK)
+        code = ls_comm_compare_hashes(comm, hash, "the model read by each rank", err);
+    return code == LS_OK ? ls_comm_compare_hashes(comm, ls_scaling_hash(&use->data.scaling),
+                                                  "the model's scaling read by each rank", err)
+                         : code;
 }
 
 void ls_model_use_release(struct ls_model_use *use)

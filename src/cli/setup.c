@@ -17,6 +17,7 @@ const struct ls_setup_options ls_setup_options_none = {.data = "digits",
                                                        .microbatch = LS_DEFAULT_MICROBATCH,
                                                        .update = LS_OPTIMIZER_OPTIONS_NONE,
                                                        .loss = {.loss = -1},
+                                                       .input = {.scale = -1},
                                                        .shuffle = 1,
                                                        .seed = 1};
 
@@ -32,12 +33,25 @@ static enum ls_code open_data(struct ls_setup *setup, const struct ls_setup_opti
     return code;
 }
 
+/* Features are measured by all ranks together, so these must mean the same thing first. */
+static enum ls_code scale_data(struct ls_setup *setup, const struct ls_setup_options *o, struct ls_error *err)
+{
+    struct ls_comm *comm = setup->session.comm;
+    const int64_t asked[] = {o->input.scale, o->input.normalise != NULL, o->load != NULL};
+    const enum ls_code code = ls_comm_compare_hashes(comm, ls_hash_bytes(asked, sizeof asked),
+                                                     "--scale, --normalise and --load (as hashes)", err);
+    return code == LS_OK ? ls_input_scale(&o->input, o->load, &setup->data, setup->session.ops, comm, err)
+                         : code;
+}
+
 enum ls_code ls_setup_open(struct ls_setup *setup, const struct ls_setup_options *options,
                            struct ls_comm *comm, struct ls_error *err)
 {
     *setup = (struct ls_setup){0};
-    const enum ls_code code = ls_session_start(&setup->session, &options->session, comm, err);
-    return code == LS_OK ? open_data(setup, options, err) : code;
+    enum ls_code code = ls_session_start(&setup->session, &options->session, comm, err);
+    if (code == LS_OK)
+        code = open_data(setup, options, err);
+    return code == LS_OK ? scale_data(setup, options, err) : code;
 }
 
 void ls_setup_release(struct ls_setup *setup)
@@ -136,7 +150,7 @@ void ls_setup_facts(const struct ls_setup *setup, const struct ls_setup_options 
     const struct ls_train_config *c = &setup->config;
     ls_model_facts_add(facts, "data", "%s", o->data);
     ls_model_facts_add(facts, "train_samples", "%lld", (long long)setup->data.train.n_samples);
-    ls_input_facts(&setup->data.train, &c->augment, facts);
+    ls_input_facts(&setup->data, &c->augment, facts);
     const int batches = o->update.optimizer != LS_RANDOM_SEARCH;
     if (batches)
         ls_model_facts_add(facts, "batch", "%lld", (long long)c->batch);
@@ -161,10 +175,9 @@ static struct ls_hash hash_of_options(const struct ls_setup *setup, const struct
                                       const int64_t *numbers)
 {
     const struct ls_hash net = ls_hash_bytes(setup->net.text, strlen(setup->net.text));
-    struct ls_model_facts same = *facts; /* nodes may keep the data in different places */
-    memset(&same.fact[0], 0, sizeof same.fact[0]);
+    const int where = 0; /* nodes may keep the data in different places */
     const struct ls_hash loss = ls_loss_rule_hash(&setup->config.loss);
-    const struct ls_hash told = ls_hash_bytes(&same, sizeof same);
+    const struct ls_hash told = ls_model_facts_hash(facts, where);
     const struct ls_hash own = ls_hash_bytes(numbers, (size_t)n_numbers * sizeof *numbers);
     const uint64_t all[] = {net.high,       net.low,  told.high,
                             told.low,       own.high, own.low,

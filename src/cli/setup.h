@@ -35,8 +35,8 @@ struct ls_setup {
     float *parameters;
 };
 
-/* Collective, and ends in agreement: starts the session and reads the data.  Release with ls_setup_release,
- * also after failure. */
+/* Collective, and ends in agreement: starts the session, reads the data and scales them.  Release with
+ * ls_setup_release, also after failure. */
 enum ls_code ls_setup_open(struct ls_setup *setup, const struct ls_setup_options *options,
                            struct ls_comm *comm, struct ls_error *err);
 void ls_setup_release(struct ls_setup *setup);

@@ -253,6 +253,9 @@ struct ls_ops {
     /* y[i] = x[i] * factor; y == x is allowed. */
     void (*scale)(ptrdiff_t n, float *y, const float *x, float factor);
 
+    /* x[b][k] = (x[b][k] - offset[k]) * factor[k], in place.   x (B,K), offset (K), factor (K). */
+    void (*scale_rows)(ptrdiff_t B, ptrdiff_t K, float *x, const float *offset, const float *factor);
+
     /* y[i] = act(z[i]); y == z is allowed.
      * relu: z <= 0 ? +0 : z (a NaN stays one).  tanh, sigmoid: base/elementary.h.
      * leakyrelu: z <= 0 ? slope * z : z.

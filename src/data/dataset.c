@@ -31,6 +31,14 @@ void ls_data_release(struct ls_data *data)
         return;
     ls_dataset_release(&data->train);
     ls_dataset_release(&data->test);
+    ls_scaling_release(&data->scaling);
+}
+
+void ls_data_scale(struct ls_data *data, const struct ls_scaling *scaling)
+{
+    ls_scaling_release(&data->scaling);
+    data->scaling = *scaling;
+    data->train.scaling = data->test.scaling = scaling->kind == LS_SCALE_NONE ? NULL : &data->scaling;
 }
 
 /* A row function of gather_rows for inputs that lie in memory; the context is the dataset. */
@@ -52,8 +60,8 @@ static void gather_as_it_is(const struct ls_dataset *dataset, const struct ls_op
         ops->gather_rows(B, K, x, index, dataset->generate, dataset->context);
 }
 
-static void gather_inputs(const struct ls_dataset *dataset, const struct ls_augment *augment,
-                          const struct ls_ops *ops, ptrdiff_t B, const int64_t *index, float *x)
+static void gather_views(const struct ls_dataset *dataset, const struct ls_augment *augment,
+                         const struct ls_ops *ops, ptrdiff_t B, const int64_t *index, float *x)
 {
     struct ls_image_view view = ls_dataset_image(dataset);
     if (augment && ls_augment_is_on(augment)) {
@@ -68,6 +76,14 @@ static void gather_inputs(const struct ls_dataset *dataset, const struct ls_augm
     gather_as_it_is(dataset, ops, B, index, x);
     if (viewed)
         ops->view_images(&view, B, x, index);
+}
+
+static void gather_inputs(const struct ls_dataset *dataset, const struct ls_augment *augment,
+                          const struct ls_ops *ops, ptrdiff_t B, const int64_t *index, float *x)
+{
+    gather_views(dataset, augment, ops, B, index, x);
+    if (dataset->scaling)
+        ops->scale_rows(B, dataset->n_features, x, dataset->scaling->offset, dataset->scaling->factor);
 }
 
 struct ls_image_view ls_dataset_image(const struct ls_dataset *dataset)

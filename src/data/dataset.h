@@ -13,6 +13,7 @@
 #include "compute/ops.h"
 #include "data/augment.h"
 #include "data/normalise.h"
+#include "data/scaling.h"
 
 enum { LS_MAX_DIMS = 4 };
 
@@ -31,6 +32,7 @@ struct ls_dataset {
 
     /* Applied to every sample that is gathered.  ls_data_open leaves it empty. */
     struct ls_normalise normalise;
+    const struct ls_scaling *scaling; /* of each feature, after moves; NULL: values stay as they are */
 
     /* Targets: labels (or label_of, for synthetic data), or values, or both.  Both only from inline data
      * whose targets are one whole number each: then values[i] == labels[i], and the loss takes what it needs.
@@ -56,6 +58,7 @@ void ls_dataset_release(struct ls_dataset *dataset);
 
 struct ls_data {
     struct ls_dataset train, test; /* test.n_samples == 0 when there is none */
+    struct ls_scaling scaling;     /* what their `scaling` points at, once ls_data_scale was called */
 };
 
 /* Opens what a --data specification names:
@@ -75,6 +78,9 @@ struct ls_data {
 enum ls_code ls_data_open(struct ls_data *data, const char *spec, const char *test_spec,
                           struct ls_error *err);
 void ls_data_release(struct ls_data *data);
+
+/* Gives every part the scaling, whose memory `data` owns from now on.  The structure must not move after. */
+void ls_data_scale(struct ls_data *data, const struct ls_scaling *scaling);
 
 /* The hash of everything that training and evaluation read; for ranks to see that they opened the same. */
 struct ls_hash ls_data_hash(const struct ls_data *data);

@@ -22,6 +22,30 @@ void ls_model_facts_add(struct ls_model_facts *facts, const char *key, const cha
     facts->n++;
 }
 
+void ls_model_facts_add_long(struct ls_model_facts *facts, const char *key, const char *text)
+{
+    assert(facts->n_long < LS_MODEL_LONG_FACTS);
+    facts->long_fact[facts->n_long++] = (struct ls_metadata){key, text};
+}
+
+struct ls_hash ls_model_facts_hash(const struct ls_model_facts *facts, int but)
+{
+    struct ls_hash parts[2 * LS_MODEL_FACTS + 2 * LS_MODEL_LONG_FACTS];
+    int n = 0;
+    memset(parts, 0, sizeof parts);
+    for (int i = 0; i < facts->n; i++) {
+        if (i == but)
+            continue;
+        parts[n++] = ls_hash_bytes(facts->fact[i].key, strlen(facts->fact[i].key));
+        parts[n++] = ls_hash_bytes(facts->fact[i].text, strlen(facts->fact[i].text));
+    }
+    for (int i = 0; i < facts->n_long; i++) {
+        parts[n++] = ls_hash_bytes(facts->long_fact[i].key, strlen(facts->long_fact[i].key));
+        parts[n++] = ls_hash_bytes(facts->long_fact[i].value, strlen(facts->long_fact[i].value));
+    }
+    return ls_hash_bytes(parts, sizeof parts);
+}
+
 /* Parameter t of the net as the file sees it. */
 static struct ls_tensor file_tensor(const struct ls_net *net, int t, float *flat)
 {
@@ -59,7 +83,7 @@ enum ls_code ls_model_save(const char *path, const struct ls_net *net, const str
                            const float *parameters, const struct ls_model_facts *facts, struct ls_error *err)
 {
     enum { OWN = 9 };
-    struct ls_metadata metadata[OWN + LS_MODEL_FACTS];
+    struct ls_metadata metadata[OWN + LS_MODEL_FACTS + LS_MODEL_LONG_FACTS];
     char shape[100], version[16], hash_text[LS_HASH_TEXT];
     struct ls_hash hash;
     enum ls_code code = ls_net_hash(net, parameters, &hash, err);
@@ -81,6 +105,8 @@ enum ls_code ls_model_save(const char *path, const struct ls_net *net, const str
     metadata[n++] = (struct ls_metadata){"hash", hash_text};
     for (int i = 0; i < facts->n; i++)
         metadata[n++] = (struct ls_metadata){facts->fact[i].key, facts->fact[i].text};
+    for (int i = 0; i < facts->n_long; i++)
+        metadata[n++] = facts->long_fact[i];
 
     struct ls_tensor *tensors = ls_alloc((size_t)net->n_tensors, sizeof *tensors, "tensor list", err);
     for (int t = 0; tensors && t < net->n_tensors; t++)

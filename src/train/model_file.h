@@ -5,16 +5,18 @@
 #ifndef LS_TRAIN_MODEL_FILE_H
 #define LS_TRAIN_MODEL_FILE_H
 
+#include "base/hash.h"
 #include "formats/safetensors.h"
 #include "model/net.h"
 #include "train/loss_rule.h"
 
-enum { LS_MODEL_FACTS = 48 };
+enum { LS_MODEL_FACTS = 48, LS_MODEL_LONG_FACTS = 4 };
 
 /* "How it was trained": metadata beyond what a model needs, as key and text, e.g. {"learning_rate", "0.05"}.
  */
 struct ls_model_facts {
-    int n;
+    int n, n_long;
+    struct ls_metadata long_fact[LS_MODEL_LONG_FACTS]; /* texts of any length; whoever adds them keeps them */
     struct {
         char key[32];
         char text[600];
@@ -24,6 +26,13 @@ struct ls_model_facts {
 /* Adds a fact; a text that is too long is cut, a fact too many is a programmer's error. */
 void ls_model_facts_add(struct ls_model_facts *facts, const char *key, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+
+/* Adds a fact as long as may be, such as a number for each feature; a file gets it, a log or a screen does
+ * not.  `text` must live as long as the facts. */
+void ls_model_facts_add_long(struct ls_model_facts *facts, const char *key, const char *text);
+
+/* Of all that is said, without fact `but` (-1: none): for ranks to see that they say the same. */
+struct ls_hash ls_model_facts_hash(const struct ls_model_facts *facts, int but);
 
 /* Local: one rank calls it.  Crash-safe: an existing file stays as it is until the new one is whole. */
 enum ls_code ls_model_save(const char *path, const struct ls_net *net, const struct ls_loss_rule *loss,

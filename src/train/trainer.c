@@ -85,10 +85,10 @@ static enum ls_code diverged(struct ls_run *run, float loss, const float *sum, s
         snprintf(advice, sizeof advice,
                  "no update was made yet: the first weights or the inputs are too large, or not numbers");
     else
-        snprintf(
-            advice, sizeof advice,
-            "the learning rate %g is probably too high: try --lr %.3g, or check that the inputs are scaled",
-            rate, rate / 10);
+        snprintf(advice, sizeof advice,
+                 "the learning rate %g is probably too high: try --lr %.3g, or scale the inputs (--scale "
+                 "standard)",
+                 rate, rate / 10);
     return ls_fail(err, LS_NONFINITE,
                    "training went non-finite at step %lld (epoch %lld): the loss is %s, %s; %s. The model of "
                    "step %lld is kept",

@@ -176,6 +176,40 @@ Test(ops_rows, whole_buffers, .timeout = 60)
     check_buffers(50001, 1);
 }
 
+static void check_scale_rows(ptrdiff_t B, ptrdiff_t K, int special)
+{
+    float *x = values(B * K, special), *offset = values(K, special), *factor = values(K, special);
+    float *expected = copy_of(B * K, x);
+    char shape[60];
+    snprintf(shape, sizeof shape, "B %td K %td special %d", B, K, special);
+    ls_ops_serial.scale_rows(B, K, expected, offset, factor);
+    FOR_EACH_IMPLEMENTATION(ops, threads)
+    {
+        float *found = copy_of(B * K, x);
+        ops->scale_rows(B, K, found, offset, factor);
+        expect_same("x", ops, threads, shape, B * K, found, expected);
+        FREE(found);
+    }
+    FREE(x, offset, factor, expected);
+}
+
+Test(ops_rows, scale_rows, .timeout = 60)
+{
+    float x[6] = {1, 2, 3, -1, 0.5f, 7};
+    const float offset[3] = {1, 0.5f, -1}, factor[3] = {2, 4, 0.25f},
+                expected[6] = {0, 6, 1, -4, 0, 2}; /* by hand */
+    ls_ops_serial.scale_rows(2, 3, x, offset, factor);
+    expect_same("x", &ls_ops_serial, 1, "by hand", 6, x, expected);
+    for (size_t i = 0; i < COUNT(widths); i++)
+        for (int special = 0; special < 3; special++) {
+            check_scale_rows(widths[i] > 100 ? 3 : 37, widths[i], special);
+            check_scale_rows(1, widths[i], special);
+        }
+    check_scale_rows(0, 5, 0);
+    check_scale_rows(70000, 1, 1);
+    check_scale_rows(300, 333, 1); /* more than one thread's, cut within rows */
+}
+
 static void check_activation(enum ls_activation act, ptrdiff_t n, int special)
 {
     float *z = values(n, special), *dy = values(n, special), *y = unset(n), *dz = unset(n);

@@ -163,6 +163,35 @@ void LS_PER_ISA(ls_scale)(ptrdiff_t n, float *y, const float *x, float factor)
     team_run((double)n * 0.2, scale_part, &p);
 }
 
+/* Work is cut by elements, not by rows: few rows may be long and many rows short. */
+struct scaling {
+    ptrdiff_t B, K;
+    float *x;
+    const float *offset, *factor;
+};
+
+static int64_t scale_rows_part(const void *job, int thread, int threads)
+{
+    const struct scaling *s = job;
+    const ptrdiff_t K = s->K;
+    const struct range r = range_part(s->B * K, LINE, thread, threads);
+    for (ptrdiff_t i = r.begin; i < r.end;) {
+        const ptrdiff_t first = i % K, n = r.end - i < K - first ? r.end - i : K - first;
+        float *restrict x = s->x + i;
+        const float *restrict offset = s->offset + first, *restrict factor = s->factor + first;
+        for (ptrdiff_t k = 0; k < n; k++)
+            x[k] = (x[k] - offset[k]) * factor[k];
+        i += n;
+    }
+    return 0;
+}
+
+void LS_PER_ISA(ls_scale_rows)(ptrdiff_t B, ptrdiff_t K, float *x, const float *offset, const float *factor)
+{
+    const struct scaling s = {B, K, x, offset, factor};
+    team_run((double)B * (double)K * 0.2, scale_rows_part, &s);
+}
+
 struct addition {
     ptrdiff_t n;
     float *left;

@@ -16,6 +16,7 @@ void LS_PER_ISA(ls_transpose)(ptrdiff_t B, ptrdiff_t rows, ptrdiff_t columns, fl
 void LS_PER_ISA(ls_add)(enum ls_activation act, ptrdiff_t n, float *y, const float *a, const float *b);
 void LS_PER_ISA(ls_blend)(ptrdiff_t n, float *average, const float *x, float weight);
 void LS_PER_ISA(ls_scale)(ptrdiff_t n, float *y, const float *x, float factor);
+void LS_PER_ISA(ls_scale_rows)(ptrdiff_t B, ptrdiff_t K, float *x, const float *offset, const float *factor);
 float LS_PER_ISA(ls_leaf_sum)(ptrdiff_t B, ptrdiff_t m, const float *v);
 void LS_PER_ISA(ls_tree_add)(ptrdiff_t n, float *left, const float *right);
 void LS_PER_ISA(ls_gather_u8)(ptrdiff_t B, ptrdiff_t K, float *x, const uint8_t *pixels, const int64_t *index,

@@ -42,6 +42,7 @@ const struct ls_ops LS_PER_ISA(ls_ops) = {
     .add = LS_PER_ISA(ls_add),
     .blend = LS_PER_ISA(ls_blend),
     .scale = LS_PER_ISA(ls_scale),
+    .scale_rows = LS_PER_ISA(ls_scale_rows),
     .activation_forward = LS_PER_ISA(ls_activation_forward),
     .activation_backward = LS_PER_ISA(ls_activation_backward),
     .loss = LS_PER_ISA(ls_loss),

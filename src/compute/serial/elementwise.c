@@ -40,3 +40,10 @@ void ls_serial_scale(ptrdiff_t n, float *y, const float *x, float factor)
     for (ptrdiff_t i = 0; i < n; i++)
         y[i] = x[i] * factor;
 }
+
+void ls_serial_scale_rows(ptrdiff_t B, ptrdiff_t K, float *x, const float *offset, const float *factor)
+{
+    for (ptrdiff_t b = 0; b < B; b++)
+        for (ptrdiff_t k = 0; k < K; k++)
+            x[b * K + k] = (x[b * K + k] - offset[k]) * factor[k];
+}

@@ -59,6 +59,7 @@ void ls_serial_transpose(ptrdiff_t B, ptrdiff_t rows, ptrdiff_t columns, float *
 void ls_serial_add(enum ls_activation act, ptrdiff_t n, float *y, const float *a, const float *b);
 void ls_serial_blend(ptrdiff_t n, float *average, const float *x, float weight);
 void ls_serial_scale(ptrdiff_t n, float *y, const float *x, float factor);
+void ls_serial_scale_rows(ptrdiff_t B, ptrdiff_t K, float *x, const float *offset, const float *factor);
 void ls_serial_loss(const struct ls_loss_rule *rule, ptrdiff_t B, ptrdiff_t N, float *loss, float *dz,
                     const float *z, const struct ls_targets *targets);
 int64_t ls_serial_update(const struct ls_update *rule, ptrdiff_t rows, ptrdiff_t columns, float *w,

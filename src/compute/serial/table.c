@@ -71,6 +71,7 @@ const struct ls_ops ls_ops_serial = {
     .add = ls_serial_add,
     .blend = ls_serial_blend,
     .scale = ls_serial_scale,
+    .scale_rows = ls_serial_scale_rows,
     .activation_forward = ls_serial_activation_forward,
     .activation_backward = ls_serial_activation_backward,
     .loss = ls_serial_loss,
