@@ -16,6 +16,8 @@ enum ls_purpose {
     LS_PURPOSE_DROPOUT = 4,   /* stream: step and layer; element: position in the batch and unit, by fours */
     LS_PURPOSE_AUGMENT = 5,   /* stream: epoch; element: sample index */
     LS_PURPOSE_SEARCH = 6,    /* random search: stream: tensor and trial; element: element index */
+    LS_PURPOSE_WINDOW = 7,    /* --shuffle blocks: stream: epoch; element: window and block of round keys */
+    LS_PURPOSE_SPLIT = 8,     /* --split, --folds: stream: class + 1 or 0; element: block of round keys */
 };
 
 struct ls_bits128 {

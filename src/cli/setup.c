@@ -105,6 +105,8 @@ enum ls_code ls_setup_config(struct ls_setup *setup, const struct ls_setup_optio
             err, LS_USAGE,
             "--batch %lld is more than the %lld training samples: give at most that, or --batch all",
             (long long)o->batch, (long long)train->n_samples);
+    if (o->shuffle_block > 0 && o->shuffle != LS_SHUFFLE_BLOCKS)
+        return ls_fail(err, LS_USAGE, "--shuffle-block means nothing without --shuffle blocks: give both");
     const int64_t update = chosen_batch(o->batch, train->n_samples) * o->accumulate;
     if (o->drop_last && update > train->n_samples)
         return ls_fail(
@@ -118,6 +120,7 @@ enum ls_code ls_setup_config(struct ls_setup *setup, const struct ls_setup_optio
         .microbatch = o->microbatch,
         .seed = o->seed,
         .shuffle = o->shuffle,
+        .shuffle_block = o->shuffle_block > 0 ? o->shuffle_block : LS_DEFAULT_SHUFFLE_BLOCK,
         .drop_last = o->drop_last,
     };
     enum ls_code code = ls_optimizer_options_apply(&o->update, &setup->config, err);
@@ -161,7 +164,9 @@ void ls_setup_facts(const struct ls_setup *setup, const struct ls_setup_options 
     ls_model_facts_add(facts, "init", "%s", o->load ? "loaded" : o->init);
     ls_model_facts_add(facts, "seed", "%llu", (unsigned long long)c->seed);
     if (batches) {
-        ls_model_facts_add(facts, "shuffle", "%s", ls_off_on[c->shuffle]);
+        ls_model_facts_add(facts, "shuffle", "%s", ls_shuffle_names[c->shuffle]);
+        if (c->shuffle == LS_SHUFFLE_BLOCKS)
+            ls_model_facts_add(facts, "shuffle_block", "%lld", (long long)c->shuffle_block);
         ls_model_facts_add(facts, "drop_last", "%s", c->drop_last ? "yes" : "no");
     }
     if (o->init_bias != 0.0f) {

@@ -12,8 +12,8 @@
 struct ls_setup_options {
     struct ls_session_options session;
     struct ls_input_options input;
-    const char *data, *test_data, *net, *init, *load; /* load: a model to start from, or NULL */
-    int64_t batch, accumulate, microbatch;
+    const char *data, *test_data, *net, *init, *load;     /* load: a model to start from, or NULL */
+    int64_t batch, accumulate, microbatch, shuffle_block; /* shuffle_block: 0 when not given */
     float init_bias;
     struct ls_optimizer_options update;
     struct ls_loss_options loss;
@@ -142,14 +142,26 @@ enum ls_code ls_setup_compare(const struct ls_setup *setup, const struct ls_setu
         {"seed", "N", LS_OPTION_SEED, &(o)->seed, "of initialisation, shuffling and augmentation", "1",      \
          0,      0,   NULL,           NULL},                                                                 \
         {"shuffle",                                                                                          \
-         "on|off",                                                                                           \
+         "on|off|blocks",                                                                                    \
          LS_OPTION_CHOICE,                                                                                   \
          &(o)->shuffle,                                                                                      \
-         "a new keyed order of the samples each epoch",                                                      \
+         "a new keyed order of the samples each epoch; blocks: of blocks of consecutive samples, and of "    \
+         "the "                                                                                              \
+         "samples within each 16 of them, for storage that dislikes random reads",                           \
          "on",                                                                                               \
          0,                                                                                                  \
          0,                                                                                                  \
-         ls_off_on,                                                                                          \
+         ls_shuffle_names,                                                                                   \
+         NULL},                                                                                              \
+        {"shuffle-block",                                                                                    \
+         "N",                                                                                                \
+         LS_OPTION_INT,                                                                                      \
+         &(o)->shuffle_block,                                                                                \
+         "samples in a block of --shuffle blocks; part of the result",                                       \
+         "1024",                                                                                             \
+         1,                                                                                                  \
+         1e9,                                                                                                \
+         NULL,                                                                                               \
          NULL},                                                                                              \
     {                                                                                                        \
         "drop-last", NULL, LS_OPTION_FLAG, &(o)->drop_last,                                                  \

@@ -69,7 +69,9 @@ static void print_update(const struct ls_train_report *report)
     }
     printf("update  %s", ls_optimizer_describe(c, update));
     printf("; init %s, seed %llu, %s\n", report->init_text, (unsigned long long)c->seed,
-           c->shuffle ? "shuffled" : "in file order");
+           c->shuffle == LS_SHUFFLE_BLOCKS ? "shuffled in blocks"
+           : c->shuffle                    ? "shuffled"
+                                           : "in file order");
 }
 
 static void print_batch(const struct ls_train_report *report)

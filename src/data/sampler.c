@@ -1,80 +1,113 @@
 /* Owns the order of samples.  See sampler.h for the construction.
  *
- * A position splits into (l, r), position = l + a * r, and alternate rounds add a keyed hash of one half to
- * the other, modulo that half's size: each round can be undone, so their composition is a permutation of the
- * a x b cells.  Cells at or above n are walked through (fewer than a of them, so one walk in about sqrt(n)).
- * Only the first split divides; rounds reduce by a multiplication (Lemire, "Fast Random Integer Generation in
- * an Interval", 2019). */
+ * In blocks, positions are counted as if the last block were whole, too: `missing` positions are then left
+ * out where the short block would end.  So one division finds a position's window, another its block. */
 #include "data/sampler.h"
 
 #include <assert.h>
+#include <stddef.h>
 
-#include "base/philox.h"
-
-/* (half + keyed hash of the other half) mod size, for half < size <= 2^31.  The hash is two multiplications
- * by odd constants with a shift between, of which the top 32 bits count; MurmurHash3's 32-bit finalizer costs
- * half as much again. */
-static inline uint64_t add_round(uint64_t half, uint64_t other, uint32_t key, uint64_t size)
-{
-    uint64_t hash = (other + key) * 0x9E3779B97F4A7C15u;
-    hash = (hash ^ hash >> 32) * 0xD6E8FEB86659FD93u;
-    const uint64_t sum = half + ((hash >> 32) * size >> 32);
-    return sum - (size & -(uint64_t)(sum >= size)); /* a branch would be mispredicted half of the time */
-}
-
-/* The smallest a with a * a >= n, for 1 <= n <= 2^62. */
-static uint64_t ceil_sqrt(uint64_t n)
-{
-    uint64_t root = 0;
-    for (uint64_t bit = (uint64_t)1 << 31; bit; bit >>= 1)
-        if ((root + bit) * (root + bit) <= n)
-            root += bit;
-    return root * root == n ? root : root + 1;
-}
+const char *const ls_shuffle_names[] = {"off", "on", "blocks", NULL};
 
 void ls_sampler_init(struct ls_sampler *sampler, int64_t n_samples, int shuffle, uint64_t seed)
 {
-    assert(n_samples >= 1 && n_samples <= (int64_t)1 << 62);
-    const uint64_t a = ceil_sqrt((uint64_t)n_samples);
-    *sampler = (struct ls_sampler){.n_samples = n_samples,
-                                   .shuffle = shuffle,
-                                   .seed = seed,
-                                   .a = a,
-                                   .b = ((uint64_t)n_samples + a - 1) / a,
-                                   .rounds = n_samples < LS_FEISTEL_SMALL ? LS_FEISTEL_ROUNDS_SMALL
-                                                                          : LS_FEISTEL_ROUNDS};
+    if (shuffle == LS_SHUFFLE_BLOCKS) {
+        ls_sampler_init_blocks(sampler, n_samples, LS_DEFAULT_SHUFFLE_BLOCK, seed);
+        return;
+    }
+    *sampler = (struct ls_sampler){
+        .n_samples = n_samples, .shuffle = shuffle ? LS_SHUFFLE_ON : LS_SHUFFLE_OFF, .seed = seed};
+    ls_permutation_init(&sampler->order, n_samples);
+    ls_sampler_set_epoch(sampler, 0);
+}
+
+void ls_sampler_init_blocks(struct ls_sampler *sampler, int64_t n_samples, int64_t block, uint64_t seed)
+{
+    assert(block >= 1 && block <= (int64_t)1 << 31);
+    *sampler = (struct ls_sampler){
+        .n_samples = n_samples, .shuffle = LS_SHUFFLE_BLOCKS, .seed = seed, .block = block};
+    ls_permutation_init(&sampler->order, (n_samples - 1) / block + 1);
     ls_sampler_set_epoch(sampler, 0);
 }
 
 void ls_sampler_set_epoch(struct ls_sampler *sampler, uint64_t epoch)
 {
-    for (int round = 0; round < sampler->rounds; round += 4) {
-        const struct ls_bits128 bits =
-            ls_random(sampler->seed, LS_PURPOSE_SHUFFLE, epoch, (uint64_t)round / 4);
-        for (int i = 0; i < 4; i++)
-            sampler->keys[round + i] = bits.word[i];
-    }
+    sampler->epoch = epoch;
+    ls_permutation_key(&sampler->order, sampler->seed, LS_PURPOSE_SHUFFLE, epoch, 0);
+    if (sampler->shuffle == LS_SHUFFLE_BLOCKS)
+        sampler->short_visit = ls_permutation_find(&sampler->order, sampler->order.n - 1);
+}
+
+/* Some blocks that are mixed with each other: positions [begin, end). */
+struct window {
+    int64_t begin, end, first_visit;
+    int64_t
+        short_end; /* behind the short block, counted from `begin`; beyond the window when it is elsewhere */
+    struct ls_permutation order;
+};
+
+static int64_t missing_samples(const struct ls_sampler *sampler)
+{
+    return (sampler->block - sampler->n_samples % sampler->block) % sampler->block;
+}
+
+/* Where window w begins. */
+static int64_t window_begin(const struct ls_sampler *sampler, int64_t w)
+{
+    const int64_t visit = w * LS_WINDOW_BLOCKS;
+    if (visit >= sampler->order.n)
+        return sampler->n_samples;
+    return visit * sampler->block - (visit > sampler->short_visit ? missing_samples(sampler) : 0);
+}
+
+static void find_window(const struct ls_sampler *sampler, int64_t position, struct window *window)
+{
+    const int64_t size = LS_WINDOW_BLOCKS * sampler->block, missing = missing_samples(sampler);
+    const int64_t short_window = sampler->short_visit / LS_WINDOW_BLOCKS;
+    const int behind = position >= window_begin(sampler, short_window + 1);
+    const int64_t w = (position + (behind ? missing : 0)) / size;
+    *window = (struct window){.begin = window_begin(sampler, w),
+                              .end = window_begin(sampler, w + 1),
+                              .first_visit = w * LS_WINDOW_BLOCKS,
+                              .short_end = INT64_MAX};
+    if (w == short_window)
+        window->short_end = (sampler->short_visit - window->first_visit + 1) * sampler->block - missing;
+    ls_permutation_init(&window->order, window->end - window->begin);
+    ls_permutation_key(&window->order, sampler->seed, LS_PURPOSE_WINDOW, sampler->epoch,
+                       (uint64_t)w * LS_FEISTEL_BLOCKS);
+}
+
+static int64_t index_in_window(const struct ls_sampler *sampler, const struct window *window,
+                               int64_t position)
+{
+    int64_t place = ls_permutation_at(&window->order, position - window->begin);
+    if (place >= window->short_end)
+        place += missing_samples(sampler);
+    const int64_t visit = window->first_visit + place / sampler->block;
+    return ls_permutation_at(&sampler->order, visit) * sampler->block + place % sampler->block;
 }
 
 int64_t ls_sampler_index(const struct ls_sampler *sampler, int64_t position)
 {
-    assert(position >= 0 && position < sampler->n_samples);
-    if (!sampler->shuffle)
-        return position;
-    const uint64_t a = sampler->a, b = sampler->b, n = (uint64_t)sampler->n_samples;
-    uint64_t l = (uint64_t)position % a, r = (uint64_t)position / a, index;
-    do {
-        for (int round = 0; round < sampler->rounds; round += 2) {
-            l = add_round(l, r, sampler->keys[round], a);
-            r = add_round(r, l, sampler->keys[round + 1], b);
-        }
-        index = l + a * r;
-    } while (index >= n);
-    return (int64_t)index;
+    int64_t index;
+    ls_sampler_indices(sampler, position, 1, &index);
+    return index;
 }
 
 void ls_sampler_indices(const struct ls_sampler *sampler, int64_t first, int64_t n, int64_t *index)
 {
-    for (int64_t i = 0; i < n; i++)
-        index[i] = ls_sampler_index(sampler, first + i);
+    assert(first >= 0 && first + n <= sampler->n_samples);
+    struct window window = {.end = -1};
+    for (int64_t i = 0; i < n; i++) {
+        const int64_t position = first + i;
+        if (sampler->shuffle == LS_SHUFFLE_OFF) {
+            index[i] = position;
+        } else if (sampler->shuffle == LS_SHUFFLE_ON) {
+            index[i] = ls_permutation_at(&sampler->order, position);
+        } else {
+            if (position >= window.end)
+                find_window(sampler, position, &window);
+            index[i] = index_in_window(sampler, &window, position);
+        }
+    }
 }

@@ -1,28 +1,38 @@
 /* The order of samples (contract rule 7): position p of epoch e -> index, evaluated anywhere in O(1) memory.
+ * Neither the rank nor the batch size appears, so every layout visits the same order.
  *
- * A Feistel network over the smallest a x b grid that holds [0, n), walked until it lands inside (Black and
- * Rogaway, "Ciphers with Arbitrary Finite Domains", CT-RSA 2002), its round keys drawn from Philox by (seed,
- * epoch).  Neither the rank nor the batch size appears, so every layout visits the same order. */
+ *   on      a permutation of all samples, keyed by (seed, epoch)
+ *   blocks  for storage that dislikes random reads.  Samples form blocks of `block` consecutive ones (the
+ *           last may be short); blocks are visited in a permutation keyed by (seed, epoch), and the samples
+ * of each 16 blocks that are visited one after the other, a window, in a permutation keyed by (seed, epoch,
+ * window).  So 16 * block consecutive positions read from 16 stretches of the data. off     as the data are
+ */
 #ifndef LS_DATA_SAMPLER_H
 #define LS_DATA_SAMPLER_H
 
-#include <stdint.h>
+#include "data/permutation.h"
 
-/* Small grids mix slowly.  Followed exactly, with ideal round functions, 8 rounds make the rarest order of 6
- * samples 0.69 times and the most frequent one 1.94 times as likely as a fair one; 16 rounds 0.98, 1.06. */
-enum { LS_FEISTEL_ROUNDS = 8, LS_FEISTEL_ROUNDS_SMALL = 24, LS_FEISTEL_SMALL = 256 };
+enum ls_shuffle { LS_SHUFFLE_OFF, LS_SHUFFLE_ON, LS_SHUFFLE_BLOCKS };
+enum { LS_WINDOW_BLOCKS = 16, LS_DEFAULT_SHUFFLE_BLOCK = 1024 };
+
+/* "off", "on", "blocks", NULL-terminated, in the order above. */
+extern const char *const ls_shuffle_names[];
 
 struct ls_sampler {
     int64_t n_samples;
-    int shuffle;   /* 0: position p is sample p */
-    uint64_t seed; /* of the run */
-    uint64_t a, b; /* grid, a * b >= n_samples */
-    int rounds;    /* LS_FEISTEL_ROUNDS_SMALL when n_samples < LS_FEISTEL_SMALL, else LS_FEISTEL_ROUNDS */
-    uint32_t keys[LS_FEISTEL_ROUNDS_SMALL]; /* of the epoch last set */
+    enum ls_shuffle shuffle;
+    uint64_t seed;               /* of the run */
+    uint64_t epoch;              /* last set */
+    struct ls_permutation order; /* of samples, or of blocks */
+    int64_t block;               /* of LS_SHUFFLE_BLOCKS */
+    int64_t short_visit;         /* when the last block is visited */
 };
 
-/* n_samples >= 1, at most 2^62. */
+/* n_samples >= 1, at most 2^62.  LS_SHUFFLE_BLOCKS: in blocks of LS_DEFAULT_SHUFFLE_BLOCK. */
 void ls_sampler_init(struct ls_sampler *sampler, int64_t n_samples, int shuffle, uint64_t seed);
+
+/* The same in blocks of `block` samples, 1 to 2^31. */
+void ls_sampler_init_blocks(struct ls_sampler *sampler, int64_t n_samples, int64_t block, uint64_t seed);
 
 /* Chooses the epoch (0-based) whose order ls_sampler_index gives. */
 void ls_sampler_set_epoch(struct ls_sampler *sampler, uint64_t epoch);

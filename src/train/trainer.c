@@ -56,7 +56,10 @@ static enum ls_code set_up(struct ls_run *run, struct ls_error *err)
         code = set_up_state(run, err);
     if (code != LS_OK)
         return code;
-    ls_sampler_init(&run->sampler, n, config->shuffle, config->seed);
+    if (config->shuffle == LS_SHUFFLE_BLOCKS)
+        ls_sampler_init_blocks(&run->sampler, n, config->shuffle_block, config->seed);
+    else
+        ls_sampler_init(&run->sampler, n, config->shuffle, config->seed);
     run->rate = ls_learning_rate_start(&config->schedule, config->optimizer.learning_rate,
                                        ls_updates_per_epoch(n, update, config->drop_last), config->epochs,
                                        config->steps);

@@ -22,7 +22,8 @@ struct ls_train_config {
     struct ls_schedule schedule; /* of the optimizer's learning rate */
     float ema;                   /* decay of the average of weights; 0: none */
     uint64_t seed;
-    int shuffle;
+    int shuffle;               /* enum ls_shuffle */
+    int64_t shuffle_block;     /* of LS_SHUFFLE_BLOCKS */
     struct ls_augment augment; /* its seed is set by who fills this in, its epoch here */
     int drop_last;             /* leave out an epoch's last batch when it is short */
     int64_t eval_every;        /* epochs between evaluations of the test data; 0: never */

@@ -43,6 +43,64 @@ Test(sampler, sizes_of_real_data_are_permutations)
         expect_permutation(sizes[i], 1, 3);
 }
 
+/* Each index once; and each window touches no more than its blocks. */
+static void expect_blocks(int64_t n, int64_t block, uint64_t epoch)
+{
+    struct ls_sampler sampler;
+    ls_sampler_init_blocks(&sampler, n, block, 3 + (uint64_t)n);
+    ls_sampler_set_epoch(&sampler, epoch);
+    const int64_t n_blocks = (n + block - 1) / block;
+    int64_t *index = calloc((size_t)n, sizeof *index), touched = 0;
+    char *seen = calloc((size_t)n, 1), *open = calloc((size_t)n_blocks, 1);
+    int64_t *left = calloc((size_t)n_blocks, sizeof *left), n_open = 0;
+    ls_sampler_indices(&sampler, 0, n, index);
+    for (int64_t b = 0; b < n_blocks; b++)
+        left[b] = n - b * block < block ? n - b * block : block;
+    for (int64_t p = 0; p < n; p++) {
+        cr_assert(index[p] >= 0 && index[p] < n && !seen[index[p]],
+                  "n %lld block %lld: position %lld gives %lld", (long long)n, (long long)block, (long long)p,
+                  (long long)index[p]);
+        seen[index[p]] = 1;
+        if (p % 7 == 0)
+            cr_assert_eq(ls_sampler_index(&sampler, p), index[p]);
+        const int64_t b = index[p] / block;
+        n_open += !open[b];
+        touched = n_open > touched ? n_open : touched;
+        open[b] = 1;
+        n_open -= --left[b] == 0;
+        if (n_open == 0) /* a window ended: blocks were taken whole */
+            touched = 0;
+        cr_assert_leq(touched, LS_WINDOW_BLOCKS, "n %lld block %lld: %lld blocks at position %lld",
+                      (long long)n, (long long)block, (long long)touched, (long long)p);
+    }
+    free(index);
+    free(seen);
+    free(open);
+    free(left);
+}
+
+Test(sampler, blocks_are_a_permutation_that_opens_16_at_a_time)
+{
+    for (int64_t n = 1; n <= 200; n++)
+        for (int64_t block = 1; block <= 20; block++)
+            expect_blocks(n, block, (uint64_t)(n + block) % 3);
+    const int64_t sizes[] = {1500, 4096, 60000, 65537};
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
+        for (int64_t block = 1; block <= 70000; block = block * 5 + 1)
+            expect_blocks(sizes[i], block, 2);
+}
+
+Test(sampler, permutations_can_be_undone)
+{
+    for (int64_t n = 1; n < 100000; n = n * 3 / 2 + 1) {
+        struct ls_permutation permutation;
+        ls_permutation_init(&permutation, n);
+        ls_permutation_key(&permutation, 5, LS_PURPOSE_SPLIT, 1, 0);
+        for (int64_t p = 0; p < n; p += 1 + n / 1000)
+            cr_assert_eq(ls_permutation_find(&permutation, ls_permutation_at(&permutation, p)), p);
+    }
+}
+
 static int compare_int64(const void *a, const void *b)
 {
     const int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
@@ -127,6 +185,28 @@ static double chi_square_sigmas(const int64_t *counts, int cells, int64_t total)
         sum += ((double)counts[i] - expected) * ((double)counts[i] - expected) / expected;
     double variance = 2.0 * (cells - 1), sigmas = sum - (cells - 1);
     return sigmas * sigmas / variance * (sigmas < 0 ? -1 : 1); /* the square, with the sign of the distance */
+}
+
+/* In blocks, too, as far as blocks allow: 8 blocks of 3 are one window, so all orders can come. */
+Test(sampler, blocks_mix_uniformly_and_differ_by_epoch)
+{
+    enum { n = 24, epochs = 20000 };
+    static int64_t counts[n * n];
+    struct ls_sampler sampler;
+    ls_sampler_init_blocks(&sampler, n, 3, 11);
+    for (int epoch = 0; epoch < epochs; epoch++) {
+        ls_sampler_set_epoch(&sampler, (uint64_t)epoch);
+        for (int p = 0; p < n; p++)
+            counts[p * n + ls_sampler_index(&sampler, p)]++;
+    }
+    cr_assert_lt(chi_square_sigmas(counts, n * n, (int64_t)n * epochs), 5.0 * 5.0);
+    struct ls_sampler other;
+    ls_sampler_init_blocks(&sampler, 60000, 100, 1);
+    ls_sampler_init_blocks(&other, 60000, 100, 1);
+    ls_sampler_set_epoch(&other, 1);
+    cr_assert_lt(positions_in_common(sampler, other), 12);
+    ls_sampler_init_blocks(&other, 60000, 100, 2);
+    cr_assert_lt(positions_in_common(sampler, other), 12);
 }
 
 /* Over many epochs every position of a small set meets every index equally often. */
