@@ -63,7 +63,7 @@ mpi_cflags := $(shell mpicc --showme:compile 2>/dev/null)
 mpi_libs := $(shell mpicc --showme:link 2>/dev/null)
 endif
 
-comm_off := $(if $(filter 0,$(MPI)),src/comm/comm_mpi.c)
+comm_off := $(if $(filter 0,$(MPI)),$(wildcard src/comm/comm_mpi*.c))
 sources := $(filter-out $(comm_off) src/compute/parallel/%,$(wildcard src/*/*.c src/compute/serial/*.c src/main.c))
 kernels := $(wildcard src/compute/parallel/*.c)
 target_cpu := $(if $(CROSS),$(CROSS),$(shell uname -m))

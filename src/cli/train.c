@@ -8,6 +8,7 @@
 #include "base/contract.h"
 #include "base/memory.h"
 #include "base/text.h"
+#include "cli/fault_options.h"
 #include "cli/setup.h"
 #include "cli/stop_options.h"
 #include "cli/train_report.h"
@@ -18,6 +19,7 @@ struct train_options {
     const char *save, *log;
     int64_t epochs, steps, eval_every, hash_every;
     struct ls_stop_options stop;
+    struct ls_fault_options faults;
     int quiet, progress;
 };
 
@@ -34,8 +36,12 @@ struct job {
 static enum ls_code parse(struct train_options *o, int argc, char **argv, int *help, struct ls_error *err,
                           int print)
 {
-    *o = (struct train_options){
-        .setup = ls_setup_options_none, .epochs = -1, .steps = -1, .eval_every = 1, .progress = 2};
+    *o = (struct train_options){.setup = ls_setup_options_none,
+                                .epochs = -1,
+                                .steps = -1,
+                                .eval_every = 1,
+                                .faults = LS_FAULT_OPTIONS_DEFAULT,
+                                .progress = 2};
     const double most = 1e9, big = 1e15;
     const struct ls_option options[] = {
         LS_DATA_AND_NET_OPTIONS(&o->setup),
@@ -55,6 +61,7 @@ static enum ls_code parse(struct train_options *o, int argc, char **argv, int *h
          "steps between comparisons of all ranks' weights, each logged; they are always compared at an "
          "epoch's end",
          "0", 0, most, NULL, NULL},
+        LS_FAULT_OPTIONS(&o->faults),
         {"save", "FILE", LS_OPTION_TEXT, &o->save, "write the model there at the end, as safetensors",
          "not saved", 0, 0, NULL, NULL},
         {"load", "FILE", LS_OPTION_TEXT, &o->setup.load,
@@ -304,6 +311,7 @@ enum ls_code ls_command_train(struct ls_comm *comm, int argc, char **argv, struc
     code = ls_comm_agree(comm, err); /* a script may give each rank its own options */
     if (code != LS_OK || help)
         return code;
+    ls_comm_set_stall_timeout(comm, (double)job.options.faults.stall_timeout);
     code = prepare(&job, comm, err);
     if (code == LS_OK)
         code = run(&job, err);

@@ -126,6 +126,11 @@ const char *ls_comm_library(const struct ls_comm *comm)
     return comm->library;
 }
 
+void ls_comm_set_stall_timeout(struct ls_comm *comm, double seconds)
+{
+    comm->ops->set_stall_timeout(comm, seconds);
+}
+
 /* Puts " (rank R of P, on HOST)" behind the message, cutting the message rather than that. */
 static void name_rank(const struct ls_comm *comm, int rank, struct ls_error *err)
 {

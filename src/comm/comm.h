@@ -45,6 +45,12 @@ const char *ls_comm_library(const struct ls_comm *comm); /* in use: "Open MPI v4
  */
 const char *ls_comm_library_built(void);
 
+/* Local; the same on all ranks.  From now on a rank that lets others wait in a collective for so many
+ * seconds, and does not answer their roll call either, ends the job: a message names it, status LS_FAILED.  A
+ * rank answers while it waits for others itself, so the limit must be longer than any work between two
+ * collectives. 0, as at the start: wait for ever. */
+void ls_comm_set_stall_timeout(struct ls_comm *comm, double seconds);
+
 /* Collective.  The worst code of all ranks, with its message, on every rank: the message of the lowest rank
  * that has the worst code, followed by " (rank R of P, on HOST)" unless every rank failed alike with the same
  * text.  err->code is this rank's own outcome on entry (LS_OK for none).  Returns the agreed code. */

@@ -32,6 +32,7 @@ struct ls_comm_ops {
     void (*gather)(struct ls_comm *comm, const void *mine, size_t mine_bytes, void *out, const size_t *sizes);
     /* Other tuning of the tree, for tests and measurements. */
     enum ls_code (*tune)(struct ls_comm *comm, const struct ls_reduce_tuning *tuning, struct ls_error *err);
+    void (*set_stall_timeout)(struct ls_comm *comm, double seconds);
 };
 
 enum { LS_HOST_TEXT = 64 };

@@ -1,9 +1,10 @@
-/* Ranks over MPI; the only file that includes mpi.h.
+/* Ranks over MPI; beside comm_mpi_wait.c the only file that includes mpi.h.
  *
  * Works on a communicator of its own, with errors returned: a call that fails is named in the message, with
  * the rank and MPI's words for it, and then the job ends, since a rank that cannot communicate cannot agree
- * on anything.  (MPI 3 has no way to go on: the others would wait for ever.)  Only the thread that called
- * MPI_Init communicates: FUNNELED. The order of additions is not decided here: the tree is
+ * on anything.  (MPI 3 has no way to go on: the others would wait for ever.)  Every call that waits for
+ * another rank is the nonblocking one, ended by a wait that has a deadline (comm_mpi_wait.h).  Only the
+ * thread that called MPI_Init communicates: FUNNELED. The order of additions is not decided here: the tree is
  * tree_allreduce.c's, over messages that this file moves. */
 #include <limits.h>
 #include <mpi.h>
@@ -13,6 +14,7 @@
 
 #include "base/memory.h"
 #include "comm/comm_backend.h"
+#include "comm/comm_mpi_wait.h"
 
 enum { TAG_GATHER = 0 }; /* the channels of ls_wire are the others */
 
@@ -22,6 +24,7 @@ struct mpi_comm {
     int owns_mpi;
     MPI_Request *requests; /* the slots of the wire */
     struct ls_reducer reducer;
+    struct ls_mpi_watch watch;
 };
 
 static struct mpi_comm *mpi_of(struct ls_comm *comm)
@@ -48,6 +51,13 @@ static void check(struct mpi_comm *mpi, const char *call, int code)
     fprintf(stderr, "lockstep: %s failed on rank %d of %d, on %s: %s\n", call, mpi->base.rank, mpi->base.size,
             host, text);
     ls_comm_abort(&mpi->base, LS_FAILED);
+}
+
+/* Ends a nonblocking call that was started with `code`. */
+static void finish(struct mpi_comm *mpi, const char *call, int code, MPI_Request *request)
+{
+    check(mpi, call, code);
+    check(mpi, call, ls_mpi_wait(&mpi->watch, request, call));
 }
 
 /* The one place where a count becomes MPI's int. */
@@ -83,7 +93,7 @@ static void wire_wait(void *self, int slot)
 {
     struct mpi_comm *mpi = self;
     if (mpi->requests[slot] != MPI_REQUEST_NULL)
-        check(mpi, "MPI_Wait", MPI_Wait(&mpi->requests[slot], MPI_STATUS_IGNORE));
+        finish(mpi, "a message of the allreduce", MPI_SUCCESS, &mpi->requests[slot]);
 }
 
 static enum ls_code take_reducer(struct mpi_comm *mpi, const struct ls_reduce_tuning *tuning,
@@ -117,6 +127,7 @@ static void destroy(struct ls_comm *comm)
     struct mpi_comm *mpi = mpi_of(comm);
     const int owns_mpi = mpi->owns_mpi;
     release_reducer(mpi);
+    ls_mpi_watch_release(&mpi->watch);
     if (mpi->world != MPI_COMM_NULL)
         check(mpi, "MPI_Comm_free", MPI_Comm_free(&mpi->world));
     ls_comm_release_tables(comm);
@@ -127,7 +138,9 @@ static void destroy(struct ls_comm *comm)
 
 static void barrier(struct ls_comm *comm)
 {
-    check(mpi_of(comm), "MPI_Barrier", MPI_Barrier(mpi_of(comm)->world));
+    struct mpi_comm *mpi = mpi_of(comm);
+    MPI_Request request;
+    finish(mpi, "MPI_Ibarrier", MPI_Ibarrier(mpi->world, &request), &request);
 }
 
 static void reduce_tree(struct ls_comm *comm, int64_t n_leaves, ptrdiff_t n, float *sum, float *const *roots,
@@ -136,13 +149,21 @@ static void reduce_tree(struct ls_comm *comm, int64_t n_leaves, ptrdiff_t n, flo
     ls_tree_allreduce(&mpi_of(comm)->reducer, n_leaves, n, sum, roots, n_roots);
 }
 
+/* Without a time limit MPI's own blocking sum, since that is what the tree is compared with: the nonblocking
+ * twin is another algorithm, and slower. */
 static void add_floats(struct ls_comm *comm, float *values, ptrdiff_t n)
 {
     struct mpi_comm *mpi = mpi_of(comm);
     while (n > 0) {
         const int count = next_count(mpi, (size_t)n, sizeof *values);
-        check(mpi, "MPI_Allreduce",
-              MPI_Allreduce(MPI_IN_PLACE, values, count, MPI_FLOAT, MPI_SUM, mpi->world));
+        MPI_Request request;
+        if (mpi->watch.timeout_s > 0)
+            finish(mpi, "MPI_Iallreduce",
+                   MPI_Iallreduce(MPI_IN_PLACE, values, count, MPI_FLOAT, MPI_SUM, mpi->world, &request),
+                   &request);
+        else
+            check(mpi, "MPI_Allreduce",
+                  MPI_Allreduce(MPI_IN_PLACE, values, count, MPI_FLOAT, MPI_SUM, mpi->world));
         values += count;
         n -= count;
     }
@@ -151,33 +172,43 @@ static void add_floats(struct ls_comm *comm, float *values, ptrdiff_t n)
 static void add_counts(struct ls_comm *comm, int64_t *values, int n)
 {
     struct mpi_comm *mpi = mpi_of(comm);
-    check(mpi, "MPI_Allreduce", MPI_Allreduce(MPI_IN_PLACE, values, n, MPI_INT64_T, MPI_SUM, mpi->world));
+    MPI_Request request;
+    finish(mpi, "MPI_Iallreduce",
+           MPI_Iallreduce(MPI_IN_PLACE, values, n, MPI_INT64_T, MPI_SUM, mpi->world, &request), &request);
 }
 
 static void take_largest(struct ls_comm *comm, uint64_t *values, int n)
 {
     struct mpi_comm *mpi = mpi_of(comm);
-    check(mpi, "MPI_Allreduce", MPI_Allreduce(MPI_IN_PLACE, values, n, MPI_UINT64_T, MPI_MAX, mpi->world));
+    MPI_Request request;
+    finish(mpi, "MPI_Iallreduce",
+           MPI_Iallreduce(MPI_IN_PLACE, values, n, MPI_UINT64_T, MPI_MAX, mpi->world, &request), &request);
 }
 
 static void broadcast(struct ls_comm *comm, void *bytes, size_t n, int from)
 {
     struct mpi_comm *mpi = mpi_of(comm);
-    check(mpi, "MPI_Bcast", MPI_Bcast(bytes, narrow(mpi, (int64_t)n), MPI_BYTE, from, mpi->world));
+    MPI_Request request;
+    finish(mpi, "MPI_Ibcast",
+           MPI_Ibcast(bytes, narrow(mpi, (int64_t)n), MPI_BYTE, from, mpi->world, &request), &request);
 }
 
 static void collect(struct ls_comm *comm, const void *mine, size_t n, void *all)
 {
     struct mpi_comm *mpi = mpi_of(comm);
     const int count = narrow(mpi, (int64_t)n);
-    check(mpi, "MPI_Allgather", MPI_Allgather(mine, count, MPI_BYTE, all, count, MPI_BYTE, mpi->world));
+    MPI_Request request;
+    finish(mpi, "MPI_Iallgather",
+           MPI_Iallgather(mine, count, MPI_BYTE, all, count, MPI_BYTE, mpi->world, &request), &request);
 }
 
 static void send_bytes(struct mpi_comm *mpi, const char *bytes, size_t n, int to)
 {
     while (n > 0) {
         const int count = next_count(mpi, n, 1);
-        check(mpi, "MPI_Send", MPI_Send(bytes, count, MPI_BYTE, to, TAG_GATHER, mpi->world));
+        MPI_Request request;
+        finish(mpi, "MPI_Isend", MPI_Isend(bytes, count, MPI_BYTE, to, TAG_GATHER, mpi->world, &request),
+               &request);
         bytes += count;
         n -= (size_t)count;
     }
@@ -187,8 +218,9 @@ static void receive_bytes(struct mpi_comm *mpi, char *bytes, size_t n, int from)
 {
     while (n > 0) {
         const int count = next_count(mpi, n, 1);
-        check(mpi, "MPI_Recv",
-              MPI_Recv(bytes, count, MPI_BYTE, from, TAG_GATHER, mpi->world, MPI_STATUS_IGNORE));
+        MPI_Request request;
+        finish(mpi, "MPI_Irecv", MPI_Irecv(bytes, count, MPI_BYTE, from, TAG_GATHER, mpi->world, &request),
+               &request);
         bytes += count;
         n -= (size_t)count;
     }
@@ -211,6 +243,11 @@ static void gather(struct ls_comm *comm, const void *mine, size_t mine_bytes, vo
     }
 }
 
+static void set_stall_timeout(struct ls_comm *comm, double seconds)
+{
+    mpi_of(comm)->watch.timeout_s = seconds;
+}
+
 static const struct ls_comm_ops mpi_ops = {
     .destroy = destroy,
     .barrier = barrier,
@@ -223,6 +260,7 @@ static const struct ls_comm_ops mpi_ops = {
     .collect = collect,
     .gather = gather,
     .tune = tune,
+    .set_stall_timeout = set_stall_timeout,
 };
 
 int ls_comm_mpi_is_running(void)
@@ -291,8 +329,9 @@ static void learn_hosts(struct ls_comm *comm)
 static enum ls_code take_memory(struct mpi_comm *mpi, struct ls_error *err)
 {
     const struct ls_reduce_tuning tuning = ls_reduce_default_tuning();
-    uint64_t failed =
-        ls_comm_take_tables(&mpi->base, err) != LS_OK || take_reducer(mpi, &tuning, err) != LS_OK;
+    uint64_t failed = ls_mpi_watch_init(&mpi->watch, &mpi->base, mpi->world, err) != LS_OK ||
+                      ls_comm_take_tables(&mpi->base, err) != LS_OK ||
+                      take_reducer(mpi, &tuning, err) != LS_OK;
     const uint64_t own = failed;
     take_largest(&mpi->base, &failed, 1);
     if (failed && !own)

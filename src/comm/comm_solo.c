@@ -83,6 +83,11 @@ static enum ls_code tune(struct ls_comm *comm, const struct ls_reduce_tuning *tu
     return LS_OK;
 }
 
+static void set_stall_timeout(struct ls_comm *comm, double seconds)
+{
+    (void)comm, (void)seconds; /* nobody to wait for */
+}
+
 static const struct ls_comm_ops solo_ops = {
     .destroy = destroy,
     .barrier = barrier,
@@ -95,6 +100,7 @@ static const struct ls_comm_ops solo_ops = {
     .collect = collect,
     .gather = gather,
     .tune = tune,
+    .set_stall_timeout = set_stall_timeout,
 };
 
 enum ls_code ls_comm_create_solo(struct ls_comm **comm, struct ls_error *err)

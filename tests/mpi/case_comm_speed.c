@@ -1,6 +1,6 @@
 /* The price of the tree: its allreduce against MPI's, alternating in one run, each verified before it is
  * timed. mpi-cases allreduce-speed RANKS [LEAVES [SMALL_N SEGMENT_N WINDOW GRANULE_N SCRATCH_N
- * [LEAST_BYTES]]] */
+ * [LEAST_BYTES [STALL_TIMEOUT]]]] */
 #include "cases.h"
 
 #include <math.h>
@@ -91,6 +91,7 @@ static int run_speed(struct ls_comm *comm, int n_args, char **args)
                "best  "
                "ratio   best\n",
                ls_comm_size(comm), (long long)n_leaves, ls_comm_library(comm));
+    ls_comm_set_stall_timeout(comm, n_args > 7 ? atof(args[7]) : 0.0);
     int failed = 0;
     const ptrdiff_t least = n_args > 6 ? atol(args[6]) : 0;
     for (size_t i = 0; !failed && i < sizeof bytes / sizeof *bytes; i++)

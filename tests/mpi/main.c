@@ -9,7 +9,7 @@
 
 #include "base/memory.h"
 
-static const struct mpi_case *const suites[] = {comm_cases, comm_speed_cases, matrix_cases};
+static const struct mpi_case *const suites[] = {comm_cases, comm_speed_cases, matrix_cases, fault_cases};
 
 int complain(const struct ls_comm *comm, const char *format, ...)
 {

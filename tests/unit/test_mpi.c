@@ -73,7 +73,8 @@ Test(mpi, a_failed_message_names_call_and_rank, .timeout = LIMIT_S + 20)
 {
     launch_case("mismatch", 2);
     cr_assert(outcome.status == 3 && !outcome.timed_out, "status %d\n%s", outcome.status, outcome.err);
-    cr_assert(strstr(outcome.err, "lockstep: MPI_Wait failed on rank 0 of 2, on "), "%s", outcome.err);
+    cr_assert(strstr(outcome.err, "lockstep: a message of the allreduce failed on rank 0 of 2, on "), "%s",
+              outcome.err);
     cr_assert(strstr(outcome.err, "truncated"), "%s", outcome.err);
 }
 
