@@ -7,6 +7,7 @@
 
 #include "base/contract.h"
 #include "base/text.h"
+#include "train/evaluate.h"
 
 enum { USUAL_TOP_K = 5 };
 
@@ -74,24 +75,6 @@ static enum ls_code create_metrics(struct ls_metrics *metrics, const struct ls_m
                              (int32_t)(options->top_k > 0 ? options->top_k : usual), err);
 }
 
-static enum ls_code evaluate(struct ls_model_use *use, int64_t microbatch, struct ls_metrics *metrics,
-                             struct ls_evaluation *result, struct ls_error *err)
-{
-    struct ls_comm *comm = use->session.comm;
-    const struct ls_engine_plan plan = {.loss = use->model.loss,
-                                        .microbatch = microbatch,
-                                        .n_evaluated = use->samples->n_samples,
-                                        .n_values = use->samples->n_values};
-    struct ls_engine engine;
-    err->code = ls_engine_create(&engine, &use->model.net, use->session.ops, comm, &plan, err);
-    enum ls_code code = ls_comm_agree(comm, err);
-    engine.metrics = metrics;
-    if (code == LS_OK)
-        code = ls_engine_evaluate(&engine, use->model.parameters, use->samples, result, err);
-    ls_engine_release(&engine);
-    return code;
-}
-
 static enum ls_code show(const struct ls_eval_report *report, const char *json, struct ls_error *err)
 {
     if (!json || strcmp(json, "-") != 0)
@@ -110,9 +93,12 @@ static enum ls_code evaluate_and_show(struct ls_model_use *use, const struct eva
     err->code = create_metrics(&metrics, use, options, err);
     enum ls_code code = ls_comm_agree(comm, err);
     if (code == LS_OK)
-        code = evaluate(use, microbatch, &metrics, &result, err);
+        code = ls_evaluate_once(&use->model.net, use->session.ops, comm, &use->model.loss, microbatch,
+                                use->model.parameters, use->samples, &metrics, &result, err);
     if (code == LS_OK) {
         const struct ls_eval_report report = {.samples = use->samples->name,
+                                              .part = use->split.n_parts > 0 ? use->part : NULL,
+                                              .split = use->split.text,
                                               .result = &result,
                                               .metrics = &metrics,
                                               .confusion = options->confusion};
@@ -135,7 +121,7 @@ enum ls_code ls_command_eval(struct ls_comm *comm, int argc, char **argv, struct
     if (code != LS_OK || help)
         return code;
     code = ls_model_use_open(&use, &options.use, path, comm, err);
-    const int64_t numbers[] = {options.use.microbatch, options.top_k, options.use.part};
+    const int64_t numbers[] = {options.use.microbatch, options.top_k, options.use.part, options.use.whole};
     if (code == LS_OK)
         code = ls_comm_compare_hashes(comm, ls_hash_bytes(numbers, sizeof numbers), "the options (as hashes)",
                                       err);

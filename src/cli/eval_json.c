@@ -169,6 +169,10 @@ enum ls_code ls_eval_write_json(const struct ls_eval_report *report, const char 
                        report->samples);
     json_t *all = json_object();
     put(&all, "data", name);
+    if (report->part) {
+        put(&all, "part", json_string(report->part));
+        put(&all, "split", json_string(report->split));
+    }
     put(&all, "samples", json_integer(report->result->n_samples));
     put(&all, "loss", number((double)report->result->loss));
     if (report->metrics->n_classes > 0)

@@ -136,8 +136,10 @@ void ls_eval_print(const struct ls_eval_report *report, FILE *out)
 {
     const struct ls_metrics *m = report->metrics;
     char loss[LS_FLOAT_TEXT];
-    fprintf(out, "samples   %lld of %s\nloss      %s\n", (long long)report->result->n_samples,
-            report->samples, ls_text_of_float(report->result->loss, loss));
+    fprintf(out, "samples   %lld of %s", (long long)report->result->n_samples, report->samples);
+    if (report->part)
+        fprintf(out, ", the %s part of --split %s", report->part, report->split);
+    fprintf(out, "\nloss      %s\n", ls_text_of_float(report->result->loss, loss));
     if (m->n_classes > 0)
         print_classes_summary(report, out);
     if (m->n_outputs > 0)

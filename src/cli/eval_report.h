@@ -8,7 +8,8 @@
 #include "train/step.h"
 
 struct ls_eval_report {
-    const char *samples; /* their name */
+    const char *samples;      /* their name */
+    const char *part, *split; /* which part of them, as --split cut them; part NULL: they are not cut */
     const struct ls_evaluation *result;
     const struct ls_metrics *metrics;
     int confusion; /* print the matrix and a table of classes */

@@ -137,7 +137,7 @@ static enum ls_code normalise_data(struct ls_data *data, struct ls_normalise *no
     if (code == LS_OK && data->test.n_samples > 0) /* as many features, but perhaps in another shape */
         code = ls_normalise_check(normalise, &data->test, err);
     if (code == LS_OK)
-        data->train.normalise = data->test.normalise = *normalise;
+        data->train.normalise = data->test.normalise = data->validation.normalise = *normalise;
     return code;
 }
 

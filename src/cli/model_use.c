@@ -3,7 +3,26 @@
 
 #include "cli/input_options.h"
 
-const char *const ls_data_parts[] = {"test", "train", NULL};
+const char *const ls_data_parts[] = {"test", "train", "validation", NULL};
+
+static enum ls_code choose_part(struct ls_model_use *use, const struct ls_model_use_options *options,
+                                struct ls_error *err)
+{
+    const struct ls_dataset *const parts[] = {&use->data.test, &use->data.train, &use->data.validation};
+    const int usual = use->data.test.n_samples > 0 ? 0 : 1;
+    const int part = options->part < 0 ? usual : options->part;
+    use->samples = parts[part];
+    use->part = ls_data_parts[part];
+    if (use->samples->n_samples > 0)
+        return LS_OK;
+    const char *why = "";
+    if (options->whole)
+        why = ": --no-split takes them whole";
+    else if (use->split.n_parts == 0 && ls_safetensors_metadata(use->model.file, "split"))
+        why = ": they are not the data that the model was trained on (by hash), so they are not split";
+    return ls_fail(err, LS_USAGE, "--part %s: '%s' has no %s samples%s", use->part, options->data, use->part,
+                   why);
+}
 
 static enum ls_code open_local(struct ls_model_use *use, const struct ls_model_use_options *options,
                                const char *path, struct ls_error *err)
@@ -11,15 +30,15 @@ static enum ls_code open_local(struct ls_model_use *use, const struct ls_model_u
     enum ls_code code = ls_model_load(&use->model, path, err);
     if (code == LS_OK)
         code = ls_data_open(&use->data, options->data, options->test_data, err);
+    if (code == LS_OK && !options->whole)
+        code = ls_split_as_model(use->model.file, path, &use->data, &use->split, err);
     if (code == LS_OK)
         code = ls_input_of_model(use->model.file, path, &use->data, err);
     if (code != LS_OK)
         return code;
-    const int test = options->part == 0 || (options->part < 0 && use->data.test.n_samples > 0);
-    if (test && use->data.test.n_samples == 0)
-        return ls_fail(err, LS_USAGE, "--part test: '%s' has no test samples", options->data);
-    use->samples = test ? &use->data.test : &use->data.train;
-    code = ls_check_fit(&use->model.net, use->model.loss.kind, use->samples, err);
+    code = choose_part(use, options, err);
+    if (code == LS_OK)
+        code = ls_check_fit(&use->model.net, use->model.loss.kind, use->samples, err);
     return code == LS_OK ? ls_loss_check_weights(&use->model.loss, use->samples, err) : code;
 }
 

@@ -3,13 +3,15 @@
 #define LS_CLI_MODEL_USE_H
 
 #include "cli/session.h"
+#include "cli/split_options.h"
 #include "train/model_file.h"
 #include "train/step.h"
 
 struct ls_model_use_options {
     struct ls_session_options session;
     const char *data, *test_data;
-    int part; /* 0 test, 1 train */
+    int part; /* index into ls_data_parts; -1: not given */
+    int whole;
     int64_t microbatch;
 };
 
@@ -40,11 +42,21 @@ extern const char *const ls_data_parts[];
          "NAME",                                                                                             \
          LS_OPTION_CHOICE,                                                                                   \
          &(options)->part,                                                                                   \
-         "which samples of the data",                                                                        \
+         "which samples of the data; of the data that the model was trained on, as --split cut them then",   \
          "test, or train when there are none",                                                               \
          0,                                                                                                  \
          0,                                                                                                  \
          ls_data_parts,                                                                                      \
+         NULL},                                                                                              \
+        {"no-split",                                                                                         \
+         NULL,                                                                                               \
+         LS_OPTION_FLAG,                                                                                     \
+         &(options)->whole,                                                                                  \
+         "all samples of the data, although the model was trained on a part of them",                        \
+         NULL,                                                                                               \
+         0,                                                                                                  \
+         0,                                                                                                  \
+         NULL,                                                                                               \
          NULL},                                                                                              \
         LS_SESSION_OPTIONS(&(options)->session)
 
@@ -52,7 +64,9 @@ struct ls_model_use {
     struct ls_session session;
     struct ls_model model;
     struct ls_data data;
+    struct ls_split split;            /* how the data were cut; n_parts == 0: not */
     const struct ls_dataset *samples; /* the part that was asked for */
+    const char *part;                 /* its name */
 };
 
 /* Collective; ends in agreement.  Release with ls_model_use_release, also after failure. */

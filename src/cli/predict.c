@@ -57,12 +57,14 @@ static void print_header(const struct ls_model *model, int classes)
     printf("\n");
 }
 
-static void print_rows(const struct ls_model *model, int classes, int64_t first, ptrdiff_t B, const float *z,
-                       float *p)
+/* A sample's number is where it stands in the data, also when only a part of them is asked for. */
+static void print_rows(const struct ls_model_use *use, int classes, int64_t first, ptrdiff_t B,
+                       const float *z, float *p)
 {
+    const struct ls_model *model = &use->model;
     const ptrdiff_t N = model->net.out.count;
     for (ptrdiff_t b = 0; b < B; b++) {
-        printf("%lld", (long long)(first + b));
+        printf("%lld", (long long)ls_dataset_stored(use->samples, first + b));
         if (classes)
             printf(",%d", ls_predicted_class(model->loss.kind, N, z + b * N));
         to_probabilities(model->loss.kind, N, z + b * N, p);
@@ -93,7 +95,7 @@ static enum ls_code predict(const struct ls_model_use *use, struct ls_error *err
             index[b] = first + b;
         ls_dataset_gather(use->samples, use->session.ops, B, index, act.x, NULL, NULL);
         const float *z = ls_forward(net, use->session.ops, use->model.parameters, &act, B, NULL);
-        print_rows(&use->model, classes, first, B, z, p);
+        print_rows(use, classes, first, B, z, p);
     }
     ls_activations_release(&act);
     ls_free(p);

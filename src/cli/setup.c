@@ -33,13 +33,34 @@ static enum ls_code open_data(struct ls_setup *setup, const struct ls_setup_opti
     return code;
 }
 
+/* Which part of the data is for what, the same on all ranks. */
+static enum ls_code split_data(struct ls_setup *setup, const struct ls_setup_options *o, struct ls_error *err)
+{
+    struct ls_split *split = &setup->split;
+    err->code = ls_split_options_read(split, &o->split, o->seed, 0, err);
+    if (err->code == LS_OK && split->n_parts > 0) {
+        setup->data_hash = ls_dataset_hash(&setup->data.train);
+        err->code = ls_data_split(&setup->data, split, err);
+    }
+    return ls_comm_agree(setup->session.comm, err);
+}
+
 /* Features are measured by all ranks together, so these must mean the same thing first. */
 static enum ls_code scale_data(struct ls_setup *setup, const struct ls_setup_options *o, struct ls_error *err)
 {
     struct ls_comm *comm = setup->session.comm;
-    const int64_t asked[] = {o->input.scale, o->input.normalise != NULL, o->load != NULL};
-    const enum ls_code code = ls_comm_compare_hashes(comm, ls_hash_bytes(asked, sizeof asked),
-                                                     "--scale, --normalise and --load (as hashes)", err);
+    const struct ls_split *split = &setup->split;
+    const struct ls_hash text = ls_hash_bytes(split->text, strlen(split->text));
+    const uint64_t asked[] = {(uint64_t)o->input.scale,
+                              o->input.normalise != NULL,
+                              o->load != NULL,
+                              text.high,
+                              text.low,
+                              split->seed,
+                              (uint64_t)split->stratify};
+    const enum ls_code code =
+        ls_comm_compare_hashes(comm, ls_hash_bytes(asked, sizeof asked),
+                               "--scale, --normalise, --load and --split (as hashes)", err);
     return code == LS_OK ? ls_input_scale(&o->input, o->load, &setup->data, setup->session.ops, comm, err)
                          : code;
 }
@@ -51,6 +72,8 @@ enum ls_code ls_setup_open(struct ls_setup *setup, const struct ls_setup_options
     enum ls_code code = ls_session_start(&setup->session, &options->session, comm, err);
     if (code == LS_OK)
         code = open_data(setup, options, err);
+    if (code == LS_OK)
+        code = split_data(setup, options, err);
     return code == LS_OK ? scale_data(setup, options, err) : code;
 }
 
@@ -153,6 +176,7 @@ void ls_setup_facts(const struct ls_setup *setup, const struct ls_setup_options 
     const struct ls_train_config *c = &setup->config;
     ls_model_facts_add(facts, "data", "%s", o->data);
     ls_model_facts_add(facts, "train_samples", "%lld", (long long)setup->data.train.n_samples);
+    ls_split_facts(&setup->split, setup->data_hash, facts);
     ls_input_facts(&setup->data, &c->augment, facts);
     const int batches = o->update.optimizer != LS_RANDOM_SEARCH;
     if (batches)

@@ -7,11 +7,13 @@
 #include "cli/loss_options.h"
 #include "cli/optimizer_options.h"
 #include "cli/session.h"
+#include "cli/split_options.h"
 #include "train/trainer.h"
 
 struct ls_setup_options {
     struct ls_session_options session;
     struct ls_input_options input;
+    struct ls_split_options split;
     const char *data, *test_data, *net, *init, *load;     /* load: a model to start from, or NULL */
     int64_t batch, accumulate, microbatch, shuffle_block; /* shuffle_block: 0 when not given */
     float init_bias;
@@ -29,13 +31,16 @@ extern const char *const ls_allreduce_names[];
 struct ls_setup {
     struct ls_session session;
     struct ls_data data;
+    struct ls_split split;    /* of the data; n_parts == 0: none */
+    struct ls_hash data_hash; /* of those that were split, when they were */
     struct ls_net net;
     struct ls_init init;
     struct ls_train_config config; /* but for the run's length, looks and stopping */
     float *parameters;
 };
 
-/* Collective, and ends in agreement: starts the session, reads the data and scales them.  Release with
+/* Collective, and ends in agreement: starts the session, reads the data, splits and scales
+ * them.  Release with
  * ls_setup_release, also after failure. */
 enum ls_code ls_setup_open(struct ls_setup *setup, const struct ls_setup_options *options,
                            struct ls_comm *comm, struct ls_error *err);
@@ -83,7 +88,7 @@ enum ls_code ls_setup_compare(const struct ls_setup *setup, const struct ls_setu
          0,                                                                                                  \
          NULL,                                                                                               \
          NULL},                                                                                              \
-        LS_INPUT_OPTIONS(&(o)->input),                                                                       \
+        LS_SPLIT_OPTIONS(&(o)->split), LS_INPUT_OPTIONS(&(o)->input),                                        \
         {"net",                                                                                              \
          "LAYERS",                                                                                           \
          LS_OPTION_TEXT,                                                                                     \

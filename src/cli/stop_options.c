@@ -77,7 +77,7 @@ enum ls_code ls_stop_options_apply(const struct ls_stop_options *options, const 
     config->keep_best = options->keep;
     if (options->stop_at && parse_stop_at(options->stop_at, rule, err) != LS_OK)
         return err->code = LS_USAGE;
-    const int tested = data->test.n_samples > 0;
+    const int tested = ls_data_watched(data)->n_samples > 0;
     if ((rule->has_accuracy || rule->by_accuracy) && (!tested || data->train.n_classes == 0))
         return ls_fail(err, LS_USAGE, "%s needs test data with classes, '%.100s' has %s",
                        rule->by_accuracy ? "--monitor accuracy" : "--stop-at accuracy", data->train.name,

@@ -13,6 +13,7 @@
 #include "cli/stop_options.h"
 #include "cli/train_report.h"
 #include "cli/train_search.h"
+#include "train/evaluate.h"
 
 struct train_options {
     struct ls_setup_options setup;
@@ -31,6 +32,7 @@ struct job {
     struct ls_setup setup;
     struct ls_model_facts facts;
     struct ls_train_report report;
+    struct ls_evaluation test; /* of samples that no look was at */
 };
 
 static enum ls_code parse(struct train_options *o, int argc, char **argv, int *help, struct ls_error *err,
@@ -56,7 +58,7 @@ static enum ls_code parse(struct train_options *o, int argc, char **argv, int *h
         LS_SESSION_OPTIONS(&o->setup.session),
         LS_ALLREDUCE_OPTION(&o->setup),
         {"eval-every", "N", LS_OPTION_INT, &o->eval_every,
-         "epochs between evaluations of the test data; 0: never", "1", 0, most, NULL, NULL},
+         "epochs between evaluations of the validation or test data; 0: never", "1", 0, most, NULL, NULL},
         {"hash-every", "N", LS_OPTION_INT, &o->hash_every,
          "steps between comparisons of all ranks' weights, each logged; they are always compared at an "
          "epoch's end",
@@ -150,6 +152,17 @@ static enum ls_code set_length(struct job *job, struct ls_error *err)
     return ls_stop_options_apply(&o->stop, &job->setup.data, config, err);
 }
 
+static void add_evaluation(struct ls_model_facts *facts, const char *part, const struct ls_evaluation *seen)
+{
+    char number[LS_FLOAT_TEXT], key[32];
+    snprintf(key, sizeof key, "%s_loss", part);
+    ls_model_facts_add(facts, key, "%s", ls_text_of_float(seen->loss, number));
+    snprintf(key, sizeof key, "%s_correct", part);
+    if (seen->n_correct >= 0)
+        ls_model_facts_add(facts, key, "%lld of %lld", (long long)seen->n_correct,
+                           (long long)seen->n_samples);
+}
+
 static void collect_results(struct job *job, const struct ls_train_result *result,
                             const struct ls_search_result *search)
 {
@@ -161,16 +174,15 @@ static void collect_results(struct job *job, const struct ls_train_result *resul
         ls_model_facts_add(facts, "steps", "%lld", (long long)result->good_step);
         ls_stop_result_facts(&job->setup.config, result, facts);
     }
+    if (job->report.test)
+        add_evaluation(facts, "test", job->report.test);
     if (job->setup.config.keep_best && result->good_step != result->steps)
         return; /* what follows is of the last step */
     if (result->last.epoch > 0)
         ls_model_facts_add(facts, "train_loss", "%s", ls_text_of_float(result->last.loss, number));
-    if (result->last.evaluated) {
-        ls_model_facts_add(facts, "test_loss", "%s", ls_text_of_float(result->last.test.loss, number));
-        if (result->last.test.n_correct >= 0)
-            ls_model_facts_add(facts, "test_correct", "%lld of %lld", (long long)result->last.test.n_correct,
-                               (long long)result->last.test.n_samples);
-    }
+    if (result->last.evaluated)
+        add_evaluation(facts, job->setup.data.validation.n_samples > 0 ? "validation" : "test",
+                       &result->last.test);
 }
 
 /* Two names of one file, as far as it exists. */
@@ -244,6 +256,20 @@ static enum ls_code prepare(struct job *job, struct ls_comm *comm, struct ls_err
     return ls_comm_agree(comm, err);
 }
 
+/* Looks at the test samples, once, when looks until now were at validation samples. */
+static enum ls_code judge(struct job *job, struct ls_error *err)
+{
+    const struct ls_setup *s = &job->setup;
+    if (s->data.validation.n_samples == 0 || s->data.test.n_samples == 0)
+        return LS_OK;
+    const enum ls_code code =
+        ls_evaluate_once(&s->net, s->session.ops, s->session.comm, &s->config.loss, s->config.microbatch,
+                         s->parameters, &s->data.test, NULL, &job->test, err);
+    if (code == LS_OK)
+        ls_train_report_test(&job->report, &job->test);
+    return code;
+}
+
 /* Trains, then writes the model: also after divergence, when the parameters are those of the last good epoch.
  */
 static enum ls_code run(struct job *job, struct ls_error *err)
@@ -281,6 +307,8 @@ static enum ls_code run(struct job *job, struct ls_error *err)
     else
         code = ls_train(&job->setup.config, &job->setup.net, job->setup.session.ops, comm, &job->setup.data,
                         job->setup.parameters, first ? &observer : NULL, &result, err);
+    if (code == LS_OK && !searching(job))
+        code = judge(job, err);
     if (code != LS_OK && (code != LS_NONFINITE || searching(job)))
         return code;
     struct ls_error ending = {.code = LS_OK};

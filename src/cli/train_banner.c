@@ -11,9 +11,12 @@ static void print_data(const struct ls_train_report *report)
 {
     const struct ls_dataset *train = &report->data->train;
     const struct ls_shape shape = ls_shape_of(train->n_dims, train->dims);
-    char n_train[32], n_test[32], dims[100];
-    printf("data    %s: %s training + %s test samples of %s", train->name,
-           ls_text_grouped(train->n_samples, n_train), ls_text_grouped(report->data->test.n_samples, n_test),
+    const int64_t validation = report->data->validation.n_samples;
+    char n_train[32], n_validation[32], n_test[32], dims[100];
+    printf("data    %s: %s training", train->name, ls_text_grouped(train->n_samples, n_train));
+    if (validation > 0)
+        printf(" + %s validation", ls_text_grouped(validation, n_validation));
+    printf(" + %s test samples of %s", ls_text_grouped(report->data->test.n_samples, n_test),
            ls_shape_format(&shape, dims, sizeof dims));
     if (ls_loss_takes_labels(&report->config->loss, train))
         printf(", %d classes\n", train->n_classes);

@@ -134,6 +134,33 @@ void ls_train_report_step(void *context, const struct ls_step_report *step, cons
     log_failed(report, ls_runlog_end(report->log, &err), &err);
 }
 
+/* The log's keys of what looks are at: "test_loss", or "validation_loss". */
+struct keys {
+    char loss[24], correct[24], accuracy[24], rmse[24];
+};
+
+static struct keys keys_of(const struct ls_train_report *report)
+{
+    struct keys keys;
+    const char *part = report->data->validation.n_samples > 0 ? "validation" : "test";
+    snprintf(keys.loss, sizeof keys.loss, "%s_loss", part);
+    snprintf(keys.correct, sizeof keys.correct, "%s_correct", part);
+    snprintf(keys.accuracy, sizeof keys.accuracy, "%s_accuracy", part);
+    snprintf(keys.rmse, sizeof keys.rmse, "%s_rmse", part);
+    return keys;
+}
+
+static void log_evaluation(struct ls_runlog *log, const struct keys *keys, const struct ls_evaluation *seen)
+{
+    ls_runlog_float(log, keys->loss, seen->loss);
+    if (seen->n_correct >= 0) {
+        ls_runlog_integer(log, keys->correct, seen->n_correct);
+        ls_runlog_double(log, keys->accuracy, (double)seen->n_correct / (double)seen->n_samples);
+    }
+    if (seen->rmse >= 0.0f)
+        ls_runlog_float(log, keys->rmse, seen->rmse);
+}
+
 static void log_epoch(struct ls_train_report *report, const struct ls_epoch_report *epoch,
                       const float *parameters)
 {
@@ -143,16 +170,9 @@ static void log_epoch(struct ls_train_report *report, const struct ls_epoch_repo
     ls_runlog_integer(log, "epoch", epoch->epoch);
     ls_runlog_integer(log, "step", epoch->step);
     ls_runlog_float(log, "loss", epoch->loss);
-    if (epoch->evaluated) {
-        ls_runlog_float(log, "test_loss", epoch->test.loss);
-        if (epoch->test.n_correct >= 0) {
-            ls_runlog_integer(log, "test_correct", epoch->test.n_correct);
-            ls_runlog_double(log, "test_accuracy",
-                             (double)epoch->test.n_correct / (double)epoch->test.n_samples);
-        }
-        if (epoch->test.rmse >= 0.0f)
-            ls_runlog_float(log, "test_rmse", epoch->test.rmse);
-    }
+    const struct keys keys = keys_of(report);
+    if (epoch->evaluated)
+        log_evaluation(log, &keys, &epoch->test);
     if (epoch->is_best)
         ls_runlog_integer(log, "best", 1);
     ls_runlog_double(log, "seconds", epoch->seconds);
@@ -205,8 +225,9 @@ static void print_head(struct ls_train_report *report)
 {
     if (!report->table_began)
         printf("                                                             compute/allreduce/data\n"
-               "epoch     step  loss          test loss     %s    samples/s   %% of time hash of "
+               "epoch     step  loss          %s   %s    samples/s   %% of time hash of "
                "the weights\n",
+               report->data->validation.n_samples > 0 ? "valid. loss" : "test loss  ",
                measures_rmse(report) ? "    RMSE" : "accuracy");
     report->table_began = 1;
 }
@@ -220,9 +241,10 @@ static void log_check(struct ls_train_report *report, const struct ls_check_repo
     ls_runlog_integer(log, "epoch", check->epoch);
     ls_runlog_float(log, "loss", check->loss);
     if (check->evaluated) {
-        ls_runlog_float(log, "test_loss", check->test.loss);
+        const struct keys keys = keys_of(report);
+        ls_runlog_float(log, keys.loss, check->test.loss);
         if (check->test.n_correct >= 0)
-            ls_runlog_integer(log, "test_correct", check->test.n_correct);
+            ls_runlog_integer(log, keys.correct, check->test.n_correct);
     }
     if (check->is_best)
         ls_runlog_integer(log, "best", 1);
@@ -293,6 +315,27 @@ static void print_end(const struct ls_train_report *report, const struct ls_trai
                report->config->keep_best ? "; that model is kept" : "");
 }
 
+void ls_train_report_test(struct ls_train_report *report, const struct ls_evaluation *test)
+{
+    static const struct keys keys = {"test_loss", "test_correct", "test_accuracy", "test_rmse"};
+    struct ls_error err = {.code = LS_OK};
+    report->test = test;
+    if (!report->log)
+        return;
+    ls_runlog_begin(report->log, "test");
+    ls_runlog_integer(report->log, "samples", test->n_samples);
+    log_evaluation(report->log, &keys, test);
+    log_failed(report, ls_runlog_end(report->log, &err), &err);
+}
+
+static void print_test(const struct ls_evaluation *test, int64_t step)
+{
+    char loss[LS_FLOAT_TEXT], accuracy[32], n[32];
+    printf("test samples, once, with the model of step %lld: loss %s, %s %s, %s samples\n", (long long)step,
+           ls_text_of_float(test->loss, loss), test->n_correct >= 0 ? "accuracy" : "RMSE",
+           accuracy_text(1, test, accuracy), ls_text_grouped(test->n_samples, n));
+}
+
 enum ls_code ls_train_report_end(struct ls_train_report *report, enum ls_code outcome, const char *message,
                                  const struct ls_train_result *result, struct ls_error *err)
 {
@@ -301,6 +344,8 @@ enum ls_code ls_train_report_end(struct ls_train_report *report, enum ls_code ou
         print_row(&result->last);
     if (!report->quiet)
         print_end(report, result);
+    if (report->test)
+        print_test(report->test, result->good_step);
     if (!report->log)
         return LS_OK;
     ls_runlog_begin(report->log, "end");

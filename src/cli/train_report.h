@@ -19,6 +19,8 @@ struct ls_train_report {
     int quiet;      /* 1: only the last epoch's line, 0: everything */
     int progress;   /* rewrite one line on stderr as steps go by */
 
+    const struct ls_evaluation *test; /* of samples that no look was at; NULL: there are none */
+
     struct ls_runlog *log;     /* NULL without --log */
     const char **tensor_names; /* (net->n_tensors), for the log; NULL without one */
     struct ls_hash *tensor_hashes;
@@ -40,6 +42,10 @@ void ls_train_report_step(void *context, const struct ls_step_report *step, cons
 void ls_train_report_check(void *context, const struct ls_check_report *check);
 enum ls_code ls_train_report_epoch(void *context, const struct ls_epoch_report *epoch,
                                    const float *parameters, struct ls_error *err);
+
+/* The evaluation of the test samples at the end of a run that looked at validation samples; `test` must live
+ * as long as the report. */
+void ls_train_report_test(struct ls_train_report *report, const struct ls_evaluation *test);
 
 /* Writes the log's last line. */
 enum ls_code ls_train_report_end(struct ls_train_report *report, enum ls_code outcome, const char *message,

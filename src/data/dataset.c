@@ -31,6 +31,9 @@ void ls_data_release(struct ls_data *data)
         return;
     ls_dataset_release(&data->train);
     ls_dataset_release(&data->test);
+    ls_dataset_release(&data->validation);
+    ls_free(data->order);
+    data->order = NULL;
     ls_scaling_release(&data->scaling);
 }
 
@@ -38,7 +41,8 @@ void ls_data_scale(struct ls_data *data, const struct ls_scaling *scaling)
 {
     ls_scaling_release(&data->scaling);
     data->scaling = *scaling;
-    data->train.scaling = data->test.scaling = scaling->kind == LS_SCALE_NONE ? NULL : &data->scaling;
+    data->train.scaling = data->test.scaling = data->validation.scaling =
+        scaling->kind == LS_SCALE_NONE ? NULL : &data->scaling;
 }
 
 /* A row function of gather_rows for inputs that lie in memory; the context is the dataset. */
@@ -105,9 +109,10 @@ struct ls_image_view ls_dataset_image(const struct ls_dataset *dataset)
     };
 }
 
-void ls_dataset_gather_augmented(const struct ls_dataset *dataset, const struct ls_augment *augment,
-                                 const struct ls_ops *ops, ptrdiff_t B, const int64_t *index, float *x,
-                                 int32_t *labels, float *values)
+/* The same by where samples are stored. */
+static void gather_stored(const struct ls_dataset *dataset, const struct ls_augment *augment,
+                          const struct ls_ops *ops, ptrdiff_t B, const int64_t *index, float *x,
+                          int32_t *labels, float *values)
 {
     const ptrdiff_t N = dataset->n_values;
     if (x)
@@ -121,6 +126,34 @@ void ls_dataset_gather_augmented(const struct ls_dataset *dataset, const struct 
             memcpy(values + b * N, dataset->values + index[b] * N, (size_t)N * sizeof *values);
 }
 
+void ls_dataset_gather_augmented(const struct ls_dataset *dataset, const struct ls_augment *augment,
+                                 const struct ls_ops *ops, ptrdiff_t B, const int64_t *index, float *x,
+                                 int32_t *labels, float *values)
+{
+    enum { CHUNK = 1024 };
+    if (!dataset->subset) {
+        gather_stored(dataset, augment, ops, B, index, x, labels, values);
+        return;
+    }
+    int64_t stored[CHUNK];
+    for (ptrdiff_t first = 0; first < B; first += CHUNK) {
+        const ptrdiff_t n = B - first < CHUNK ? B - first : CHUNK;
+        for (ptrdiff_t b = 0; b < n; b++)
+            stored[b] = dataset->subset[index[first + b]];
+        gather_stored(dataset, augment, ops, n, stored, x ? x + first * dataset->n_features : NULL,
+                      labels ? labels + first : NULL, values ? values + first * dataset->n_values : NULL);
+    }
+}
+
+void ls_dataset_count_classes(const struct ls_dataset *dataset, int64_t *counts)
+{
+    int32_t label;
+    for (int64_t i = 0; i < dataset->n_samples; i++) {
+        ls_dataset_gather(dataset, NULL, 1, &i, NULL, &label, NULL);
+        counts[label]++;
+    }
+}
+
 void ls_dataset_gather(const struct ls_dataset *dataset, const struct ls_ops *ops, ptrdiff_t B,
                        const int64_t *index, float *x, int32_t *labels, float *values)
 {
@@ -130,6 +163,7 @@ void ls_dataset_gather(const struct ls_dataset *dataset, const struct ls_ops *op
 void ls_dataset_gather_raw(const struct ls_dataset *dataset, int64_t index, float *x)
 {
     const ptrdiff_t K = dataset->n_features;
+    index = ls_dataset_stored(dataset, index);
     if (dataset->numbers)
         copy_numbers(dataset, index, x);
     else if (dataset->generate)
@@ -139,7 +173,7 @@ void ls_dataset_gather_raw(const struct ls_dataset *dataset, int64_t index, floa
             x[k] = (float)dataset->pixels[index * K + k] / dataset->pixel_divisor;
 }
 
-static struct ls_hash dataset_hash(const struct ls_dataset *dataset)
+struct ls_hash ls_dataset_hash(const struct ls_dataset *dataset)
 {
     /* Generated data is a function of its specification, which is its name. */
     struct {
@@ -148,8 +182,9 @@ static struct ls_hash dataset_hash(const struct ls_dataset *dataset)
         struct ls_hash parts[4];
     } summary;
     memset(&summary, 0, sizeof summary);
-    const size_t n = (size_t)dataset->n_samples, K = (size_t)dataset->n_features;
-    summary.sizes[0] = dataset->n_samples;
+    const int64_t n_stored = dataset->subset ? dataset->n_stored : dataset->n_samples;
+    const size_t n = (size_t)n_stored, K = (size_t)dataset->n_features;
+    summary.sizes[0] = n_stored;
     summary.sizes[1] = dataset->n_dims;
     summary.sizes[2] = dataset->n_classes;
     summary.sizes[3] = dataset->n_values;
@@ -169,6 +204,6 @@ static struct ls_hash dataset_hash(const struct ls_dataset *dataset)
 
 struct ls_hash ls_data_hash(const struct ls_data *data)
 {
-    const struct ls_hash both[2] = {dataset_hash(&data->train), dataset_hash(&data->test)};
+    const struct ls_hash both[2] = {ls_dataset_hash(&data->train), ls_dataset_hash(&data->test)};
     return ls_hash_bytes(both, sizeof both);
 }

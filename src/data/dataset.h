@@ -24,6 +24,11 @@ struct ls_dataset {
     ptrdiff_t dims[LS_MAX_DIMS];
     ptrdiff_t n_features; /* product of dims */
 
+    /* A part of the data (data/split.h): sample i is stored sample subset[i]; NULL: all are.  Whoever reads
+     * below what is declared in this header must ask ls_dataset_stored. */
+    const int64_t *subset; /* (n_samples), ascending, each below n_stored; not owned */
+    int64_t n_stored;      /* of a subset: how many there are in all */
+
     /* Inputs: exactly one of the three. */
     const uint8_t *pixels; /* (n_samples, n_features); a sample's value is pixel / pixel_divisor */
     float pixel_divisor;   /* 255, or 16 for the digits */
@@ -53,12 +58,23 @@ static inline int ls_dataset_has_labels(const struct ls_dataset *dataset)
     return dataset->labels != NULL || dataset->label_of != NULL;
 }
 
+/* Where sample `index` of the dataset is stored. */
+static inline int64_t ls_dataset_stored(const struct ls_dataset *dataset, int64_t index)
+{
+    return dataset->subset ? dataset->subset[index] : index;
+}
+
+/* counts[c] += samples of class c, for a dataset with labels.  Local. */
+void ls_dataset_count_classes(const struct ls_dataset *dataset, int64_t *counts);
+
 /* Frees what the dataset owns; NULL and an all-zero dataset are accepted. */
 void ls_dataset_release(struct ls_dataset *dataset);
 
 struct ls_data {
-    struct ls_dataset train, test; /* test.n_samples == 0 when there is none */
-    struct ls_scaling scaling;     /* what their `scaling` points at, once ls_data_scale was called */
+    /* n_samples == 0 where there is none.  validation: what looks are at while training, instead of test. */
+    struct ls_dataset train, test, validation;
+    int64_t *order;            /* the subsets of parts; owned */
+    struct ls_scaling scaling; /* what their `scaling` points at, once ls_data_scale was called */
 };
 
 /* Opens what a --data specification names:
@@ -79,11 +95,20 @@ enum ls_code ls_data_open(struct ls_data *data, const char *spec, const char *te
                           struct ls_error *err);
 void ls_data_release(struct ls_data *data);
 
+/* What a run looks at while it trains: the validation samples, or the test samples where there are none. */
+static inline const struct ls_dataset *ls_data_watched(const struct ls_data *data)
+{
+    return data->validation.n_samples > 0 ? &data->validation : &data->test;
+}
+
 /* Gives every part the scaling, whose memory `data` owns from now on.  The structure must not move after. */
 void ls_data_scale(struct ls_data *data, const struct ls_scaling *scaling);
 
 /* The hash of everything that training and evaluation read; for ranks to see that they opened the same. */
 struct ls_hash ls_data_hash(const struct ls_data *data);
+
+/* Of one of them, whole, also when it is a subset now. */
+struct ls_hash ls_dataset_hash(const struct ls_dataset *dataset);
 
 /* A sample as an image, with the dataset's normalisation and no moves: (C, H, W) as it is, (H, W) and
  * (features) with C == 1, other shapes with all behind the first dimension as W. */

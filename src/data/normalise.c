@@ -63,7 +63,8 @@ static void measure_bytes(struct ls_normalise *normalise, const struct ls_datase
     struct sums total[LS_MAX_CHANNELS] = {{0, 0}};
     for (int64_t i = 0; i < dataset->n_samples; i++)
         for (ptrdiff_t c = 0; c < image.C; c++) {
-            const struct sums sums = sum_plane(dataset->pixels + (i * image.C + c) * plane, plane);
+            const struct sums sums =
+                sum_plane(dataset->pixels + (ls_dataset_stored(dataset, i) * image.C + c) * plane, plane);
             total[c].values += sums.values;
             total[c].squares += sums.squares;
         }

@@ -8,7 +8,14 @@
 #include "formats/runlog.h"
 
 /* What the contract promises of an event besides its tensors, in the order in which a difference spreads. */
-static const char *const results[] = {"loss", "test_loss", "test_accuracy", "test_rmse", "hash"};
+static const char *const results[] = {"loss",
+                                      "test_loss",
+                                      "test_accuracy",
+                                      "test_rmse",
+                                      "validation_loss",
+                                      "validation_accuracy",
+                                      "validation_rmse",
+                                      "hash"};
 enum { N_RESULTS = sizeof results / sizeof *results };
 
 /* One side: its log and the step or epoch it is at. */

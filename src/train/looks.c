@@ -20,8 +20,8 @@ enum ls_code ls_run_look(struct ls_run *run, float train_loss, int evaluate, int
 {
     const int again = run->last_look == run->step; /* an epoch's end that was just looked at */
     if (evaluate && !again) {
-        const enum ls_code code =
-            ls_engine_evaluate(&run->engine, ls_run_shown(run), &run->data->test, &run->last_test, err);
+        const enum ls_code code = ls_engine_evaluate(&run->engine, ls_run_shown(run),
+                                                     ls_data_watched(run->data), &run->last_test, err);
         if (code != LS_OK)
             return code;
     }
@@ -53,7 +53,7 @@ enum ls_code ls_run_check(struct ls_run *run, struct ls_error *err)
         .step = run->step,
         .epoch = run->epoch,
         .loss = ls_tree_sum(&run->look_loss) * (1.0f / (float)run->samples_since_look),
-        .evaluated = run->data->test.n_samples > 0,
+        .evaluated = ls_data_watched(run->data)->n_samples > 0,
     };
     const enum ls_code code = ls_run_look(run, report.loss, report.evaluated, &report.is_best, err);
     report.test = run->last_test;

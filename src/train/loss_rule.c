@@ -103,8 +103,8 @@ enum ls_code ls_loss_balance_weights(struct ls_loss_rule *rule, const struct ls_
     float *weights = create_weights(rule, classes, err);
     int64_t *counts = ls_alloc((size_t)classes, sizeof *counts, "samples of each class", err);
     enum ls_code code = weights && counts ? LS_OK : LS_FAILED;
-    for (int64_t i = 0; code == LS_OK && i < data->n_samples; i++)
-        counts[data->labels ? data->labels[i] : data->label_of(data->context, i)]++;
+    if (code == LS_OK)
+        ls_dataset_count_classes(data, counts);
     for (int32_t c = 0; code == LS_OK && c < classes; c++) {
         if (counts[c] == 0)
             code = ls_fail(err, LS_USAGE,

@@ -43,7 +43,7 @@ static enum ls_code set_up(struct ls_run *run, struct ls_error *err)
         .allreduce = config->allreduce,
         .microbatch = config->microbatch,
         .batch = {config->batch, n % config->batch},
-        .n_evaluated = tested ? run->data->test.n_samples : 0,
+        .n_evaluated = tested ? ls_data_watched(run->data)->n_samples : 0,
         .seed = config->seed,
         .n_values = run->data->train.n_values,
         .augment = config->augment,
@@ -245,10 +245,11 @@ static enum ls_code mean_shares(struct ls_run *run, struct ls_epoch_report *repo
 static enum ls_code finish_epoch(struct ls_run *run, struct ls_epoch_report *report, struct ls_error *err)
 {
     const int last = finished(run) || run->epoch == run->config->epochs;
-    const int test = run->data->test.n_samples > 0 && run->config->eval_every > 0;
+    const int64_t n_watched = ls_data_watched(run->data)->n_samples;
+    const int test = n_watched > 0 && run->config->eval_every > 0;
     /* With --eval-every 0 the looks are those of --check-every: at the test data, not to be mixed with these.
      */
-    const int looks = test || run->data->test.n_samples == 0 || run->config->check_every == 0;
+    const int looks = test || n_watched == 0 || run->config->check_every == 0;
     *report = (struct ls_epoch_report){
         .epoch = run->epoch,
         .step = run->step,
