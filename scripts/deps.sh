@@ -7,8 +7,8 @@
 # stops.  When nothing is missing it does nothing, and asks no network.
 set -eu
 
-build="gcc make pkg-config libc6-dev libxxhash-dev libjansson-dev libdeflate-dev libopenmpi-dev openmpi-bin"
-aarch64="gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user libxxhash-dev:arm64 libjansson-dev:arm64 libdeflate-dev:arm64"
+build="gcc make pkg-config libc6-dev libxxhash-dev libjansson-dev libdeflate-dev libzip-dev libopenmpi-dev openmpi-bin"
+aarch64="gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user libxxhash-dev:arm64 libjansson-dev:arm64 libdeflate-dev:arm64 libzip-dev:arm64"
 packages=""
 with_mpi=1
 foreign=0
@@ -35,7 +35,7 @@ done
 if ! command -v dpkg-query >/dev/null 2>&1; then
     # Not Debian: say what to have, by what can be looked for.
     missing=""
-    for library in libxxhash jansson libdeflate; do
+    for library in libxxhash jansson libdeflate libzip; do
         pkg-config --exists "$library" 2>/dev/null || missing="$missing $library"
     done
     [ $with_mpi = 0 ] || command -v mpicc >/dev/null 2>&1 || missing="$missing mpicc(Open-MPI)"
@@ -68,7 +68,7 @@ done
 add_architecture=""
 if [ $foreign = 1 ]; then
     dpkg --print-foreign-architectures | grep -qx arm64 || add_architecture="dpkg --add-architecture arm64 && "
-    missing="$missing libxxhash-dev libjansson-dev libdeflate-dev"
+    missing="$missing libxxhash-dev libjansson-dev libdeflate-dev libzip-dev"
 fi
 command="${add_architecture}apt-get update && apt-get install -y --no-install-recommends$missing"
 if [ "$(id -u)" = 0 ]; then

@@ -62,15 +62,28 @@ static enum ls_code read_pair(struct ls_dataset *dataset, const char *pair, stru
     return code;
 }
 
-/* A file that is read as a stream, into memory. */
-static enum ls_code read_stream(struct ls_dataset *dataset, const char *spec, struct ls_error *err)
+/* A file that is read as a stream, into memory; *has_test (or NULL): whether it carries test data as well. */
+static enum ls_code read_stream(struct ls_dataset *dataset, const char *spec, int test_part, int *has_test,
+                                struct ls_error *err)
 {
     struct ls_stream stream;
-    enum ls_code code = ls_stream_open(&stream, spec, NULL, err);
+    const struct ls_stream_request request = {.test_part = test_part};
+    enum ls_code code = ls_stream_open(&stream, spec, &request, err);
+    if (code == LS_OK && stream.facts.n_classes == 0 && stream.facts.n_values == 0)
+        code = ls_fail(err, LS_USAGE, "data \"%s\" has neither labels nor target values", spec);
     if (code == LS_OK)
         code = ls_stream_load(&stream, dataset, err);
+    if (code == LS_OK && has_test)
+        *has_test = stream.facts.has_test;
     ls_stream_close(&stream);
     return code;
+}
+
+static enum ls_code read_streams(struct ls_data *data, const char *spec, struct ls_error *err)
+{
+    int has_test = 0;
+    const enum ls_code code = read_stream(&data->train, spec, 0, &has_test, err);
+    return code == LS_OK && has_test ? read_stream(&data->test, spec, 1, NULL, err) : code;
 }
 
 static enum ls_code read_train(struct ls_data *data, const char *spec, struct ls_error *err)
@@ -88,7 +101,7 @@ static enum ls_code read_train(struct ls_data *data, const char *spec, struct ls
     if ((rest = after_name(spec, "inline")))
         return ls_read_inline(&data->train, rest, err);
     if (ls_stream_knows(spec))
-        return read_stream(&data->train, spec, err);
+        return read_streams(data, spec, err);
     return unknown_name(spec, err);
 }
 
@@ -104,7 +117,7 @@ static enum ls_code read_test(struct ls_data *data, const char *spec, const char
     if ((rest = after_name(spec, "inline")))
         return ls_read_inline(&data->test, rest, err);
     if (ls_stream_knows(spec))
-        return read_stream(&data->test, spec, err);
+        return read_stream(&data->test, spec, 1, NULL, err);
     return ls_fail(err, LS_USAGE,
                    "test data \"%s\": allowed are idx:IMAGES,LABELS and inline:X..=Y..;X..=Y..", spec);
 }

@@ -11,7 +11,10 @@
 #include "data/formats.h"
 #include "data/readers.h"
 
-const struct ls_format *const ls_formats[] = {NULL};
+extern const struct ls_format ls_format_npy, ls_format_npz, ls_format_cifar10, ls_format_cifar100;
+
+const struct ls_format *const ls_formats[] = {&ls_format_npy, &ls_format_npz, &ls_format_cifar10,
+                                              &ls_format_cifar100, NULL};
 
 static int has_ending(const struct ls_format *format, const char *path)
 {

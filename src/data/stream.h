@@ -32,6 +32,7 @@ struct ls_stream_facts {
     int32_t n_classes;  /* 1 + the largest label, or the number of names; 0 without labels */
     ptrdiff_t n_values; /* target numbers a sample; 0 without */
     struct ls_class_names classes;
+    int has_test;      /* the file carries test data too, which a request with test_part gives */
     int64_t n_missing; /* input values that the file does not have; 0 unless the user asked to fill them */
 };
 
@@ -67,6 +68,7 @@ struct ls_stream_request {
     const struct ls_class_names
         *classes;     /* labels must be these, in this order; NULL: as the file has them */
     int keep_missing; /* missing values are NaN instead of refused (`info`) */
+    int test_part;    /* the test data of a file that carries some; else its only part */
 };
 
 /* Opens what a specification names, as ls_data_open describes it: "csv:FILE,label=species", or a bare file
