@@ -1,5 +1,5 @@
 # lockstep: `make help` lists the targets.  Options, each part of the build folder's name, so variants live side by side:
-#   MPI=0|1 OMP=0|1 DEBUG=0|1 WERROR=0|1 SAN=address|undefined|address+undefined|thread CC=... CROSS=aarch64 MUTANT=name V=1
+#   MPI=0|1 OMP=0|1 DEBUG=0|1 WERROR=0|1 SAN=address|undefined|address+undefined|thread|fuzzer|fuzzer+address+undefined CC=... CROSS=aarch64 MUTANT=name V=1
 MPI ?= 1
 OMP ?= 1
 DEBUG ?= 0
@@ -17,7 +17,7 @@ endif
 endef
 $(foreach flag,MPI OMP DEBUG WERROR V,$(eval $(call one_of,$(flag),0 1)))
 ifneq ($(SAN),)
-$(eval $(call one_of,SAN,address undefined address+undefined thread))
+$(eval $(call one_of,SAN,address undefined address+undefined thread fuzzer fuzzer+address+undefined))
 endif
 ifneq ($(CROSS),)
 $(eval $(call one_of,CROSS,aarch64))
@@ -45,7 +45,7 @@ CFLAGS ?= $(if $(filter 1,$(DEBUG)),-O1,-O3) -g
 all_cflags := -std=c17 $(warnings) $(if $(filter 1,$(WERROR)),-Werror) $(CFLAGS) $(numerics) -MMD -MP
 comma := ,
 ifneq ($(SAN),)
-all_cflags += -fsanitize=$(subst +,$(comma),$(SAN)) -fno-omit-frame-pointer -fno-sanitize-recover=all
+all_cflags += -fsanitize=$(subst fuzzer,fuzzer-no-link,$(subst +,$(comma),$(SAN))) -fno-omit-frame-pointer -fno-sanitize-recover=all
 endif
 ifeq ($(OMP),1)
 all_cflags += -fopenmp
@@ -78,7 +78,10 @@ library_objects := $(filter-out $(BUILD)/obj/main.o,$(objects))
 say = $(if $(filter 0,$(V)),@printf '  %-7s %s\n' '$(1)' '$(patsubst $(BUILD)/%,%,$@)';)
 quiet := $(if $(filter 0,$(V)),@)
 
-.PHONY: all help deps demo test test-unit sanitize valgrind test-aarch64 tsan bench lint format clean install check-deps FORCE
+TIME ?= 60
+RUNS ?=
+TARGET ?=
+.PHONY: all help deps demo test test-unit sanitize valgrind test-aarch64 tsan fuzz fuzz-programs bench lint format clean install check-deps FORCE
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -125,6 +128,21 @@ $(BUILD)/unit-tests: $(unit_objects) $(library_objects)
 $(BUILD)/mpi-cases: $(patsubst tests/%.c,$(BUILD)/tests/%.o,$(wildcard tests/mpi/*.c tests/support/*.c)) $(library_objects)
 	$(call say,LINK)$(CC) $(all_cflags) $(LDFLAGS) -o $@ $^ $(mpi_libs) $(LDLIBS)
 
+# Fuzzing (tests/fuzz/README.md): a program for each target, and one without libFuzzer that replays the committed inputs.
+fuzz_targets := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
+fuzz_wraps := $(patsubst %,-Wl$(comma)--wrap=%,malloc calloc realloc aligned_alloc fopen)
+ifneq ($(filter fuzzer%,$(SAN)),)
+test_cflags += -DLS_LIBFUZZER
+endif
+$(BUILD)/library.a: $(library_objects)
+	$(call say,AR)rm -f $@; ar rcs $@ $^
+$(BUILD)/fuzz/%: $(BUILD)/tests/fuzz/fuzz_%.o $(BUILD)/tests/fuzz/fuzz.o $(BUILD)/library.a
+	@mkdir -p $(@D)
+	$(call say,LINK)$(CC) $(all_cflags) -fsanitize=fuzzer $(fuzz_wraps) $(LDFLAGS) -o $@ $^ $(mpi_libs) $(LDLIBS)
+fuzz-programs: $(patsubst %,$(BUILD)/fuzz/%,$(fuzz_targets))
+$(BUILD)/fuzz-replay: $(patsubst tests/%.c,$(BUILD)/tests/%.o,$(wildcard tests/fuzz/*.c)) $(BUILD)/library.a
+	$(call say,LINK)$(CC) $(all_cflags) $(fuzz_wraps) $(LDFLAGS) -o $@ $^ $(mpi_libs) $(LDLIBS)
+
 demo: ## Train on Fashion-MNIST with mpirun on all cores, then show the oracle's hash
 	$(quiet)scripts/deps.sh demo
 	$(quiet)$(MAKE) --no-print-directory build/lockstep
@@ -153,6 +171,10 @@ tsan: ## Data races, with clang and its OpenMP; not part of make test
 lint: ## The contract's bans, formatting, layering: what a machine can check
 	$(quiet)scripts/deps.sh build lint
 	$(quiet)scripts/lint.sh
+
+fuzz: ## Fuzz every reader: TIME=60 seconds each, or RUNS=10000000 inputs each; TARGET="idx net" for some
+	$(quiet)scripts/deps.sh build fuzz
+	$(quiet)TIME='$(TIME)' RUNS='$(RUNS)' scripts/fuzz.sh $(TARGET)
 
 bench: ## Speed against this machine's peak, and PyTorch if it can be had
 	$(quiet)scripts/deps.sh bench

@@ -2,7 +2,7 @@
 # Installs what a target needs and this machine lacks: scripts/deps.sh GOAL ...
 #   build    compiler, make and the libraries of the program          nompi: without Open MPI
 #   test     build, and what `make test` uses                         aarch64: the cross compiler and its libraries
-#   demo     build, and Fashion-MNIST                                 lint, bench, fixtures: their tools
+#   demo     build, and Fashion-MNIST                                 lint, bench, fuzz, fixtures: their tools
 # On Debian it uses apt, as root or through sudo without a password; where it may not, it prints the command to run and
 # stops.  When nothing is missing it does nothing, and asks no network.
 set -eu
@@ -19,6 +19,7 @@ for goal in "$@"; do
     test) packages="$packages $build libcriterion-dev dataset-fashion-mnist python3 python3-numpy python3-venv" ;;
     valgrind) packages="$packages valgrind" ;;
     tsan) packages="$packages clang-14 libomp-14-dev libclang-rt-14-dev" ;;
+    fuzz) packages="$packages clang-14 libclang-rt-14-dev g++" ;;
     sanitize) packages="$packages libasan8 libubsan1" ;;
     lint) packages="$packages clang-format-14 clang-14 shellcheck git" ;;
     bench) packages="$packages $build python3 python3-numpy python3-torch python3-sklearn libopenblas0-pthread dataset-fashion-mnist" ;;

@@ -92,7 +92,7 @@ on() {
 }
 
 build_default() {
-    build "the program" WERROR=1 build/lockstep build/unit-tests build/mpi-cases
+    build "the program" WERROR=1 build/lockstep build/unit-tests build/mpi-cases build/fuzz-replay
 }
 
 # The safetensors package is no Debian package: it comes from PyPI, into a folder of the build.
@@ -110,6 +110,7 @@ part_unit() {
     build "mutant local-batchnorm" MUTANT=local-batchnorm "$fast" build/mutant-local-batchnorm/mpi-cases
     build "mutant stale-replica" MUTANT=stale-replica "$fast" build/mutant-stale-replica/lockstep
     criterion "all unit and multi-rank tests" build/unit-tests
+    check "the inputs of tests/fuzz" build/fuzz-replay
 }
 
 # Both sanitizers in one build: one after the other they find the same and take twice as long.  Ten epochs of Fashion-MNIST
@@ -117,7 +118,8 @@ part_unit() {
 part_sanitize() {
     san=address+undefined
     at=build/$san
-    build "$san" SAN=$san "$fast" $at/lockstep $at/unit-tests $at/mpi-cases || return
+    build "$san" SAN=$san "$fast" $at/lockstep $at/unit-tests $at/mpi-cases $at/fuzz-replay || return
+    check "$san: the inputs of tests/fuzz" $at/fuzz-replay
     criterion "$san: unit tests" $at/unit-tests --filter '!(matrix/*|mutants/*|mpi/*|cli/fashion_mnist_is_learnt)'
     for case in allreduce allreduce-in-pieces agree hashes counts gather gather-too-much; do
         check "$san: $case on 3 ranks" on 3 $at/mpi-cases $case 3
@@ -147,6 +149,8 @@ part_valgrind() {
     check "valgrind: a conv net" env LOCKSTEP_ISA=avx2 $under build/lockstep train --threads 2 --steps 2 --batch 20 --microbatch 4 \
         --data synthetic:n=50,shape=3x9x8,classes=5,test=11 --augment flip,crop=1 --normalise channel --optimizer adam \
         --net "conv 6 3x3 pad same, batchnorm, relu, conv 9 3x3 stride 2 groups 3, gelu, maxpool 2, layernorm, dropout 0.2, dense 5"
+    # shellcheck disable=SC2086
+    check "valgrind: the inputs of tests/fuzz" $under build/fuzz-replay
     # shellcheck disable=SC2086
     check "valgrind: predict" env LOCKSTEP_ISA=avx2 $under build/lockstep predict build/valgrind.safetensors
 }

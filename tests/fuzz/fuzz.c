@@ -1,0 +1,276 @@
+/* Owns the watch over an input: memory, open files, paths.
+ *
+ * The linker's --wrap puts the allocating functions and those that open files behind the ones here, for the
+ * project's own objects; open() itself is defined here, so libraries that are loaded get this one too.
+ * libFuzzer's own limit on malloc works only together with a sanitizer, which makes it too slow for ten
+ * million inputs. */
+#include "fuzz.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <malloc.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/memory.h"
+
+size_t fuzz_limit_bytes = FUZZ_LIMIT_BYTES;
+int fuzz_hides_files;
+
+/* Where libFuzzer writes an input that crashed, while it is still being watched. */
+static const char findings[] = "build/fuzz-findings/";
+
+static struct {
+    int fd;
+    size_t bytes;
+    char path[32];
+} files[FUZZ_FILES];
+
+static int is_watching;
+static long n_blocks;
+static size_t json_bytes;
+static int lowest_fd;
+
+void fuzz_require(int holds, const char *what)
+{
+    if (holds)
+        return;
+    is_watching = 0;
+    fprintf(stderr, "fuzz: finding: %s\n", what);
+    abort();
+}
+
+/* --- what is watched --- */
+
+static void check_request(size_t bytes)
+{
+    if (!is_watching || bytes <= fuzz_limit_bytes)
+        return;
+    char what[100];
+    snprintf(what, sizeof what, "%zu bytes of memory asked for at once; allowed are %zu", bytes,
+             fuzz_limit_bytes);
+    fuzz_require(0, what);
+}
+
+static size_t product(size_t a, size_t b)
+{
+    size_t bytes;
+    return __builtin_mul_overflow(a, b, &bytes) ? SIZE_MAX : bytes;
+}
+
+/* Whether the path may be opened. */
+static int check_path(const char *path)
+{
+    if (!is_watching || strncmp(path, findings, sizeof findings - 1) == 0)
+        return 1;
+    for (int i = 0; i < FUZZ_FILES; i++)
+        if (files[i].fd > 0 && strcmp(path, files[i].path) == 0)
+            return 1;
+    if (fuzz_hides_files) {
+        errno = ENOENT;
+        return 0;
+    }
+    char what[300];
+    snprintf(what, sizeof what, "\"%.200s\" is opened, a path that no one gave", path);
+    fuzz_require(0, what);
+    return 0;
+}
+
+void *__real_malloc(size_t bytes);
+void *__real_calloc(size_t count, size_t size);
+void *__real_realloc(void *block, size_t bytes);
+void *__real_aligned_alloc(size_t alignment, size_t bytes);
+FILE *__real_fopen(const char *path, const char *mode);
+void *__wrap_malloc(size_t bytes);
+void *__wrap_calloc(size_t count, size_t size);
+void *__wrap_realloc(void *block, size_t bytes);
+void *__wrap_aligned_alloc(size_t alignment, size_t bytes);
+FILE *__wrap_fopen(const char *path, const char *mode);
+
+void *__wrap_malloc(size_t bytes)
+{
+    check_request(bytes);
+    return __real_malloc(bytes);
+}
+
+void *__wrap_calloc(size_t count, size_t size)
+{
+    check_request(product(count, size));
+    return __real_calloc(count, size);
+}
+
+void *__wrap_realloc(void *block, size_t bytes)
+{
+    check_request(bytes);
+    return __real_realloc(block, bytes);
+}
+
+void *__wrap_aligned_alloc(size_t alignment, size_t bytes)
+{
+    check_request(bytes);
+    return __real_aligned_alloc(alignment, bytes);
+}
+
+FILE *__wrap_fopen(const char *path, const char *mode)
+{
+    return check_path(path) ? __real_fopen(path, mode) : NULL;
+}
+
+/* Replaces the C library's for this program and for what it loads. */
+int open(const char *path, int flags, ...)
+{
+    va_list more;
+    va_start(more, flags);
+    const int mode = flags & O_CREAT ? va_arg(more, int) : 0;
+    va_end(more);
+    return check_path(path) ? (int)syscall(SYS_openat, AT_FDCWD, path, flags, mode) : -1;
+}
+
+int open64(const char *path, int flags, ...) __attribute__((alias("open")));
+
+static void *json_malloc(size_t n)
+{
+    check_request(n);
+    void *block = __real_malloc(n);
+    json_bytes += malloc_usable_size(block);
+    return block;
+}
+
+static void json_free(void *block)
+{
+    json_bytes -= block ? malloc_usable_size(block) : 0;
+    free(block);
+}
+
+static int next_fd(void)
+{
+    const int fd = dup(STDERR_FILENO);
+    close(fd);
+    return fd;
+}
+
+static void set_up(void)
+{
+    json_set_alloc_funcs(json_malloc, json_free);
+    json_object_seed(1); /* the same order each time; and without it, jansson opens /dev/urandom */
+    for (int i = 0; i < FUZZ_FILES; i++) {
+        files[i].fd = memfd_create("fuzz", MFD_CLOEXEC);
+        fuzz_require(files[i].fd > 0, "memfd_create failed");
+        snprintf(files[i].path, sizeof files[i].path, "/proc/self/fd/%d", files[i].fd);
+    }
+}
+
+void fuzz_begin(void)
+{
+    if (files[0].fd == 0)
+        set_up();
+    n_blocks = ls_memory_balance();
+    lowest_fd = next_fd();
+    fuzz_limit_bytes = FUZZ_LIMIT_BYTES;
+    fuzz_hides_files = 0;
+    is_watching = 1;
+}
+
+void fuzz_end(void)
+{
+    is_watching = 0;
+    fuzz_require(ls_memory_balance() == n_blocks, "memory was not released");
+    fuzz_require(json_bytes == 0, "JSON was not released");
+    fuzz_require(next_fd() == lowest_fd, "a file was left open");
+}
+
+/* --- for targets --- */
+
+const char *fuzz_file(int slot, const void *bytes, size_t n)
+{
+    const ssize_t written = n ? pwrite(files[slot].fd, bytes, n, 0) : 0;
+    fuzz_require(written == (ssize_t)n, "cannot write the input");
+    if (files[slot].bytes > n) /* longer files are cut; shorter ones have grown */
+        fuzz_require(ftruncate(files[slot].fd, (off_t)n) == 0, "cannot cut the input");
+    files[slot].bytes = n;
+    return files[slot].path;
+}
+
+char *fuzz_text(const uint8_t *bytes, size_t n)
+{
+    static char text[FUZZ_TEXT];
+    n = n < sizeof text ? n : sizeof text - 1;
+    if (n > 0)
+        memcpy(text, bytes, n);
+    text[n] = '\0';
+    return text;
+}
+
+void fuzz_require_message(enum ls_code code, const struct ls_error *err)
+{
+    if (code == LS_OK)
+        return;
+    fuzz_require(code == err->code, "the code that is returned is not the error's");
+    fuzz_require(memchr(err->text, '\0', sizeof err->text) != NULL && err->text[0],
+                 "a failure without words");
+}
+
+enum { MOST_FEATURES = 1 << 16 };
+
+static void check_sample(const struct ls_dataset *dataset, int64_t index, float *x)
+{
+    int32_t label = 0;
+    ls_dataset_gather_raw(dataset, index, x);
+    for (ptrdiff_t k = 0; k < dataset->n_features; k++)
+        fuzz_require(isfinite(x[k]), "an input that is not finite");
+    if (dataset->labels)
+        label = dataset->labels[index];
+    else if (dataset->label_of)
+        label = dataset->label_of(dataset->context, index);
+    if (ls_dataset_has_labels(dataset))
+        fuzz_require(label >= 0 && label < dataset->n_classes, "a label outside of the classes");
+    for (ptrdiff_t v = 0; v < dataset->n_values; v++)
+        fuzz_require(isfinite(dataset->values[index * dataset->n_values + v]), "a target that is not finite");
+}
+
+static void check_dataset(const struct ls_dataset *dataset)
+{
+    struct ls_error err;
+    ptrdiff_t n = 1;
+    if (dataset->n_samples == 0)
+        return;
+    fuzz_require(dataset->n_samples > 0 && dataset->n_dims >= 1 && dataset->n_dims <= LS_MAX_DIMS,
+                 "no shape");
+    for (int d = 0; d < dataset->n_dims; d++)
+        fuzz_require(!__builtin_mul_overflow(n, dataset->dims[d], &n), "dimensions that overflow");
+    fuzz_require(n == dataset->n_features && n > 0, "features that are not the product of the dimensions");
+    if (n > MOST_FEATURES) /* of synthetic data: nothing is held */
+        return;
+    float *x = ls_alloc((size_t)n, sizeof *x, "a sample", &err);
+    const int64_t some = dataset->n_samples < 1000 || !dataset->generate ? dataset->n_samples : 3;
+    for (int64_t i = 0; x && i < some; i++)
+        check_sample(dataset, i, x);
+    check_sample(dataset, dataset->n_samples - 1, x);
+    ls_free(x);
+}
+
+static int is_zero(const struct ls_data *data)
+{
+    static const struct ls_data zero;
+    return memcmp(data, &zero, sizeof zero) == 0;
+}
+
+void fuzz_check_data(enum ls_code code, struct ls_data *data, const struct ls_error *err)
+{
+    fuzz_require_message(code, err);
+    if (code != LS_OK) {
+        fuzz_require(is_zero(data), "data that could not be opened is not all zero");
+        return;
+    }
+    fuzz_require(data->train.n_samples > 0, "data without a sample");
+    check_dataset(&data->train);
+    check_dataset(&data->test);
+    ls_data_release(data);
+}

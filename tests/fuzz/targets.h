@@ -1,0 +1,13 @@
+/* Every target, for fuzz-replay; a file fuzz_NAME.c for each. */
+TARGET(idx)
+TARGET(idx_labels)
+TARGET(inline)
+TARGET(input_options)
+TARGET(model)
+TARGET(net)
+TARGET(net_file)
+TARGET(runlog)
+TARGET(safetensors)
+TARGET(scaling)
+TARGET(schedule)
+TARGET(spec)
