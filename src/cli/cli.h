@@ -21,4 +21,8 @@ enum ls_code ls_command_verify(struct ls_comm *comm, int argc, char **argv, stru
 enum ls_code ls_command_info(struct ls_comm *comm, int argc, char **argv, struct ls_error *err);
 enum ls_code ls_command_bench(struct ls_comm *comm, int argc, char **argv, struct ls_error *err);
 
+/* What stands on a command line: argv[1] names the command.  Collective.  Prints results, not what went
+ * wrong. */
+enum ls_code ls_run_command(struct ls_comm *comm, int argc, char **argv, struct ls_error *err);
+
 #endif

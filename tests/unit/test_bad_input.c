@@ -294,6 +294,26 @@ static void check_message(const struct bad *bad, int ranks, const struct ls_outc
         cr_assert(!strstr(o->err, crashes[i]), "'%s' on %d: %s", bad->words, ranks, o->err);
 }
 
+static void check_outcome(const struct bad *bad, int ranks, const struct ls_outcome *o)
+{
+    cr_assert(!o->timed_out, "'%s' on %d: still running after %.0f s\n%s", bad->words, ranks, o->seconds,
+              o->err);
+    cr_assert(o->status == bad->status, "'%s' on %d: status %d, expected %d\n%s%s", bad->words, ranks,
+              o->status, bad->status, o->out, o->err);
+    check_message(bad, ranks, o);
+}
+
+static void check_picture(const char *what, int ranks, const struct picture *old)
+{
+    const struct picture now = take_picture();
+    size_t at = 0; /* of the line where the two part */
+    for (size_t c = 0; old->text[c] && old->text[c] == now.text[c]; c++)
+        at = old->text[c] == '\n' ? c + 1 : at;
+    cr_assert(strcmp(old->text, now.text) == 0, "'%s' on %d changed files: '%.*s' was '%.*s'", what, ranks,
+              (int)strcspn(now.text + at, "\n"), now.text + at, (int)strcspn(old->text + at, "\n"),
+              old->text + at);
+}
+
 static void check(const struct bad *bad, int ranks)
 {
     char words[2048], before[1024];
@@ -301,38 +321,76 @@ static void check(const struct bad *bad, int ranks)
     fill_in(before, sizeof before, bad->before ? bad->before : "");
     const struct picture old = take_picture();
     const struct ls_outcome *o = lockstep_after(ranks, before, "%s", words);
-    cr_assert(!o->timed_out, "'%s' on %d: still running after %.0f s\n%s", bad->words, ranks, o->seconds,
-              o->err);
-    cr_assert(o->status == bad->status, "'%s' on %d: status %d, expected %d\n%s%s", bad->words, ranks,
-              o->status, bad->status, o->out, o->err);
-    check_message(bad, ranks, o);
-    const struct picture now = take_picture();
-    size_t at = 0; /* of the line where the two part */
-    for (size_t c = 0; old.text[c] && old.text[c] == now.text[c]; c++)
-        at = old.text[c] == '\n' ? c + 1 : at;
-    cr_assert(strcmp(old.text, now.text) == 0, "'%s' on %d changed files: '%.*s' was '%.*s'", bad->words,
-              ranks, (int)strcspn(now.text + at, "\n"), now.text + at, (int)strcspn(old.text + at, "\n"),
-              old.text + at);
+    check_outcome(bad, ranks, o);
+    check_picture(words, ranks, &old);
 }
 
-/* Each on one rank; when this build has MPI, one in `every` also on three. */
-static void check_all(const struct bad *cases, size_t n, size_t every)
+/* What the job of all cases said of case k. */
+static struct ls_outcome outcome_of(const struct ls_outcome *all, size_t k)
 {
+    struct ls_outcome one = {.status = -1};
+    char begin[32], end[32];
+    snprintf(begin, sizeof begin, "#%zu\n", k);
+    snprintf(end, sizeof end, "#%zu status ", k);
+    const char *from = strstr(all->err, begin), *to = strstr(all->err, end);
+    cr_assert(from && to && from < to, "case %zu of a job was not run:\n%s", k, all->err);
+    from += strlen(begin);
+    snprintf(one.err, sizeof one.err, "%.*s", (int)(to - from), from);
+    one.status = atoi(to + strlen(end));
+    return one;
+}
+
+/* All on three ranks, in one job (tests/mpi/case_commands.c): an mpirun each would take half a second each.
+ */
+static void check_together(const struct bad *cases, size_t n)
+{
+    static struct ls_outcome job;
+    const struct picture old = take_picture();
+    char name[] = "/tmp/lockstep-commands-XXXXXX", words[2048];
+    const int fd = mkstemp(name);
+    cr_assert(fd >= 0);
+    for (size_t i = 0; i < n; i++) {
+        fill_in(words, sizeof words, cases[i].words);
+        dprintf(fd, "%s\n", words);
+    }
+    close(fd);
+    ls_launch_mpi(&job, RANKS, LIMIT_S, (const char *const[]){"OMP_NUM_THREADS=1", NULL},
+                  LS_ARGV(LS_MPI_CASES, "commands", "3", name));
+    unlink(name);
+    cr_assert(job.status == 0, "commands of one job: status %d\n%s%s", job.status, job.out, job.err);
+    for (size_t i = 0; i < n; i++) {
+        const struct ls_outcome one = outcome_of(&job, i);
+        check_outcome(&cases[i], RANKS, &one);
+    }
+    check_picture("commands of one job", RANKS, &old);
+}
+
+/* A case that a shell has to prepare cannot share a job with others. */
+static int needs_shell(const struct bad *bad)
+{
+    return bad->before || strpbrk(bad->words, "<>|&") != NULL;
+}
+
+/* Each on one rank; when this build has MPI, also on three. */
+static void check_all(const struct bad *cases, size_t n)
+{
+    struct bad together[100];
+    size_t n_together = 0;
+    cr_assert(n <= sizeof together / sizeof together[0]);
     for (size_t i = 0; i < n; i++) {
         check(&cases[i], 1);
-        if (LS_WITH_MPI && i % every == 0)
+        if (!LS_WITH_MPI)
+            continue;
+        if (needs_shell(&cases[i]))
             check(&cases[i], RANKS);
+        else
+            together[n_together++] = cases[i];
     }
+    if (n_together > 0)
+        check_together(together, n_together);
 }
 
-/* An mpirun takes thirty times as long as the program alone, and with sanitizers a hundred times: there only
- * some go on three ranks, the plain build takes each. */
-#ifdef __SANITIZE_ADDRESS__
-enum { EVERY = 8 };
-#else
-enum { EVERY = 1 };
-#endif
-#define CHECK_ALL(cases) check_all(cases, sizeof cases / sizeof cases[0], EVERY)
+#define CHECK_ALL(cases) check_all(cases, sizeof cases / sizeof cases[0])
 #define BAD_TEST(name) Test(bad_input, name, .init = begin, .fini = end, .timeout = LIMIT_S)
 
 /* --- data --- */
@@ -588,7 +646,7 @@ BAD_TEST(random_search_and_what_it_is_not)
         {SEARCH "--net 'dense 9'", USAGE, "'dense 9' has 9 outputs"},
 #undef SEARCH
     };
-    check_all(cases, sizeof cases / sizeof cases[0], 8);
+    CHECK_ALL(cases);
 }
 
 BAD_TEST(range_tests_of_nothing)
@@ -614,7 +672,7 @@ BAD_TEST(range_tests_of_nothing)
         {"lrfind --load {}/m-cut --csv {}/new", FAILED, "'{}/m-cut'"},
         {"lrfind --init normal=1e30 --csv {}/kept", 4, "no update was made yet"},
     };
-    check_all(cases, sizeof cases / sizeof cases[0], 4);
+    CHECK_ALL(cases);
 }
 
 /* --- what is written --- */
