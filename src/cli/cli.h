@@ -19,6 +19,7 @@ enum ls_code ls_command_predict(struct ls_comm *comm, int argc, char **argv, str
 enum ls_code ls_command_gradcheck(struct ls_comm *comm, int argc, char **argv, struct ls_error *err);
 enum ls_code ls_command_verify(struct ls_comm *comm, int argc, char **argv, struct ls_error *err);
 enum ls_code ls_command_info(struct ls_comm *comm, int argc, char **argv, struct ls_error *err);
+enum ls_code ls_command_convert(struct ls_comm *comm, int argc, char **argv, struct ls_error *err);
 enum ls_code ls_command_bench(struct ls_comm *comm, int argc, char **argv, struct ls_error *err);
 
 /* What stands on a command line: argv[1] names the command.  Collective.  Prints results, not what went

@@ -13,6 +13,8 @@ static const struct ls_command commands[] = {
     {"predict", "classes and probabilities of a saved model, as CSV", ls_command_predict, 1},
     {"gradcheck", "analytic gradients against numerical ones", ls_command_gradcheck, 1},
     {"verify", "compare two models or two run logs, bit for bit", ls_command_verify, 1},
+    {"convert", "write data as the file that training maps into memory; with mpirun, on many ranks",
+     ls_command_convert, 0},
     {"info", "describe a model file, or this machine", ls_command_info, 1},
     {"bench", "time kernels and whole steps against this machine's peak", ls_command_bench, 0},
 };

@@ -105,6 +105,8 @@ static enum ls_code prepare(struct gradcheck_job *job, struct ls_error *err)
     struct ls_init init;
     enum ls_code code = ls_data_open(&job->data, o->data, NULL, err);
     if (code == LS_OK)
+        code = ls_data_check(&job->data, LS_CHECK_AUTO, 0, 1, err);
+    if (code == LS_OK)
         code = ls_init_parse(&init, o->init, err);
     if (code == LS_OK)
         code = make_net(job, err);

@@ -1,6 +1,7 @@
 /* Owns opening a model with its data. */
 #include "cli/model_use.h"
 
+#include "cli/data_check.h"
 #include "cli/input_options.h"
 
 const char *const ls_data_parts[] = {"test", "train", "validation", NULL};
@@ -51,9 +52,10 @@ enum ls_code ls_model_use_open(struct ls_model_use *use, const struct ls_model_u
         return code;
     err->code = open_local(use, options, path, err);
     code = ls_comm_agree(comm, err);
+    if (code == LS_OK)
+        code = ls_check_data_of_ranks(&use->data, LS_CHECK_AUTO, comm, err);
     if (code != LS_OK || ls_comm_size(comm) == 1)
         return code;
-    code = ls_comm_compare_hashes(comm, ls_data_hash(&use->data), "the data read by each rank", err);
     struct ls_hash hash;
     if (code == LS_OK) {
         err->code = ls_net_hash(&use->model.net, use->model.parameters, &hash, err);

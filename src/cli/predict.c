@@ -94,12 +94,14 @@ static enum ls_code predict(const struct ls_model_use *use, struct ls_error *err
         for (ptrdiff_t b = 0; b < B; b++)
             index[b] = first + b;
         ls_dataset_gather(use->samples, use->session.ops, B, index, act.x, NULL, NULL);
+        if (ls_dataset_failed(use->samples, err) != LS_OK)
+            break; /* what was printed was of samples that could be read */
         const float *z = ls_forward(net, use->session.ops, use->model.parameters, &act, B, NULL);
         print_rows(use, classes, first, B, z, p);
     }
     ls_activations_release(&act);
     ls_free(p);
-    return p ? LS_OK : LS_FAILED;
+    return p ? ls_dataset_failed(use->samples, err) : LS_FAILED;
 }
 
 enum ls_code ls_command_predict(struct ls_comm *comm, int argc, char **argv, struct ls_error *err)

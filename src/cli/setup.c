@@ -6,11 +6,13 @@
 #include "base/contract.h"
 #include "base/memory.h"
 #include "base/text.h"
+#include "cli/data_check.h"
 #include "model/examples.h"
 
 const char *const ls_allreduce_names[] = {"tree", "mpi", NULL};
 
 const struct ls_setup_options ls_setup_options_none = {.data = "digits",
+                                                       .check_data = LS_CHECK_AUTO,
                                                        .init = "he-uniform",
                                                        .batch = 0, /* 64, or all of a smaller set */
                                                        .accumulate = 1,
@@ -27,9 +29,11 @@ static enum ls_code open_data(struct ls_setup *setup, const struct ls_setup_opti
 {
     err->code = ls_data_open(&setup->data, o->data, o->test_data, err);
     enum ls_code code = ls_comm_agree(setup->session.comm, err);
-    if (code == LS_OK && ls_comm_size(setup->session.comm) > 1)
-        code = ls_comm_compare_hashes(setup->session.comm, ls_data_hash(&setup->data),
-                                      "the data read by each rank", err);
+    if (code == LS_OK)
+        code =
+            ls_check_data_of_ranks(&setup->data, (enum ls_check_data)o->check_data, setup->session.comm, err);
+    if (code == LS_OK)
+        ls_data_expect(&setup->data, o->shuffle == 1);
     return code;
 }
 
@@ -74,7 +78,12 @@ enum ls_code ls_setup_open(struct ls_setup *setup, const struct ls_setup_options
         code = open_data(setup, options, err);
     if (code == LS_OK)
         code = split_data(setup, options, err);
-    return code == LS_OK ? scale_data(setup, options, err) : code;
+    if (code == LS_OK)
+        code = scale_data(setup, options, err);
+    if (code != LS_OK)
+        return code;
+    err->code = ls_dataset_failed(&setup->data.train, err); /* measuring may have read all of it */
+    return ls_comm_agree(comm, err);
 }
 
 void ls_setup_release(struct ls_setup *setup)

@@ -3,6 +3,7 @@
 #ifndef LS_CLI_SETUP_H
 #define LS_CLI_SETUP_H
 
+#include "cli/data_check.h"
 #include "cli/input_options.h"
 #include "cli/loss_options.h"
 #include "cli/optimizer_options.h"
@@ -19,7 +20,7 @@ struct ls_setup_options {
     float init_bias;
     struct ls_optimizer_options update;
     struct ls_loss_options loss;
-    int shuffle, drop_last, allreduce;
+    int shuffle, drop_last, allreduce, check_data;
     uint64_t seed;
 };
 
@@ -88,7 +89,8 @@ enum ls_code ls_setup_compare(const struct ls_setup *setup, const struct ls_setu
          0,                                                                                                  \
          NULL,                                                                                               \
          NULL},                                                                                              \
-        LS_SPLIT_OPTIONS(&(o)->split), LS_INPUT_OPTIONS(&(o)->input),                                        \
+        LS_CHECK_DATA_OPTION(&(o)->check_data), LS_SPLIT_OPTIONS(&(o)->split),                               \
+        LS_INPUT_OPTIONS(&(o)->input),                                                                       \
         {"net",                                                                                              \
          "LAYERS",                                                                                           \
          LS_OPTION_TEXT,                                                                                     \

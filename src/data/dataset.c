@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "data/lsd_file.h"
 #include "data/readers.h"
 
 void ls_dataset_set_shape(struct ls_dataset *dataset, int n_dims, const ptrdiff_t *dims)
@@ -22,6 +23,8 @@ void ls_dataset_release(struct ls_dataset *dataset)
         return;
     for (size_t i = 0; i < sizeof dataset->owned / sizeof dataset->owned[0]; i++)
         ls_free(dataset->owned[i]);
+    if (dataset->holds_file)
+        ls_lsd_close(&dataset->file);
     memset(dataset, 0, sizeof *dataset);
 }
 
@@ -109,6 +112,47 @@ struct ls_image_view ls_dataset_image(const struct ls_dataset *dataset)
     };
 }
 
+static int32_t stored_label(const struct ls_dataset *dataset, int64_t index)
+{
+    const int32_t label =
+        dataset->labels ? dataset->labels[index] : dataset->label_of(dataset->context, index);
+    if (!dataset->file || (label >= 0 && label < dataset->n_classes))
+        return label;
+    ls_lsd_bad_label(dataset->file, dataset->file_part, index,
+                     label); /* the file changed since it was checked */
+    return 0;
+}
+
+int32_t ls_dataset_label(const struct ls_dataset *dataset, int64_t index)
+{
+    return stored_label(dataset, ls_dataset_stored(dataset, index));
+}
+
+enum ls_code ls_dataset_failed(const struct ls_dataset *dataset, struct ls_error *err)
+{
+    return dataset->file ? ls_lsd_failed(dataset->file, err) : LS_OK;
+}
+
+enum ls_code ls_data_check(const struct ls_data *data, enum ls_check_data check, int share, int n_shares,
+                           struct ls_error *err)
+{
+    const struct ls_lsd_file *const files[] = {data->train.file, data->test.file};
+    enum ls_code code = LS_OK;
+    for (int i = 0; i < 2 && code == LS_OK; i++)
+        if (files[i] && (i == 0 || files[i] != files[0])) {
+            const int bytes = check == LS_CHECK_ON ||
+                              (check == LS_CHECK_AUTO && files[i]->header.file_bytes <= LS_CHECK_BYTES);
+            code = ls_lsd_check(files[i], bytes, share, n_shares, err);
+        }
+    return code;
+}
+
+void ls_data_expect(const struct ls_data *data, int random)
+{
+    if (data->train.file)
+        ls_lsd_expect(data->train.file, data->train.file_part, random);
+}
+
 /* The same by where samples are stored. */
 static void gather_stored(const struct ls_dataset *dataset, const struct ls_augment *augment,
                           const struct ls_ops *ops, ptrdiff_t B, const int64_t *index, float *x,
@@ -119,8 +163,7 @@ static void gather_stored(const struct ls_dataset *dataset, const struct ls_augm
         gather_inputs(dataset, augment, ops, B, index, x);
     if (labels && ls_dataset_has_labels(dataset))
         for (ptrdiff_t b = 0; b < B; b++)
-            labels[b] =
-                dataset->labels ? dataset->labels[index[b]] : dataset->label_of(dataset->context, index[b]);
+            labels[b] = stored_label(dataset, index[b]);
     if (values && dataset->values)
         for (ptrdiff_t b = 0; b < B; b++)
             memcpy(values + b * N, dataset->values + index[b] * N, (size_t)N * sizeof *values);
@@ -189,6 +232,11 @@ struct ls_hash ls_dataset_hash(const struct ls_dataset *dataset)
     summary.sizes[2] = dataset->n_classes;
     summary.sizes[3] = dataset->n_values;
     memcpy(summary.dims, dataset->dims, sizeof summary.dims);
+    if (dataset->file) { /* its checksums stand for its bytes: nothing is read for this */
+        summary.parts[0] = dataset->file->header.identity;
+        summary.parts[1].low = (uint64_t)dataset->file_part;
+        return ls_hash_bytes(&summary, sizeof summary);
+    }
     if (dataset->pixels)
         summary.parts[0] = ls_hash_bytes(dataset->pixels, n * K);
     if (dataset->numbers)

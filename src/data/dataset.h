@@ -34,6 +34,9 @@ struct ls_dataset {
     float pixel_divisor;   /* 255, or 16 for the digits */
     const float *numbers;  /* (n_samples, n_features) */
     void (*generate)(const void *context, int64_t index, float *x); /* synthetic: a function of the index */
+    /* Beside generate, of bytes that are read from a file sample by sample: those of one, into (n_features).
+     */
+    void (*fetch)(const void *context, int64_t index, uint8_t *pixels);
 
     /* Applied to every sample that is gathered.  ls_data_open leaves it empty. */
     struct ls_normalise normalise;
@@ -50,6 +53,11 @@ struct ls_dataset {
 
     const void *context; /* of generate and label_of */
     void *owned[4];      /* what ls_dataset_release frees */
+
+    /* The .lsd file (data/lsd.h) that it is a part of; NULL: none. */
+    struct ls_lsd_file *file;
+    int file_part;
+    int holds_file; /* ls_dataset_release lets it go */
 };
 
 /* Whether samples have a class, and so a loss over classes can be used. */
@@ -104,6 +112,23 @@ static inline const struct ls_dataset *ls_data_watched(const struct ls_data *dat
 /* Gives every part the scaling, whose memory `data` owns from now on.  The structure must not move after. */
 void ls_data_scale(struct ls_data *data, const struct ls_scaling *scaling);
 
+/* How much of an .lsd file is compared with its checksums before it is used; labels always are with their
+ * classes.  AUTO: all of it up to LS_CHECK_BYTES. */
+enum ls_check_data { LS_CHECK_OFF, LS_CHECK_ON, LS_CHECK_AUTO };
+#define LS_CHECK_BYTES ((int64_t)4 << 30)
+
+/* Checks share `share` of n_shares of the .lsd files behind the data; other data was checked when it was
+ * read. Local: the ranks of a host divide the shares among themselves. */
+enum ls_code ls_data_check(const struct ls_data *data, enum ls_check_data check, int share, int n_shares,
+                           struct ls_error *err);
+
+/* Tells the kernel whether training takes samples in a random order.  Local; matters to .lsd files only. */
+void ls_data_expect(const struct ls_data *data, int random);
+
+/* LS_FAILED when a sample could not be read since the data was opened; the first failure's message.  A sample
+ * that cannot be read is given as zeros, so whoever computed from samples asks afterwards.  Local. */
+enum ls_code ls_dataset_failed(const struct ls_dataset *dataset, struct ls_error *err);
+
 /* The hash of everything that training and evaluation read; for ranks to see that they opened the same. */
 struct ls_hash ls_data_hash(const struct ls_data *data);
 
@@ -124,6 +149,9 @@ void ls_dataset_gather(const struct ls_dataset *dataset, const struct ls_ops *op
 void ls_dataset_gather_augmented(const struct ls_dataset *dataset, const struct ls_augment *augment,
                                  const struct ls_ops *ops, ptrdiff_t B, const int64_t *index, float *x,
                                  int32_t *labels, float *values);
+
+/* The class of one sample, which has one: in [0, n_classes).  Local. */
+int32_t ls_dataset_label(const struct ls_dataset *dataset, int64_t index);
 
 /* The values of one sample, neither moved nor normalised, into x (n_features).  Local. */
 void ls_dataset_gather_raw(const struct ls_dataset *dataset, int64_t index, float *x);

@@ -56,18 +56,27 @@ static struct sums sum_plane(const uint8_t *p, ptrdiff_t n)
 
 /* From whole numbers to binary32 through binary64, each step rounded as IEEE says; the variance's numerator
  * n * sum(p^2) - sum(p)^2 is exact. */
-static void measure_bytes(struct ls_normalise *normalise, const struct ls_dataset *dataset)
+static enum ls_code measure_bytes(struct ls_normalise *normalise, const struct ls_dataset *dataset,
+                                  struct ls_error *err)
 {
     const struct ls_image_view image = ls_dataset_image(dataset);
     const ptrdiff_t plane = image.H * image.W;
     struct sums total[LS_MAX_CHANNELS] = {{0, 0}};
-    for (int64_t i = 0; i < dataset->n_samples; i++)
+    uint8_t *row = ls_alloc((size_t)dataset->n_features, sizeof *row, "a sample", err);
+    if (!row)
+        return LS_FAILED;
+    for (int64_t i = 0; i < dataset->n_samples; i++) {
+        const int64_t stored = ls_dataset_stored(dataset, i);
+        const uint8_t *pixels = dataset->pixels ? dataset->pixels + stored * dataset->n_features : row;
+        if (!dataset->pixels)
+            dataset->fetch(dataset->context, stored, row);
         for (ptrdiff_t c = 0; c < image.C; c++) {
-            const struct sums sums =
-                sum_plane(dataset->pixels + (ls_dataset_stored(dataset, i) * image.C + c) * plane, plane);
+            const struct sums sums = sum_plane(pixels + c * plane, plane);
             total[c].values += sums.values;
             total[c].squares += sums.squares;
         }
+    }
+    ls_free(row);
     const uint64_t n = (uint64_t)(dataset->n_samples * plane);
     const double scale = (double)n * (double)dataset->pixel_divisor;
     for (ptrdiff_t c = 0; c < image.C; c++) {
@@ -75,6 +84,7 @@ static void measure_bytes(struct ls_normalise *normalise, const struct ls_datase
         normalise->mean[c] = (float)((double)total[c].values / scale);
         normalise->deviation[c] = (float)(sqrt((double)spread) / scale);
     }
+    return LS_OK;
 }
 
 /* v[k] = (v[k] - mean)^2. */
@@ -150,10 +160,12 @@ enum ls_code ls_normalise_measure(struct ls_normalise *normalise, const struct l
 {
     *normalise = (struct ls_normalise){.n_channels = 0};
     enum ls_code code = check_channels(dataset, err);
-    if (code == LS_OK && dataset->pixels)
-        measure_bytes(normalise, dataset);
+    if (code == LS_OK && (dataset->pixels || dataset->fetch))
+        code = measure_bytes(normalise, dataset, err);
     else if (code == LS_OK)
         code = measure_values(normalise, dataset, err);
+    if (code == LS_OK)
+        code = ls_dataset_failed(dataset, err);
     if (code != LS_OK)
         return code;
     normalise->n_channels = (int)ls_dataset_image(dataset).C;

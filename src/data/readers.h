@@ -23,6 +23,11 @@ enum ls_code ls_read_fashion_mnist(struct ls_data *data, const char *system_fold
 enum ls_code ls_read_synthetic(struct ls_data *data, const char *options, struct ls_error *err);
 enum ls_code ls_read_inline(struct ls_dataset *dataset, const char *samples, struct ls_error *err);
 
+/* A file of `lockstep convert`: both of its parts, or the one that part= names, as training data.  Checks the
+ * header and nothing else. */
+int ls_lsd_is_meant(const char *spec);
+enum ls_code ls_read_lsd(struct ls_data *data, const char *spec, struct ls_error *err);
+
 /* Sets dims and n_features.  1 <= n_dims <= LS_MAX_DIMS; the product must fit (readers check it before). */
 void ls_dataset_set_shape(struct ls_dataset *dataset, int n_dims, const ptrdiff_t *dims);
 

@@ -100,9 +100,22 @@ static enum ls_code read_train(struct ls_data *data, const char *spec, struct ls
         return ls_read_synthetic(data, rest, err);
     if ((rest = after_name(spec, "inline")))
         return ls_read_inline(&data->train, rest, err);
+    if (ls_lsd_is_meant(spec))
+        return ls_read_lsd(data, spec, err);
     if (ls_stream_knows(spec))
         return read_streams(data, spec, err);
     return unknown_name(spec, err);
+}
+
+/* Its test part, or the only part that it has. */
+static enum ls_code read_lsd_test(struct ls_dataset *test, const char *spec, struct ls_error *err)
+{
+    struct ls_data one = {.train = {.n_samples = 0}};
+    const enum ls_code code = ls_read_lsd(&one, spec, err);
+    const int has_test = one.test.n_samples > 0;
+    *test = has_test ? one.test : one.train;
+    ls_dataset_release(has_test ? &one.train : &one.test);
+    return code;
 }
 
 static enum ls_code read_test(struct ls_data *data, const char *spec, const char *train_spec,
@@ -116,6 +129,8 @@ static enum ls_code read_test(struct ls_data *data, const char *spec, const char
         return read_pair(&data->test, rest, err);
     if ((rest = after_name(spec, "inline")))
         return ls_read_inline(&data->test, rest, err);
+    if (ls_lsd_is_meant(spec))
+        return read_lsd_test(&data->test, spec, err);
     if (ls_stream_knows(spec))
         return read_stream(&data->test, spec, 1, NULL, err);
     return ls_fail(err, LS_USAGE,

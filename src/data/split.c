@@ -202,6 +202,7 @@ static struct ls_dataset view(const struct ls_dataset *dataset, const int64_t *s
 {
     struct ls_dataset part = *dataset;
     memset(part.owned, 0, sizeof part.owned);
+    part.holds_file = 0;
     part.subset = subset;
     part.n_stored = dataset->subset ? dataset->n_stored : dataset->n_samples;
     part.n_samples = n;

@@ -11,10 +11,11 @@
 #include "data/formats.h"
 #include "data/readers.h"
 
-extern const struct ls_format ls_format_npy, ls_format_npz, ls_format_cifar10, ls_format_cifar100;
+extern const struct ls_format ls_format_lsd, ls_format_npy, ls_format_npz, ls_format_cifar10,
+    ls_format_cifar100;
 
-const struct ls_format *const ls_formats[] = {&ls_format_npy, &ls_format_npz, &ls_format_cifar10,
-                                              &ls_format_cifar100, NULL};
+const struct ls_format *const ls_formats[] = {&ls_format_lsd,     &ls_format_npy,      &ls_format_npz,
+                                              &ls_format_cifar10, &ls_format_cifar100, NULL};
 
 static int has_ending(const struct ls_format *format, const char *path)
 {

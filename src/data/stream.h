@@ -89,6 +89,11 @@ enum ls_code ls_stream_seek(struct ls_stream *stream, int64_t first, struct ls_e
 /* Reads all of it into memory.  *dataset was all zero; on failure it is left for ls_dataset_release. */
 enum ls_code ls_stream_load(struct ls_stream *stream, struct ls_dataset *dataset, struct ls_error *err);
 
+/* A dataset as a stream.  With `owned`, of which `dataset` is a part, the stream takes that over and *owned
+ * is left all zero; else `dataset` must outlive the stream.  Close it also after failure. */
+enum ls_code ls_stream_of_dataset(struct ls_stream *stream, const struct ls_dataset *dataset,
+                                  struct ls_data *owned, struct ls_error *err);
+
 void ls_class_names_release(struct ls_class_names *classes);
 
 #endif

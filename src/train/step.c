@@ -1,6 +1,7 @@
 /* Owns the order of one step: gather, forward, loss, backward, merge, allreduce.  See step.h. */
 #include "train/step.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "base/memory.h"
@@ -177,6 +178,23 @@ static const float *forward_rows(struct ls_engine *engine, const float *paramete
     return ls_forward(engine->net, engine->ops, parameters, &engine->act, B, pass);
 }
 
+/* A sample that could not be read makes the loss, which all ranks share, not a number: then all of them ask
+ * one another, and the rank that knows why tells. */
+static void spoil_loss(struct ls_engine *engine, const struct ls_dataset *data, ptrdiff_t rows)
+{
+    if (rows > 0 && ls_dataset_failed(data, NULL) != LS_OK)
+        engine->sample_loss[0] = NAN;
+}
+
+static enum ls_code ask_about_samples(struct ls_engine *engine, const struct ls_dataset *data, float loss,
+                                      struct ls_error *err)
+{
+    if (isfinite(loss))
+        return LS_OK;
+    err->code = ls_dataset_failed(data, err);
+    return ls_comm_agree(engine->comm, err);
+}
+
 /* struct ls_pass's finish_sums: the tree over the parts of all ranks. */
 static const float *finish_sums(void *context, ptrdiff_t n)
 {
@@ -242,6 +260,7 @@ static void gradient_pass(struct ls_engine *engine, float *parameters, const str
     const struct ls_targets targets = targets_of(engine, data);
     engine->ops->loss(&engine->loss, rows, engine->net->out.count, engine->sample_loss,
                       ls_output_gradient(&engine->act), z, &targets);
+    spoil_loss(engine, data, rows);
     for (int p = 0; p < pass.n_parts; p++)
         parts[p].flat[engine->net->n_floats] = engine->ops->leaf_sum(
             parts[p].end - parts[p].begin, (ptrdiff_t)m, engine->sample_loss + parts[p].begin);
@@ -281,7 +300,8 @@ enum ls_code ls_engine_gradient(struct ls_engine *engine, float *parameters, con
         *err = engine->sync_error;
         return err->code;
     }
-    return reduce(engine, &engine->gradients, engine->net->n_floats + 1, err);
+    const enum ls_code code = reduce(engine, &engine->gradients, engine->net->n_floats + 1, err);
+    return code == LS_OK ? ask_about_samples(engine, data, (*sum)[engine->net->n_floats], err) : code;
 }
 
 /* The loss sums of one pass into new slots; returns how many of its samples are right. */
@@ -298,6 +318,7 @@ static int64_t evaluate_pass(struct ls_engine *engine, const float *parameters, 
     const float *z = forward_rows(engine, parameters, data, rows, NULL, &since);
     const struct ls_targets targets = targets_of(engine, data);
     engine->ops->loss(&engine->loss, rows, N, engine->sample_loss, NULL, z, &targets);
+    spoil_loss(engine, data, rows);
     struct ls_roots *roots = &engine->losses;
     const int old = roots->n, added = ls_roots_append(roots, pass);
     for (int p = 0; p < added; p++) {
@@ -384,6 +405,8 @@ enum ls_code ls_engine_evaluate(struct ls_engine *engine, const float *parameter
         correct += evaluate_pass(engine, parameters, data,
                                  (struct ls_range){at, ls_pass_end(at, mine.end, engine->eval_leaves)});
     enum ls_code code = reduce(engine, &engine->losses, engine->losses.n_floats, err);
+    if (code == LS_OK)
+        code = ask_about_samples(engine, data, engine->losses.slots[0][0], err);
     if (code == LS_OK)
         code = ls_comm_sum_counts(engine->comm, &correct, 1, err);
     const float *sums = engine->losses.slots[0];
