@@ -56,7 +56,7 @@ ifneq ($(MUTANT),)
 mutant_macro := $(shell echo '$(MUTANT)' | tr a-z- A-Z_)
 CPPFLAGS += -DLS_MUTANT_$(mutant_macro)=1
 endif
-LDLIBS += -ldeflate -lxxhash -ljansson -lzip -lm
+LDLIBS += -ldeflate -lxxhash -ljansson -lzip -lcsv -lz -lm
 ifeq ($(MPI),1)
 # Debian's mpicc only adds flags; asking it for them keeps one compiler for everything.
 mpi_cflags := $(shell mpicc --showme:compile 2>/dev/null)

@@ -7,8 +7,8 @@
 # stops.  When nothing is missing it does nothing, and asks no network.
 set -eu
 
-build="gcc make pkg-config libc6-dev libxxhash-dev libjansson-dev libdeflate-dev libzip-dev libopenmpi-dev openmpi-bin"
-aarch64="gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user libxxhash-dev:arm64 libjansson-dev:arm64 libdeflate-dev:arm64 libzip-dev:arm64"
+build="gcc make pkg-config libc6-dev libxxhash-dev libjansson-dev libdeflate-dev libzip-dev libcsv-dev zlib1g-dev libopenmpi-dev openmpi-bin"
+aarch64="gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user libxxhash-dev:arm64 libjansson-dev:arm64 libdeflate-dev:arm64 libzip-dev:arm64 libcsv-dev:arm64 zlib1g-dev:arm64"
 packages=""
 with_mpi=1
 foreign=0
@@ -36,9 +36,10 @@ done
 if ! command -v dpkg-query >/dev/null 2>&1; then
     # Not Debian: say what to have, by what can be looked for.
     missing=""
-    for library in libxxhash jansson libdeflate libzip; do
+    for library in libxxhash jansson libdeflate libzip zlib; do
         pkg-config --exists "$library" 2>/dev/null || missing="$missing $library"
     done
+    echo '#include <csv.h>' | ${CC:-cc} -E - >/dev/null 2>&1 || missing="$missing libcsv"
     [ $with_mpi = 0 ] || command -v mpicc >/dev/null 2>&1 || missing="$missing mpicc(Open-MPI)"
     [ -z "$missing" ] && exit 0
     echo "deps.sh: this is not Debian, and these are missing:$missing; install their development packages" >&2
@@ -69,7 +70,7 @@ done
 add_architecture=""
 if [ $foreign = 1 ]; then
     dpkg --print-foreign-architectures | grep -qx arm64 || add_architecture="dpkg --add-architecture arm64 && "
-    missing="$missing libxxhash-dev libjansson-dev libdeflate-dev libzip-dev"
+    missing="$missing libxxhash-dev libjansson-dev libdeflate-dev libzip-dev libcsv-dev zlib1g-dev"
 fi
 command="${add_architecture}apt-get update && apt-get install -y --no-install-recommends$missing"
 if [ "$(id -u)" = 0 ]; then

@@ -18,6 +18,9 @@ struct ls_format {
                          const struct ls_stream_request *request, struct ls_error *err);
 };
 
+extern const struct ls_format ls_format_csv, ls_format_tsv, ls_format_libsvm, ls_format_npy, ls_format_npz,
+    ls_format_cifar10, ls_format_cifar100, ls_format_lsd;
+
 /* NULL-terminated: every format of this build. */
 extern const struct ls_format *const ls_formats[];
 

@@ -11,10 +11,8 @@
 #include "data/formats.h"
 #include "data/readers.h"
 
-extern const struct ls_format ls_format_lsd, ls_format_npy, ls_format_npz, ls_format_cifar10,
-    ls_format_cifar100;
-
-const struct ls_format *const ls_formats[] = {&ls_format_lsd,     &ls_format_npy,      &ls_format_npz,
+const struct ls_format *const ls_formats[] = {&ls_format_lsd,     &ls_format_csv,      &ls_format_tsv,
+                                              &ls_format_libsvm,  &ls_format_npy,      &ls_format_npz,
                                               &ls_format_cifar10, &ls_format_cifar100, NULL};
 
 static int has_ending(const struct ls_format *format, const char *path)
@@ -87,14 +85,6 @@ enum ls_code ls_stream_open(struct ls_stream *stream, const char *spec,
     return code;
 }
 
-void ls_class_names_release(struct ls_class_names *classes)
-{
-    for (int32_t i = 0; i < classes->n; i++)
-        ls_free(classes->name[i]);
-    ls_free(classes->name);
-    *classes = (struct ls_class_names){0};
-}
-
 void ls_stream_close(struct ls_stream *stream)
 {
     if (!stream)
@@ -102,6 +92,7 @@ void ls_stream_close(struct ls_stream *stream)
     if (stream->ops)
         stream->ops->close(stream);
     ls_class_names_release(&stream->facts.classes);
+    ls_class_names_release(&stream->facts.inputs);
     *stream = (struct ls_stream){.ops = NULL};
 }
 

@@ -12,15 +12,8 @@
 #include <stdint.h>
 
 #include "base/status.h"
+#include "data/class_names.h"
 #include "data/dataset.h"
-
-/* The texts that stand for classes 0, 1, ...; n == 0: labels are numbers.  Released by
- * ls_class_names_release.
- */
-struct ls_class_names {
-    int32_t n;
-    char **name; /* each of ls_alloc, and the list too */
-};
 
 struct ls_stream_facts {
     int64_t n_samples; /* at least 1 */
@@ -32,7 +25,10 @@ struct ls_stream_facts {
     int32_t n_classes;  /* 1 + the largest label, or the number of names; 0 without labels */
     ptrdiff_t n_values; /* target numbers a sample; 0 without */
     struct ls_class_names classes;
-    int has_test;      /* the file carries test data too, which a request with test_part gives */
+    int has_test;                 /* the file carries test data too, which a request with test_part gives */
+    struct ls_class_names inputs; /* what the features are called; n == 0: nothing is said */
+    char how[400];     /* what was decided on opening, for `info` and the report: "a header; the label
+                          is column 5 'species', the last"; "" when there was nothing to decide */
     int64_t n_missing; /* input values that the file does not have; 0 unless the user asked to fill them */
 };
 
@@ -66,9 +62,10 @@ struct ls_stream {
 /* How a stream is to be opened. */
 struct ls_stream_request {
     const struct ls_class_names
-        *classes;     /* labels must be these, in this order; NULL: as the file has them */
-    int keep_missing; /* missing values are NaN instead of refused (`info`) */
-    int test_part;    /* the test data of a file that carries some; else its only part */
+        *classes;         /* labels must be these, in this order; NULL: as the file has them */
+    ptrdiff_t n_features; /* a sparse format has at least so many; 0: as the file has them */
+    int keep_missing;     /* missing values are NaN instead of refused (`info`) */
+    int test_part;        /* the test data of a file that carries some; else its only part */
 };
 
 /* Opens what a specification names, as ls_data_open describes it: "csv:FILE,label=species", or a bare file
@@ -93,7 +90,5 @@ enum ls_code ls_stream_load(struct ls_stream *stream, struct ls_dataset *dataset
  * is left all zero; else `dataset` must outlive the stream.  Close it also after failure. */
 enum ls_code ls_stream_of_dataset(struct ls_stream *stream, const struct ls_dataset *dataset,
                                   struct ls_data *owned, struct ls_error *err);
-
-void ls_class_names_release(struct ls_class_names *classes);
 
 #endif

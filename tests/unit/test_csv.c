@@ -1,0 +1,206 @@
+/* Delimited text: what a file means, and what is refused with a message that says where, what and what else.
+ * Numbers that are read are those of strtof, at whatever sample reading begins. */
+#include <criterion/criterion.h>
+#include <math.h>
+#include <stdint.h>
+#include <zlib.h>
+
+#include "base/decimal.h"
+#include "base/philox.h"
+#include "clean.h"
+#include "data/formats.h"
+#include "data/stream.h"
+#include "files.h"
+
+static struct folder folder;
+
+static void set_up(void)
+{
+    folder = folder_create();
+}
+
+static void tear_down(void)
+{
+    folder_destroy(&folder);
+}
+
+TestSuite(csv, .init = set_up, .fini = tear_down, .timeout = 120);
+
+/* "csv:FOLDER/a.csv" and settings, of a file with these bytes. */
+static struct place spec_of(const char *bytes, size_t n, const char *settings)
+{
+    struct place spec;
+    write_file(in_folder(&folder, "a.csv").path, bytes, n);
+    snprintf(spec.path, sizeof spec.path, "csv:%.60s/a.csv%s%.400s", folder.path, *settings ? "," : "",
+             settings);
+    return spec;
+}
+
+/* What the samples are, as one line: "inputs>label;inputs>label" or "inputs>values". */
+static void describe(struct ls_stream *stream, char *text, size_t size)
+{
+    const struct ls_stream_facts *facts = &stream->facts;
+    float x[16], v[16];
+    int32_t label = -1;
+    size_t used = 0;
+    cr_assert(facts->n_features <= 16 && facts->n_values <= 16);
+    text[0] = '\0';
+    for (int64_t i = 0; i < facts->n_samples; i++) {
+        struct ls_error err;
+        const struct ls_stream_rows rows = {
+            .numbers = x, .labels = facts->n_classes ? &label : NULL, .values = facts->n_values ? v : NULL};
+        cr_assert_eq(ls_stream_read(stream, 1, &rows, &err), LS_OK, "%s", err.text);
+        for (ptrdiff_t k = 0; k < facts->n_features; k++)
+            used +=
+                (size_t)snprintf(text + used, size - used, "%s%g", k ? " " : (i ? ";" : ""), (double)x[k]);
+        if (facts->n_classes)
+            used += (size_t)snprintf(text + used, size - used, ">%d", label);
+        for (ptrdiff_t k = 0; k < facts->n_values; k++)
+            used += (size_t)snprintf(text + used, size - used, "%s%g", k ? " " : ">", (double)v[k]);
+    }
+}
+
+static void list_names(const struct ls_class_names *names, char *text, size_t size)
+{
+    size_t used = 0;
+    text[0] = '\0';
+    for (int32_t i = 0; i < names->n; i++)
+        used += (size_t)snprintf(text + used, size - used, "%s%s", i ? "|" : "", names->name[i]);
+}
+
+struct readable {
+    const char *text, *settings, *samples, *classes, *inputs;
+};
+
+static const struct readable readable[] = {
+    {"a,b,kind\n1,2,x\n3,4,y\n", "", "1 2>0;3 4>1", "x|y", "a|b"},
+    {"1,2,x\n3,4,y", "", "1 2>0;3 4>1", "x|y", ""}, /* no last line end */
+    {"\xEF\xBB\xBF"
+     "a,b\r\n1,y\r\n2,x\r\n",
+     "", "1>1;2>0", "x|y", "a"},                             /* byte order mark, CRLF */
+    {"\n\n1,7\n \n\n2,5\r\n\r\n", "", "1>1;2>0", "5|7", ""}, /* empty lines */
+    {" 1 , 2 ,\t x\n", "", "1 2>0", "x", ""},                /* blanks */
+    {"\"a, b\",\"q \"\"z\"\"\",c\n1,\"2\",\" x\ny \"\n", "ignore=c,label=none", "1 2", "", "a, b|q \"z\""},
+    {"1,0\n2,1\n3,2\n", "", "1>0;2>1;3>2", "", ""},          /* numbers need no names */
+    {"1,10\n2,9\n3,-1\n", "", "1>2;2>1;3>0", "-1|9|10", ""}, /* in the order of numbers */
+    {"1,10\n2,9\n3,b\n", "", "1>0;2>1;3>2", "10|9|b", ""},   /* of bytes */
+    {"1,+1\n2,01\n3,1.0\n4,1e0\n5,2\n", "", "1>0;2>0;3>0;4>0;5>1", "1|2",
+     ""}, /* one number, many spellings */
+    {"1,a\n2,b\n", "classes=b|a|c", "1>1;2>0", "b|a|c", ""},
+    {"1,0.5\n2,1.5\n", "classes=1.5|0.5", "1>1;2>0", "1.5|0.5", ""},
+    {"label,x,y\n3,1,2\n1,4,5\n", "", "1 2>1;4 5>0", "1|3", "x|y"}, /* by its name */
+    {"x,Class,y\n1,b,2\n", "", "1 2>0", "b", "x|y"},
+    {"label,x\n1,2\n", "label=-1", "1>0", "2", "label"},
+    {"x,y,z\n1,2,3\n", "label=2", "1 3>0", "2", "x|z"},
+    {"2,1\n5,6\n", "header=yes,label=2", "6>0", "5", "1"}, /* a name goes before a number */
+    {"x,y,z\n1,2,3\n4,5,6\n", "target=z", "1 2>3;4 5>6", "", "x|y"},
+    {"x,y,z\n1,2,3\n4,5,6\n", "target=z+x", "2>3 1;5>6 4", "", "y"},
+    {"x,y,z\n1,2,3\n", "label=none", "1 2 3", "", "x|y|z"},
+    {"id,x,y\nfoo,2,3\n", "ignore=id", "2>0", "3", "x"},
+    {"x,y\n1,a\n,a\n4,a\n?,b\nNA,b\nnull,b\nNaN,b\nN/A,b\nNone,b\n", "missing=-2",
+     "1>0;-2>0;4>0;-2>1;-2>1;-2>1;-2>1;-2>1;-2>1", "a|b", "x"},
+    {"x,y\n1,a\n,a\n4,a\n", "missing=mean", "1>0;2.5>0;4>0", "a", "x"},
+    {"1;2,5;x\n", "delimiter=semicolon,ignore=2", "1>0", "x", ""},
+    {"1|2|x\n", "delimiter=|", "1 2>0", "x", ""},
+    {"1\t2\tx\n", "delimiter=tab", "1 2>0", "x", ""},
+    {"1 2 x\n", "delimiter=space", "1 2>0", "x", ""},
+    {"1,2,3,4,5,6,k\n", "shape=2x3", "1 2 3 4 5 6>0", "k", ""},
+    {",x,y\n0,2,3\n", "ignore=1", "2>0", "3", "x"}, /* a table with row numbers */
+    {"x,y\n1e38,a\n-.5e-3,a\n5.,a\n-0,a\n1e-60,a\n", "", "1e+38>0;-0.0005>0;5>0;-0>0;0>0", "a", "x"},
+};
+
+CLEAN_TEST(csv, files_are_read_as_they_are_meant)
+{
+    for (size_t i = 0; i < sizeof readable / sizeof readable[0]; i++) {
+        const struct readable *one = &readable[i];
+        struct ls_stream stream;
+        struct ls_error err = {.text = ""};
+        char text[1000];
+        const struct place spec = spec_of(one->text, strlen(one->text), one->settings);
+        cr_assert_eq(ls_stream_open(&stream, spec.path, NULL, &err), LS_OK, "%s: %s", one->text, err.text);
+        describe(&stream, text, sizeof text);
+        cr_expect_str_eq(text, one->samples, "%s: found %s, expected %s", one->text, text, one->samples);
+        list_names(&stream.facts.classes, text, sizeof text);
+        cr_expect_str_eq(text, one->classes, "%s: classes %s, expected %s", one->text, text, one->classes);
+        list_names(&stream.facts.inputs, text, sizeof text);
+        cr_expect_str_eq(text, one->inputs, "%s: inputs %s, expected %s", one->text, text, one->inputs);
+        ls_stream_close(&stream);
+    }
+}
+
+struct refused {
+    const char *text, *settings;
+    enum ls_code code;
+    const char *parts; /* of the message, separated by ~ */
+};
+
+static const struct refused refused[] = {
+    {"x,y\n1,a\n2\n", "", LS_FAILED, "a.csv\":3: the row has 1 field~first row has 2"},
+    {"x,y\n1,a\n2,b,c\n", "", LS_FAILED, "a.csv\":3: the row has 3 fields"},
+    {"x,y\n1,a\nq,r,c\n", "", LS_FAILED, "a.csv\":3: the row has 3 fields"},
+    {"x,y\n1,a\noops,b\n", "", LS_FAILED, "a.csv\":3: column 1 'x': found 'oops'~number is needed"},
+    {"1,a\noops,b\n", "", LS_FAILED, "a.csv\":2: column 1: found 'oops'"},
+    {"x,y\n1,a\n\"2\n3\",b\n", "", LS_FAILED, "a.csv\":4: column 1 'x': found '2?3'"},
+    {"x,y\n1,a\n0x10,b\n", "", LS_FAILED, "0x10~number is needed"},
+    {"x,y\n1,a\n1e39,b\n", "", LS_FAILED, "1e39~finite"},
+    {"x,y\n1,a\ninf,b\n", "", LS_FAILED, "inf~number is needed"},
+    {"x,y\n1,a\n1 2,b\n", "", LS_FAILED, "1 2~number is needed"},
+    {"x,y\n1,a\n,b\n", "", LS_FAILED, "a.csv\":3: column 1 'x': found ''~missing=mean~ignore="},
+    {"x,y\n,a\n,b\n", "missing=mean", LS_FAILED, "column 1 'x' has no value at all"},
+    {"x,y\n1,a\n1,\n", "", LS_FAILED, "a.csv\":3: column 2 'y'~the label is missing"},
+    {"x,y\n1,a\n1,?\n", "missing=0", LS_FAILED, "the label is missing"},
+    {"x,y\n1,2\n1,\n", "target=y,missing=0", LS_FAILED, "number to predict is missing"},
+    {"x,y\n1,2.5\n", "", LS_FAILED, "a.csv\":2: column 2 'y': found '2.5'~target="},
+    {"x,y\n1,a\n1,c\n", "classes=a|b", LS_FAILED, "a.csv\":3: column 2 'y': found 'c'~known are a, b"},
+    {"x,y\n", "", LS_FAILED, "no samples"},
+    {"\n\n", "", LS_FAILED, "has no rows"},
+    {"", "", LS_FAILED, "empty"},
+    {"x,y\n1,\"a\n", "", LS_FAILED, "a.csv\":2: column 2: a quote that is never closed"},
+    {"x,y\n1,\"a\"b\n", "", LS_FAILED, "a.csv\":2: column 2: a stray \""},
+    {"x,y\n1,a\"b\n", "", LS_FAILED, "a.csv\":2: column 2: a stray \""},
+    {"y\na\n", "", LS_FAILED, "no column is left for inputs"},
+    {"\xFF\xFEx\0,\0", "", LS_FAILED, "UTF-16"},
+    {"a,b\r1,y\r2,x\r", "", LS_FAILED, "a.csv\":1: ~CR alone"},
+    {"1,y\n2,x\r3,y\n", "", LS_FAILED, "a.csv\":2: ~CR alone"},
+    {"x,y\n1,a\n", "label=z", LS_USAGE, "label=z~x, y"},
+    {"x,y\n1,a\n", "label=3", LS_USAGE, "label=3~2 columns"},
+    {"x,y\n1,a\n", "label=0", LS_USAGE, "label=0"},
+    {"x,x\n1,a\n", "label=x", LS_USAGE, "columns 1 and 2 both"},
+    {"x,y\n1,2\n", "label=x,target=y", LS_USAGE, "exclude each other"},
+    {"x,y\n1,2\n", "target=y+y", LS_USAGE, "a target already"},
+    {"x,y\n1,2\n", "label=y,ignore=y", LS_USAGE, "ignored already"},
+    {"x,y\n1,2\n", "header=maybe", LS_USAGE, "header=maybe~yes, no and auto"},
+    {"x,y\n1,2\n", "missing=median", LS_USAGE, "missing=median~mean"},
+    {"x,y\n1,2\n", "missing=nan", LS_USAGE, "missing=nan"},
+    {"x,y\n1,2\n", "delimiter=ab", LS_USAGE, "delimiter=ab"},
+    {"x,y\n1,2\n", "delimiter=.", LS_USAGE, "delimiter=."},
+    {"x,y\n1,2\n", "shape=2x2", LS_USAGE, "shape=2x2 takes 4~1 column"},
+    {"x,y\n1,2\n", "shape=2xx", LS_USAGE, "shape=2xx"},
+    {"x,y\n1,2\n", "classes=a|a", LS_USAGE, "'a' is given twice"},
+    {"x,y\n1,2\n", "classes=a|", LS_USAGE, "no class name"},
+    {"x,y\n1,2\n", "clases=a|b", LS_USAGE, "clases"},
+};
+
+/* Opening fails so, and leaves nothing. */
+static void expect_refused(const struct place *spec, enum ls_code code, const char *parts)
+{
+    struct ls_stream stream;
+    struct ls_error err = {.text = ""};
+    char copy[300];
+    const enum ls_code found = ls_stream_open(&stream, spec->path, NULL, &err);
+    cr_expect_eq(found, code, "%s: code %d (%s)", parts, (int)found, err.text);
+    cr_expect_null(stream.ops);
+    snprintf(copy, sizeof copy, "%s", parts);
+    for (char *rest = copy, *part; (part = strsep(&rest, "~"));)
+        cr_expect_not_null(strstr(err.text, part), "no \"%s\" in: %s", part, err.text);
+    ls_stream_close(&stream);
+}
+
+CLEAN_TEST(csv, what_is_wrong_is_said)
+{
+    for (size_t i = 0; i < sizeof refused / sizeof refused[0]; i++) {
+        const size_t n = refused[i].text[0] == '\xFF' ? 6 : strlen(refused[i].text);
+        const struct place spec = spec_of(refused[i].text, n, refused[i].settings);
+        expect_refused(&spec, refused[i].code, refused[i].parts);
+    }
+}
