@@ -11,11 +11,12 @@
 /* Also the exit statuses of the program; README lists them.  The larger is the worse when ranks agree. */
 enum ls_code {
     LS_OK = 0,
-    LS_DIFFERENT = 1, /* verify found a difference; gradcheck found a gradient above tolerance */
-    LS_USAGE = 2,     /* a command line that cannot be understood or carried out */
-    LS_FAILED = 3,    /* the world failed: file, data, memory, message */
-    LS_NONFINITE = 4, /* training went to infinity or NaN */
-    LS_REPLICA = 5,   /* replicas that must hold the same bits do not */
+    LS_DIFFERENT = 1,   /* verify found a difference; gradcheck found a gradient above tolerance */
+    LS_USAGE = 2,       /* a command line that cannot be understood or carried out */
+    LS_FAILED = 3,      /* the world failed: file, data, memory, message */
+    LS_NONFINITE = 4,   /* training went to infinity or NaN */
+    LS_REPLICA = 5,     /* replicas that must hold the same bits do not */
+    LS_INTERRUPTED = 6, /* a signal ended training after a whole step */
 };
 
 struct ls_error {

@@ -106,6 +106,16 @@ const char *ls_text_of_float(float value, char text[LS_FLOAT_TEXT])
     return text;
 }
 
+int ls_text_to_any_float(const char *word, float *value)
+{
+    char *end = NULL;
+    const float number = strtof(word, &end);
+    if (!whole(word, end))
+        return 0;
+    *value = number;
+    return 1;
+}
+
 const char *ls_text_grouped(int64_t number, char text[32])
 {
     char plain[24];

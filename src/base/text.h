@@ -25,6 +25,9 @@ enum { LS_FLOAT_TEXT = 20 };
  * text. */
 const char *ls_text_of_float(float value, char text[LS_FLOAT_TEXT]);
 
+/* Reads what ls_text_of_float writes, of any value. */
+int ls_text_to_any_float(const char *word, float *value);
+
 /* 60000 -> "60,000".  Returns text. */
 const char *ls_text_grouped(int64_t number, char text[32]);
 

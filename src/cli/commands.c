@@ -34,7 +34,7 @@ static void print_help(FILE *out)
         "\n'lockstep COMMAND --help' lists a command's options. 'lockstep --version' prints the version.\n"
         "exit status: 0 done; 1 a difference was found (verify, gradcheck); 2 usage; 3 a file, the data, "
         "memory or\n"
-        "the network failed; 4 training went non-finite; 5 replicas disagree\n");
+        "the network failed; 4 training went non-finite; 5 replicas disagree; 6 a signal ended training\n");
 }
 
 static enum ls_code unknown_command(const char *word, struct ls_error *err)

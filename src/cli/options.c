@@ -1,11 +1,12 @@
 /* Owns how options read and how help looks.  The values' meaning is the commands'. */
 #include "cli/options.h"
 
+#include <assert.h>
 #include <string.h>
 
 #include "base/text.h"
 
-enum { MOST_OPTIONS = 64, HELP_COLUMN = 26, HELP_WIDTH = 100 };
+enum { HELP_COLUMN = 26, HELP_WIDTH = 100 };
 
 static const struct ls_option *find(const struct ls_command_line *line, const char *name, size_t length)
 {
@@ -18,9 +19,9 @@ static const struct ls_option *find(const struct ls_command_line *line, const ch
 static enum ls_code unknown_option(const struct ls_command_line *line, const char *word, size_t length,
                                    struct ls_error *err)
 {
-    const char *names[MOST_OPTIONS + 1] = {NULL};
+    const char *names[LS_MOST_OPTIONS + 1] = {NULL};
     char wanted[64];
-    for (int i = 0; i < line->n_options && i < MOST_OPTIONS; i++)
+    for (int i = 0; i < line->n_options && i < LS_MOST_OPTIONS; i++)
         names[i] = line->options[i].name;
     snprintf(wanted, sizeof wanted, "%.*s", (int)(length < 60 ? length : 60), word);
     return ls_fail(err, LS_USAGE,
@@ -69,6 +70,27 @@ static enum ls_code set_choice(const struct ls_option *option, const char *value
                    ls_text_join(option->choices, list, sizeof list));
 }
 
+static enum ls_code set_choice_or_int(const struct ls_option *option, const char *value, struct ls_error *err)
+{
+    struct ls_choice_or_int *target = option->target;
+    int64_t number = 0;
+    if (ls_text_to_int64(value, &number) && within(option, (double)number)) {
+        target->number = number;
+        return LS_OK;
+    }
+    for (int i = 0; option->choices[i]; i++)
+        if (strcmp(option->choices[i], value) == 0) {
+            target->choice = i;
+            return LS_OK;
+        }
+    char list[100];
+    return ls_fail(
+        err, LS_USAGE,
+        "--%s: unknown '%.100s': did you mean '%s'? Allowed: %s, and whole numbers from %.10g to %.10g",
+        option->name, value, ls_text_nearest(value, option->choices),
+        ls_text_join(option->choices, list, sizeof list), option->least, option->most);
+}
+
 static enum ls_code set_value(const struct ls_option *option, const char *value, struct ls_error *err)
 {
     char allowed[200];
@@ -85,6 +107,8 @@ static enum ls_code set_value(const struct ls_option *option, const char *value,
         return LS_OK;
     case LS_OPTION_CHOICE:
         return set_choice(option, value, err);
+    case LS_OPTION_CHOICE_OR_INT:
+        return set_choice_or_int(option, value, err);
     case LS_OPTION_SEED:
         if (!ls_text_to_uint64(value, option->target))
             return wrong_value(option, value, "a whole number from 0 to 2^64 - 1", err);
@@ -129,6 +153,52 @@ static enum ls_code parse_option(const struct ls_command_line *line, int argc, c
         value = argv[++*at];
     }
     return set_value(option, value, err);
+}
+
+enum ls_code ls_options_set(const struct ls_command_line *line, const char *name, const char *value,
+                            struct ls_error *err)
+{
+    const struct ls_option *option = find(line, name, strlen(name));
+    return option ? set_value(option, value, err) : unknown_option(line, name, strlen(name), err);
+}
+
+static const char *value_of(const struct ls_option *option, char number[40])
+{
+    int64_t whole = 0;
+    char digits[LS_FLOAT_TEXT];
+    switch (option->type) {
+    case LS_OPTION_FLAG:
+        return *(const int *)option->target ? "yes" : NULL;
+    case LS_OPTION_TEXT:
+        return *(const char *const *)option->target;
+    case LS_OPTION_CHOICE:
+        return *(const int *)option->target < 0 ? NULL : option->choices[*(const int *)option->target];
+    case LS_OPTION_CHOICE_OR_INT:
+        return option->choices[((const struct ls_choice_or_int *)option->target)->choice];
+    case LS_OPTION_SEED:
+        snprintf(number, 40, "%llu", (unsigned long long)*(const uint64_t *)option->target);
+        return number;
+    case LS_OPTION_FLOAT:
+        snprintf(number, 40, "%s", ls_text_of_float(*(const float *)option->target, digits));
+        return number;
+    case LS_OPTION_INT:
+        whole = *(const int64_t *)option->target;
+        if (whole == -1 && option->unlimited)
+            return option->unlimited;
+        snprintf(number, 40, "%lld", (long long)whole);
+        return number;
+    }
+    return NULL;
+}
+
+void ls_options_values(const struct ls_command_line *line, struct ls_option_values *values)
+{
+    assert(line->n_options <= LS_MOST_OPTIONS);
+    values->n = line->n_options;
+    for (int i = 0; i < line->n_options; i++) {
+        values->option[i].name = line->options[i].name;
+        values->option[i].text = value_of(&line->options[i], values->option[i].number);
+    }
 }
 
 /* Prints words from the column on, wrapped. */

@@ -15,7 +15,14 @@ enum ls_option_type {
     LS_OPTION_SEED,  /* uint64_t */
     LS_OPTION_FLOAT, /* float, finite, within [least, most] as numbers; open says whether least is excluded */
     LS_OPTION_TEXT,  /* const char * into argv */
-    LS_OPTION_CHOICE /* int: the index into choices */
+    LS_OPTION_CHOICE,        /* int: the index into choices */
+    LS_OPTION_CHOICE_OR_INT, /* struct ls_choice_or_int: one of choices, or a number within [least, most] */
+};
+
+/* Each is set by the words that mean it; the option may be given once for each. */
+struct ls_choice_or_int {
+    int choice;
+    int64_t number;
 };
 
 struct ls_option {
@@ -45,5 +52,21 @@ struct ls_command_line {
  * for nowhere.  `--name=value` and `--name value` are the same. */
 enum ls_code ls_options_parse(const struct ls_command_line *line, int argc, char **argv, const char **words,
                               int *n_words, FILE *out, int *help, struct ls_error *err);
+
+/* Sets one option of the table from a value as a command line has it; a flag takes "yes". */
+enum ls_code ls_options_set(const struct ls_command_line *line, const char *name, const char *value,
+                            struct ls_error *err);
+
+/* What each option of a table has now, as a command line would say it: text NULL for one that is not given
+ * and has no value.  Not to be copied: texts may point into it, and into argv. */
+enum { LS_MOST_OPTIONS = 96 };
+struct ls_option_values {
+    int n;
+    struct {
+        const char *name, *text;
+        char number[40];
+    } option[LS_MOST_OPTIONS];
+};
+void ls_options_values(const struct ls_command_line *line, struct ls_option_values *values);
 
 #endif

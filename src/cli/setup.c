@@ -23,6 +23,12 @@ const struct ls_setup_options ls_setup_options_none = {.data = "digits",
                                                        .shuffle = 1,
                                                        .seed = 1};
 
+/* The file that net, normalisation and first parameters come from, where options do not say them; or NULL. */
+static const char *first_model(const struct ls_setup_options *o)
+{
+    return o->resume ? o->resume : o->load;
+}
+
 /* Every rank reads the data by itself; they must have read the same, or they would take different numbers of
  * steps. */
 static enum ls_code open_data(struct ls_setup *setup, const struct ls_setup_options *o, struct ls_error *err)
@@ -65,8 +71,9 @@ static enum ls_code scale_data(struct ls_setup *setup, const struct ls_setup_opt
     const enum ls_code code =
         ls_comm_compare_hashes(comm, ls_hash_bytes(asked, sizeof asked),
                                "--scale, --normalise, --load and --split (as hashes)", err);
-    return code == LS_OK ? ls_input_scale(&o->input, o->load, &setup->data, setup->session.ops, comm, err)
-                         : code;
+    return code == LS_OK
+               ? ls_input_scale(&o->input, first_model(o), &setup->data, setup->session.ops, comm, err)
+               : code;
 }
 
 enum ls_code ls_setup_open(struct ls_setup *setup, const struct ls_setup_options *options,
@@ -105,9 +112,9 @@ enum ls_code ls_setup_net(struct ls_setup *setup, const struct ls_setup_options 
 {
     const struct ls_dataset *train = &setup->data.train;
     const struct ls_shape in = ls_shape_of(train->n_dims, train->dims);
-    if (o->load && !o->net) {
+    if (first_model(o) && !o->net) {
         struct ls_model model;
-        enum ls_code code = ls_model_load(&model, o->load, err);
+        enum ls_code code = ls_model_load(&model, first_model(o), err);
         if (code == LS_OK)
             code = ls_net_create(&setup->net, model.net.text, in, err);
         ls_model_release(&model);
@@ -160,7 +167,7 @@ enum ls_code ls_setup_config(struct ls_setup *setup, const struct ls_setup_optio
         code = ls_init_parse(&setup->init, o->init, err);
     setup->init.bias = o->init_bias;
     if (code == LS_OK)
-        code = ls_input_prepare(&o->input, o->load, &setup->data, &setup->config.augment, err);
+        code = ls_input_prepare(&o->input, first_model(o), &setup->data, &setup->config.augment, err);
     setup->config.augment.seed = o->seed;
     if (code == LS_OK)
         code = ls_loss_options_rule(&setup->config.loss, &o->loss, train, err);
@@ -173,8 +180,8 @@ enum ls_code ls_setup_parameters(struct ls_setup *setup, const struct ls_setup_o
     setup->parameters = ls_alloc((size_t)setup->net.n_floats, sizeof(float), "parameters", err);
     if (!setup->parameters)
         return LS_FAILED;
-    if (o->load)
-        return ls_model_load_parameters(o->load, &setup->net, setup->parameters, err);
+    if (first_model(o))
+        return ls_model_load_parameters(first_model(o), &setup->net, setup->parameters, err);
     ls_net_initialise(&setup->net, &setup->init, o->seed, setup->parameters);
     return LS_OK;
 }

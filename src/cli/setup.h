@@ -17,6 +17,7 @@ struct ls_setup_options {
     struct ls_split_options split;
     const char *data, *test_data, *net, *init, *load;     /* load: a model to start from, or NULL */
     int64_t batch, accumulate, microbatch, shuffle_block; /* shuffle_block: 0 when not given */
+    const char *resume; /* a checkpoint to go on from, or NULL; read in place of `load` */
     float init_bias;
     struct ls_optimizer_options update;
     struct ls_loss_options loss;

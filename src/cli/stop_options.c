@@ -74,7 +74,7 @@ enum ls_code ls_stop_options_apply(const struct ls_stop_options *options, const 
                                   .gradient_tolerance = options->gradient_tolerance,
                                   .seconds = (double)options->max_time};
     config->check_every = options->check_every;
-    config->keep_best = options->keep;
+    config->keep_best = options->keep.choice;
     if (options->stop_at && parse_stop_at(options->stop_at, rule, err) != LS_OK)
         return err->code = LS_USAGE;
     const int tested = ls_data_watched(data)->n_samples > 0;
@@ -100,7 +100,7 @@ void ls_stop_facts(const struct ls_stop_options *options, struct ls_model_facts 
         ls_model_facts_add(facts, "patience", "%lld", (long long)options->patience);
     if (options->check_every > 0)
         ls_model_facts_add(facts, "check_every", "%lld", (long long)options->check_every);
-    if (options->patience > 0 || options->keep)
+    if (options->patience > 0 || options->keep.choice)
         ls_model_facts_add(facts, "monitor", "%s", ls_monitors[options->monitor]);
     if (options->gradient_tolerance > 0)
         ls_model_facts_add(facts, "gradient_tolerance", "%s",

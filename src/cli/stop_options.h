@@ -10,7 +10,8 @@ struct ls_stop_options {
     const char *stop_at;
     int64_t patience, check_every;
     float gradient_tolerance, max_time;
-    int monitor, keep; /* 0 loss, 1 accuracy; 0 last, 1 best */
+    int monitor;                  /* 0 loss, 1 accuracy */
+    struct ls_choice_or_int keep; /* 0 last, 1 best; number: of checkpoints */
 };
 
 extern const char *const ls_monitors[], *const ls_keeps[];
@@ -84,8 +85,10 @@ void ls_stop_result_facts(const struct ls_train_config *config, const struct ls_
          NULL,                                                                                                 \
          NULL},                                                                                                \
     {                                                                                                          \
-        "keep", "last|best", LS_OPTION_CHOICE, &(o)->keep, "which model the run ends with", "last", 0, 0,      \
-            ls_keeps, NULL                                                                                     \
+        "keep", "last|best|K", LS_OPTION_CHOICE_OR_INT, &(o)->keep,                                            \
+            "which model the run ends with, last or best; a number: how many checkpoints stay (both may be "   \
+            "given)",                                                                                          \
+            "last, 2", 1, 1e6, ls_keeps, NULL                                                                  \
     }
 
 #endif

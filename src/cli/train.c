@@ -8,12 +8,15 @@
 #include "base/contract.h"
 #include "base/memory.h"
 #include "base/text.h"
+#include "cli/checkpoint_options.h"
 #include "cli/fault_options.h"
+#include "cli/resume.h"
 #include "cli/setup.h"
 #include "cli/stop_options.h"
 #include "cli/train_report.h"
 #include "cli/train_search.h"
 #include "train/evaluate.h"
+#include "train/signals.h"
 
 struct train_options {
     struct ls_setup_options setup;
@@ -21,6 +24,7 @@ struct train_options {
     int64_t epochs, steps, eval_every, hash_every;
     struct ls_stop_options stop;
     struct ls_fault_options faults;
+    struct ls_checkpoint_options checkpoint;
     int quiet, progress;
 };
 
@@ -32,17 +36,52 @@ struct job {
     struct ls_setup setup;
     struct ls_model_facts facts;
     struct ls_train_report report;
-    struct ls_evaluation test; /* of samples that no look was at */
+    struct ls_evaluation test;             /* of samples that no look was at */
+    struct ls_configuration configuration; /* for checkpoints */
+    struct ls_checkpoint_source source;    /* of a run that goes on */
+    int64_t old_epochs, old_steps, last;   /* its length; the newest file's step, whole or not (rank 0) */
+    struct ls_checkpoint_folder folder;    /* rank 0's */
 };
 
-static enum ls_code parse(struct train_options *o, int argc, char **argv, int *help, struct ls_error *err,
-                          int print)
+/* The options on the command line, over those of the checkpoint when one is open. */
+static enum ls_code parse_over(struct job *job, const struct ls_command_line *line, int argc, char **argv,
+                               int *help, struct ls_error *err, int print)
 {
+    struct train_options *o = &job->options;
+    struct ls_option_values defaults, stored;
+    const int resumes = job->source.file != NULL;
+    int n_words = 0;
+    const char *words[1];
+    ls_options_values(line, &defaults);
+    enum ls_code code = resumes ? ls_resume_set_options(line, &job->source, err) : LS_OK;
+    if (code != LS_OK)
+        return code;
+    ls_options_values(line, &stored);
+    job->old_epochs = o->epochs;
+    job->old_steps = o->steps;
+    code = ls_options_parse(line, argc, argv, words, &n_words, print ? stdout : NULL, help, err);
+    if (code != LS_OK || *help)
+        return code;
+    if (o->stop.keep.number > 0) /* --keep K */
+        o->checkpoint.keep = o->stop.keep.number;
+    ls_options_values(line, &job->configuration.values);
+    ls_configuration_record(&job->configuration, &defaults);
+    if (resumes)
+        o->setup.resume = job->source.path.text;
+    return resumes && !o->checkpoint.with_changes
+               ? ls_resume_check_options(&stored, &job->configuration.values, err)
+               : LS_OK;
+}
+
+static enum ls_code parse(struct job *job, int argc, char **argv, int *help, struct ls_error *err, int print)
+{
+    struct train_options *o = &job->options;
     *o = (struct train_options){.setup = ls_setup_options_none,
                                 .epochs = -1,
                                 .steps = -1,
                                 .eval_every = 1,
                                 .faults = LS_FAULT_OPTIONS_DEFAULT,
+                                .checkpoint = {.keep = 2},
                                 .progress = 2};
     const double most = 1e9, big = 1e15;
     const struct ls_option options[] = {
@@ -66,6 +105,7 @@ static enum ls_code parse(struct train_options *o, int argc, char **argv, int *h
         LS_FAULT_OPTIONS(&o->faults),
         {"save", "FILE", LS_OPTION_TEXT, &o->save, "write the model there at the end, as safetensors",
          "not saved", 0, 0, NULL, NULL},
+        LS_CHECKPOINT_OPTIONS(&o->checkpoint),
         {"load", "FILE", LS_OPTION_TEXT, &o->setup.load,
          "start from this model's weights, and its net unless --net is given", "none", 0, 0, NULL, NULL},
         {"log", "FILE", LS_OPTION_TEXT, &o->log,
@@ -82,19 +122,22 @@ static enum ls_code parse(struct train_options *o, int argc, char **argv, int *h
         .summary = "Trains a net by gradient descent. The result depends on the options that say "
                    "what to train; it "
                    "does not depend on ranks, threads, SIMD width or --serial, to the last bit.",
-        .notes = "batch gradient descent is --batch all, stochastic gradient descent is --batch 1.\n"
-                 "LOCKSTEP_ISA=portable|avx2|avx512 in the environment forces a SIMD width, LOCKSTEP_DATA "
-                 "names a folder with\n"
-                 "data sets.\n"
-                 "exit status: 0 done; 2 usage; 3 a file, the data, memory or the network failed; 4 training "
-                 "went non-finite\n"
-                 "(--save then gets the last epoch's model); 5 replicas disagree.\n",
+        .notes =
+            "batch gradient descent is --batch all, stochastic gradient descent is --batch 1.\n"
+            "LOCKSTEP_ISA=portable|avx2|avx512 in the environment forces a SIMD width, LOCKSTEP_DATA "
+            "names a folder with\n"
+            "data sets.\n"
+            "exit status: 0 done; 2 usage; 3 a file, the data, memory or the network failed; 4 training "
+            "went non-finite\n"
+            "(--save then gets the last epoch's model); 5 replicas disagree; 6 SIGINT, SIGTERM or SIGUSR1 on "
+            "any "
+            "rank: training\n"
+            "ended after a whole step, which is in a checkpoint, or without --checkpoint in the model of "
+            "--save.\n",
         .options = options,
         .n_options = sizeof options / sizeof options[0],
     };
-    int n_words = 0;
-    const char *words[1];
-    return ls_options_parse(&line, argc, argv, words, &n_words, print ? stdout : NULL, help, err);
+    return parse_over(job, &line, argc, argv, help, err, print);
 }
 
 static int searching(const struct job *job)
@@ -126,7 +169,9 @@ static enum ls_code refuse_for_search(const struct train_options *o, struct ls_e
         {"check-every", o->stop.check_every > 0},
         {"gradient-tolerance", o->stop.gradient_tolerance > 0},
         {"max-time", o->stop.max_time > 0},
-        {"keep", o->stop.keep},
+        {"keep", o->stop.keep.choice != 0},
+        {"checkpoint", o->checkpoint.folder != NULL},
+        {"resume", o->checkpoint.resume != NULL},
     };
     for (size_t i = 0; i < sizeof refused / sizeof refused[0]; i++)
         if (refused[i].given)
@@ -137,6 +182,43 @@ static enum ls_code refuse_for_search(const struct train_options *o, struct ls_e
     return LS_OK;
 }
 
+static void set_epochs_and_steps(struct ls_train_config *config, int64_t epochs, int64_t steps)
+{
+    const int64_t default_epochs = steps >= 0 ? INT64_MAX : 20;
+    config->epochs = epochs >= 0 ? epochs : default_epochs;
+    config->steps = steps;
+}
+
+/* A run that goes on may be longer or shorter than it was to be, unless its schedule stretches with it. */
+static enum ls_code check_length(const struct job *job, struct ls_error *err)
+{
+    const struct train_options *o = &job->options;
+    const struct ls_train_config *now = &job->setup.config;
+    struct ls_train_config old = *now;
+    set_epochs_and_steps(&old, job->old_epochs, job->old_steps);
+    const int64_t per_epoch =
+        ls_updates_per_epoch(job->setup.data.train.n_samples, now->batch * now->accumulate, now->drop_last);
+    const float rate = now->optimizer.learning_rate;
+    const struct ls_learning_rate was =
+        ls_learning_rate_start(&now->schedule, rate, per_epoch, old.epochs, old.steps);
+    const struct ls_learning_rate is =
+        ls_learning_rate_start(&now->schedule, rate, per_epoch, now->epochs, now->steps);
+    const char *what = o->epochs != job->old_epochs ? "epochs" : "steps";
+    if (was.total != is.total && ls_schedule_ends_with_run(&now->schedule))
+        return ls_fail(err, LS_USAGE,
+                       "--%s would change the result: the schedule is stretched over the run, which had %lld "
+                       "updates when the checkpoint was written and now has %lld: leave it out, or give "
+                       "--resume-with-changes",
+                       what, (long long)was.total, (long long)is.total);
+    if (now->epochs < job->source.epoch)
+        return ls_fail(err, LS_USAGE, "--epochs %lld: the checkpoint is in epoch %lld already",
+                       (long long)now->epochs, (long long)job->source.epoch);
+    if (now->steps >= 0 && now->steps < job->source.step)
+        return ls_fail(err, LS_USAGE, "--steps %lld: the checkpoint is at step %lld already",
+                       (long long)now->steps, (long long)job->source.step);
+    return LS_OK;
+}
+
 /* How long it goes on, what it looks at, and when it stops. */
 static enum ls_code set_length(struct job *job, struct ls_error *err)
 {
@@ -144,12 +226,26 @@ static enum ls_code set_length(struct job *job, struct ls_error *err)
     struct ls_train_config *config = &job->setup.config;
     if (searching(job))
         return ls_search_check_init(&job->setup.init, o->setup.init, err);
-    const int64_t default_epochs = o->steps >= 0 ? INT64_MAX : 20;
-    config->epochs = o->epochs >= 0 ? o->epochs : default_epochs;
-    config->steps = o->steps;
+    set_epochs_and_steps(config, o->epochs, o->steps);
     config->eval_every = o->eval_every;
     config->hash_every = o->hash_every;
-    return ls_stop_options_apply(&o->stop, &job->setup.data, config, err);
+    const enum ls_code code = ls_stop_options_apply(&o->stop, &job->setup.data, config, err);
+    return code == LS_OK ? ls_checkpoint_options_apply(&o->checkpoint, &config->checkpoint, err) : code;
+}
+
+/* What only the data, the net and the configuration tell of a run that goes on. */
+static enum ls_code check_resumed(struct job *job, struct ls_error *err)
+{
+    const struct ls_checkpoint_source *source = &job->source;
+    struct ls_train_config *config = &job->setup.config;
+    job->source.with_changes = job->options.checkpoint.with_changes;
+    config->resume = source;
+    if (source->with_changes)
+        return LS_OK;
+    enum ls_code code = ls_resume_check_text(source, "net", "net", job->setup.net.text, err);
+    if (code == LS_OK)
+        code = ls_resume_check_text(source, "data_hash", "data", job->configuration.data_hash, err);
+    return code == LS_OK ? check_length(job, err) : code;
 }
 
 static void add_evaluation(struct ls_model_facts *facts, const char *part, const struct ls_evaluation *seen)
@@ -193,21 +289,47 @@ static int same_file(const char *a, const char *b)
                                  first.st_dev == second.st_dev && first.st_ino == second.st_ino);
 }
 
+/* A folder has the checkpoints of one run: mixed with another's, the newest would be anybody's. */
+static enum ls_code open_checkpoints(struct job *job, struct ls_error *err)
+{
+    const struct train_options *o = &job->options;
+    const char *folder = job->setup.config.checkpoint.folder;
+    int64_t last = 0;
+    if (!folder)
+        return LS_OK;
+    enum ls_code code = ls_checkpoint_folder_open(&job->folder, folder, err);
+    if (code == LS_OK)
+        code = ls_checkpoint_folder_last(folder, &last, err);
+    const int own = job->source.file && same_file(folder, o->checkpoint.resume);
+    if (code != LS_OK || last == 0 || (own && last == job->last))
+        return code;
+    if (own)
+        return ls_fail(err, LS_FAILED, "another run has written checkpoints into '%s' just now: start again",
+                       folder);
+    return ls_fail(
+        err, LS_USAGE,
+        "--checkpoint: '%s' has checkpoints of another run (the newest of step %lld): give --resume "
+        "'%s' to go on with it, or another folder",
+        folder, (long long)last, folder);
+}
+
 /* Rank 0 makes sure that what it will write can be written, and goes where nothing else goes. */
 static enum ls_code open_outputs(struct job *job, struct ls_error *err)
 {
-    enum ls_code code = LS_OK;
     if (ls_comm_rank(job->setup.session.comm) != 0)
-        return code;
+        return LS_OK;
     const struct train_options *o = &job->options;
+    enum ls_code code = LS_OK;
     if (o->log && o->save && same_file(o->log, o->save))
         return ls_fail(err, LS_USAGE, "--log and --save both name '%s': give two files", o->log);
     if (o->log && o->setup.load && same_file(o->log, o->setup.load))
         return ls_fail(err, LS_USAGE, "--log would overwrite the model of --load, '%s'", o->setup.load);
-    if (job->options.save)
-        code = ls_model_can_save(job->options.save, err);
-    if (code == LS_OK && job->options.log)
-        code = ls_train_report_open_log(&job->report, job->options.log, &job->setup.net, err);
+    if (o->save)
+        code = ls_model_can_save(o->save, err);
+    if (code == LS_OK)
+        code = open_checkpoints(job, err);
+    if (code == LS_OK && o->log)
+        code = ls_train_report_open_log(&job->report, o->log, &job->setup.net, err);
     return code;
 }
 
@@ -222,8 +344,14 @@ static int show_progress(const struct job *job)
 static enum ls_code compare_options(const struct job *job, struct ls_error *err)
 {
     const struct ls_train_config *c = &job->setup.config;
-    const int64_t numbers[] = {c->epochs,     c->steps,     c->eval_every,
-                               c->hash_every, c->keep_best, (int64_t)(c->stop.seconds * 1e6)};
+    const int64_t numbers[] = {c->epochs,
+                               c->steps,
+                               c->eval_every,
+                               c->hash_every,
+                               c->keep_best,
+                               (int64_t)(c->stop.seconds * 1e6),
+                               c->checkpoint.folder != NULL,
+                               c->checkpoint.every_steps};
     return ls_setup_compare(&job->setup, &job->options.setup, &job->facts,
                             (int)(sizeof numbers / sizeof numbers[0]), numbers, err);
 }
@@ -237,11 +365,15 @@ static enum ls_code prepare(struct job *job, struct ls_comm *comm, struct ls_err
         code = ls_setup_open(&job->setup, options, comm, err);
     if (code != LS_OK)
         return code;
+    if (job->options.checkpoint.folder || options->resume)
+        ls_configuration_add_data(&job->configuration, ls_data_hash(&job->setup.data));
     err->code = ls_setup_net(&job->setup, options, err);
     if (err->code == LS_OK)
         err->code = ls_setup_config(&job->setup, options, err);
     if (err->code == LS_OK)
         err->code = set_length(job, err);
+    if (err->code == LS_OK && job->source.file)
+        err->code = check_resumed(job, err);
     if (err->code == LS_OK)
         err->code = ls_setup_parameters(&job->setup, options, err);
     if (err->code == LS_OK) {
@@ -285,6 +417,10 @@ static enum ls_code run(struct job *job, struct ls_error *err)
     report->init_text = job->options.setup.init;
     report->trials = searching(job) ? ls_trials(&job->options.setup.update) : 0;
     report->quiet = job->options.quiet;
+    report->resumed = job->source.file ? &job->source : NULL;
+    job->setup.config.checkpoint.facts = &job->facts;
+    job->setup.config.checkpoint.metadata = job->configuration.metadata;
+    job->setup.config.checkpoint.n_metadata = job->configuration.n;
     report->progress = show_progress(job);
     if (first)
         ls_train_report_start(report);
@@ -304,24 +440,30 @@ static enum ls_code run(struct job *job, struct ls_error *err)
     if (searching(job))
         code = ls_train_search(&job->setup, ls_trials(&job->options.setup.update), first ? report : NULL,
                                &search, &result, err);
-    else
+    else {
+        ls_signals_catch();
         code = ls_train(&job->setup.config, &job->setup.net, job->setup.session.ops, comm, &job->setup.data,
                         job->setup.parameters, first ? &observer : NULL, &result, err);
+        ls_signals_release();
+    }
     if (code == LS_OK && !searching(job))
         code = judge(job, err);
-    if (code != LS_OK && (code != LS_NONFINITE || searching(job)))
+    if (code != LS_OK && code != LS_INTERRUPTED && (code != LS_NONFINITE || searching(job)))
         return code;
+    /* What a signal ended is in the checkpoint; --save is for the model of a run. */
+    const char *save =
+        code == LS_INTERRUPTED && job->setup.config.checkpoint.folder ? NULL : job->options.save;
     struct ls_error ending = {.code = LS_OK};
     if (first) {
         collect_results(job, &result, &search);
-        if (job->options.save)
-            ending.code = ls_model_save(job->options.save, &job->setup.net, &job->setup.config.loss,
-                                        job->setup.parameters, &job->facts, &ending);
+        if (save)
+            ending.code = ls_model_save(save, &job->setup.net, &job->setup.config.loss, job->setup.parameters,
+                                        &job->facts, &ending);
         if (ending.code == LS_OK)
             ending.code = ls_train_report_end(report, code, err->text, &result, &ending);
-        if (ending.code == LS_OK && job->options.save && !job->options.quiet)
+        if (ending.code == LS_OK && save && !job->options.quiet)
             printf("saved the model of %s %lld to '%s'\n", searching(job) ? "trial" : "step",
-                   (long long)(searching(job) ? search.best_trial : result.good_step), job->options.save);
+                   (long long)(searching(job) ? search.best_trial : result.good_step), save);
     }
     if (ls_comm_agree(comm, &ending) != LS_OK)
         *err = ending;
@@ -330,19 +472,44 @@ static enum ls_code run(struct job *job, struct ls_error *err)
     return err->code;
 }
 
+/* --resume: the options once more, now over those of the checkpoint. */
+static enum ls_code find_checkpoint(struct job *job, struct ls_comm *comm, int argc, char **argv,
+                                    struct ls_error *err)
+{
+    const struct ls_checkpoint_options *o = &job->options.checkpoint;
+    int64_t resumes = o->resume != NULL;
+    enum ls_code code = ls_comm_sum_counts(comm, &resumes, 1, err);
+    if (code != LS_OK || resumes == 0)
+        return code;
+    err->code = resumes == ls_comm_size(comm)
+                    ? LS_OK
+                    : ls_fail(err, LS_USAGE, "--resume is given to some ranks only: give it to all");
+    if ((code = ls_comm_agree(comm, err)) != LS_OK)
+        return code;
+    const int may_begin = o->folder && same_file(o->folder, o->resume);
+    code = ls_resume_choose(&job->source, o->resume, may_begin, &job->last, comm, err);
+    if (code != LS_OK || !job->source.file)
+        return code;
+    err->code = parse(job, argc, argv, &(int){0}, err, 0);
+    return ls_comm_agree(comm, err);
+}
+
 enum ls_code ls_command_train(struct ls_comm *comm, int argc, char **argv, struct ls_error *err)
 {
     struct job job = {0};
     int help = 0;
-    enum ls_code code = parse(&job.options, argc, argv, &help, err, ls_comm_rank(comm) == 0);
-    err->code = code;
-    code = ls_comm_agree(comm, err); /* a script may give each rank its own options */
+    err->code = parse(&job, argc, argv, &help, err, ls_comm_rank(comm) == 0);
+    enum ls_code code = ls_comm_agree(comm, err); /* a script may give each rank its own options */
     if (code != LS_OK || help)
         return code;
     ls_comm_set_stall_timeout(comm, (double)job.options.faults.stall_timeout);
-    code = prepare(&job, comm, err);
+    code = find_checkpoint(&job, comm, argc, argv, err);
+    if (code == LS_OK)
+        code = prepare(&job, comm, err);
     if (code == LS_OK)
         code = run(&job, err);
+    ls_checkpoint_folder_close(&job.folder);
+    ls_checkpoint_source_release(&job.source);
     ls_train_report_release(&job.report);
     ls_setup_release(&job.setup);
     return code;

@@ -8,6 +8,7 @@
 #include "base/text.h"
 #include "base/timer.h"
 #include "cli/train_banner.h"
+#include "cli/train_log.h"
 
 static void log_failed(struct ls_train_report *report, enum ls_code code, const struct ls_error *err)
 {
@@ -76,8 +77,14 @@ void ls_train_report_start(struct ls_train_report *report)
 {
     if (!report->quiet)
         ls_train_banner(report);
-    if (report->log)
+    if (report->resumed)
+        ls_train_log_continue(report);
+    if (report->log && !report->log_continues)
         log_start(report);
+    if (report->resumed && !report->quiet)
+        printf("resumed after step %lld, in epoch %lld, from '%s'\n\n", (long long)report->resumed->step,
+               (long long)report->resumed->epoch, report->resumed->path.text);
+    fflush(stdout);
 }
 
 static void log_tensors(struct ls_train_report *report, const float *parameters)
@@ -349,7 +356,10 @@ enum ls_code ls_train_report_end(struct ls_train_report *report, enum ls_code ou
     if (!report->log)
         return LS_OK;
     ls_runlog_begin(report->log, "end");
-    ls_runlog_text(report->log, "outcome", outcome == LS_OK ? "finished" : "non-finite");
+    ls_runlog_text(report->log, "outcome",
+                   outcome == LS_OK            ? "finished"
+                   : outcome == LS_INTERRUPTED ? "interrupted"
+                                               : "non-finite");
     if (outcome != LS_OK)
         ls_runlog_text(report->log, "message", message);
     ls_runlog_integer(report->log, "steps", result->steps);

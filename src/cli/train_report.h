@@ -15,9 +15,10 @@ struct ls_train_report {
     const struct ls_data *data;
     const struct ls_model_facts *facts;
     const char *init_text;
-    int64_t trials; /* of random search; 0: training by updates */
-    int quiet;      /* 1: only the last epoch's line, 0: everything */
-    int progress;   /* rewrite one line on stderr as steps go by */
+    const struct ls_checkpoint_source *resumed; /* NULL: a run from the beginning */
+    int64_t trials;                             /* of random search; 0: training by updates */
+    int quiet;                                  /* 1: only the last epoch's line, 0: everything */
+    int progress;                               /* rewrite one line on stderr as steps go by */
 
     const struct ls_evaluation *test; /* of samples that no look was at; NULL: there are none */
 
@@ -26,7 +27,7 @@ struct ls_train_report {
     struct ls_hash *tensor_hashes;
     struct ls_error failure; /* the first failure to write the log */
     double last_progress_s;
-    int table_began, warned;
+    int table_began, warned, log_continues;
 };
 
 /* Opens the log; rank 0 only.  What it takes is released by ls_train_report_release. */

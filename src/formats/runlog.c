@@ -71,6 +71,20 @@ enum ls_code ls_runlog_close(struct ls_runlog **log, struct ls_error *err)
     return code;
 }
 
+const char *ls_runlog_path(const struct ls_runlog *log)
+{
+    return log->path;
+}
+
+enum ls_code ls_runlog_keep(struct ls_runlog *log, ptrdiff_t n_lines, int64_t end_bytes, struct ls_error *err)
+{
+    if (ftruncate(log->fd, (off_t)end_bytes) != 0 || lseek(log->fd, (off_t)end_bytes, SEEK_SET) < 0)
+        return ls_fail_errno(err, LS_FAILED, "cannot continue the log '%s'", log->path);
+    log->n_lines = n_lines;
+    log->end = (off_t)end_bytes;
+    return LS_OK;
+}
+
 /* Best effort: the message about the line is written already, and a reader says which line is cut. */
 static void drop_partial_line(const struct ls_runlog *log)
 {
@@ -339,6 +353,7 @@ enum ls_code ls_runlog_next(struct ls_runlog_reader *reader, struct ls_runlog_li
     if (ended && n == 0)
         return LS_OK;
     line->number = ++reader->n_lines;
+    line->end_bytes = ended ? -1 : (int64_t)ftello(reader->file);
     reader->fields = json_loadb(reader->text, n, JSON_REJECT_DUPLICATES, &where);
     if (!reader->fields)
         return ls_fail(err, LS_FAILED, "'%s:%td': not valid JSON at byte %d of the line%s: %s", reader->path,

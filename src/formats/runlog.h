@@ -26,6 +26,13 @@ struct ls_runlog; /* a log being written */
  * fails before it starts does not cost the old log.  Local: one rank writes.  On failure *log is NULL. */
 enum ls_code ls_runlog_open(struct ls_runlog **log, const char *path, struct ls_error *err);
 
+const char *ls_runlog_path(const struct ls_runlog *log);
+
+/* Goes on with what is there: its first n_lines, which end at byte end_bytes, stay, what is behind goes.  To
+ * be called before the first line is begun. */
+enum ls_code ls_runlog_keep(struct ls_runlog *log, ptrdiff_t n_lines, int64_t end_bytes,
+                            struct ls_error *err);
+
 /* One line: begin, fields in the order they are to have, end.  `log` may be NULL in all of these, which then
  * do nothing: a run without --log needs no conditions.  Keys are unique within a line.  Fields cannot fail;
  * what went wrong with one (text that is not UTF-8, no memory) is what end reports, as it does a full disk;
@@ -52,6 +59,7 @@ struct ls_runlog_line {
     ptrdiff_t number; /* from 1 */
     const char *event;
     const struct json_t *fields;
+    int64_t end_bytes; /* where the next line begins; -1: this one has no end */
 };
 
 enum ls_code ls_runlog_reader_open(struct ls_runlog_reader **reader, const char *path, struct ls_error *err);

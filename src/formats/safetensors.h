@@ -18,6 +18,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/hash.h"
 #include "base/status.h"
 
 enum {
@@ -46,6 +47,19 @@ struct ls_metadata {
 enum ls_code ls_safetensors_save(const char *path, const struct ls_tensor *tensors, ptrdiff_t n_tensors,
                                  const struct ls_metadata *metadata, ptrdiff_t n_metadata,
                                  struct ls_error *err);
+
+/* The same, sealed: the metadata begin with a "checksum" of every byte of the file, its own 32 digits taken
+ * as zeros, so that ls_safetensors_check_seal finds any bit that changed since, in numbers or header. */
+enum ls_code ls_safetensors_save_sealed(const char *path, const struct ls_tensor *tensors,
+                                        ptrdiff_t n_tensors, const struct ls_metadata *metadata,
+                                        ptrdiff_t n_metadata, struct ls_error *err);
+
+/* Reads the whole file and compares it with its seal, before anything else in it is believed.  Local.
+ * *checksum is that of the file. */
+enum ls_code ls_safetensors_check_seal(const char *path, struct ls_hash *checksum, struct ls_error *err);
+
+/* What a sealed file begins with behind the 8 bytes of length; the checksum's digits follow. */
+#define LS_SEAL_BEGINNING "{\"__metadata__\":{\"checksum\":\""
 
 /* An array in a file. */
 struct ls_stored_tensor {

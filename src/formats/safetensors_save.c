@@ -127,6 +127,17 @@ static enum ls_code save_transposed(struct ls_savefile *file, const struct ls_te
     return code;
 }
 
+static enum ls_code save_all(struct ls_savefile *file, const struct ls_tensor *tensors, ptrdiff_t n_tensors,
+                             const struct ls_metadata *metadata, ptrdiff_t n_metadata, struct ls_error *err)
+{
+    enum ls_code code = save_header(file, tensors, n_tensors, metadata, n_metadata, err);
+    for (ptrdiff_t i = 0; i < n_tensors && code == LS_OK; i++)
+        code = tensors[i].transposed
+                   ? save_transposed(file, &tensors[i], err)
+                   : ls_savefile_write(file, tensors[i].data, tensor_bytes(&tensors[i]), err);
+    return code;
+}
+
 enum ls_code ls_safetensors_save(const char *path, const struct ls_tensor *tensors, ptrdiff_t n_tensors,
                                  const struct ls_metadata *metadata, ptrdiff_t n_metadata,
                                  struct ls_error *err)
@@ -134,11 +145,46 @@ enum ls_code ls_safetensors_save(const char *path, const struct ls_tensor *tenso
     struct ls_savefile file = {0};
     enum ls_code code = ls_savefile_open(&file, path, err);
     if (code == LS_OK)
-        code = save_header(&file, tensors, n_tensors, metadata, n_metadata, err);
-    for (ptrdiff_t i = 0; i < n_tensors && code == LS_OK; i++)
-        code = tensors[i].transposed
-                   ? save_transposed(&file, &tensors[i], err)
-                   : ls_savefile_write(&file, tensors[i].data, tensor_bytes(&tensors[i]), err);
+        code = save_all(&file, tensors, n_tensors, metadata, n_metadata, err);
+    if (code == LS_OK)
+        code = ls_savefile_commit(&file, err);
+    ls_savefile_release(&file);
+    return code;
+}
+
+/* The digits are zeros while the bytes are hashed, and filled in behind. */
+static enum ls_code save_sealed(struct ls_savefile *file, const struct ls_tensor *tensors,
+                                ptrdiff_t n_tensors, const struct ls_metadata *metadata, ptrdiff_t n_metadata,
+                                struct ls_error *err)
+{
+    struct ls_metadata *sealed =
+        ls_alloc((size_t)n_metadata + 1, sizeof *sealed, "metadata of a safetensors file", err);
+    file->hasher = ls_hasher_create();
+    enum ls_code code = sealed && file->hasher ? LS_OK : ls_fail(err, LS_FAILED, "checksum: out of memory");
+    if (code == LS_OK) {
+        char digits[LS_HASH_TEXT];
+        memset(digits, '0', LS_HASH_TEXT - 1);
+        digits[LS_HASH_TEXT - 1] = '\0';
+        sealed[0] = (struct ls_metadata){"checksum", digits};
+        memcpy(sealed + 1, metadata, (size_t)n_metadata * sizeof *metadata);
+        code = save_all(file, tensors, n_tensors, sealed, n_metadata + 1, err);
+        ls_hash_text(ls_hasher_end(file->hasher), digits);
+        if (code == LS_OK)
+            code = ls_savefile_patch(file, 8 + sizeof LS_SEAL_BEGINNING - 1, digits, LS_HASH_TEXT - 1, err);
+    }
+    ls_hasher_destroy(&file->hasher);
+    ls_free(sealed);
+    return code;
+}
+
+enum ls_code ls_safetensors_save_sealed(const char *path, const struct ls_tensor *tensors,
+                                        ptrdiff_t n_tensors, const struct ls_metadata *metadata,
+                                        ptrdiff_t n_metadata, struct ls_error *err)
+{
+    struct ls_savefile file = {0};
+    enum ls_code code = ls_savefile_open(&file, path, err);
+    if (code == LS_OK)
+        code = save_sealed(&file, tensors, n_tensors, metadata, n_metadata, err);
     if (code == LS_OK)
         code = ls_savefile_commit(&file, err);
     ls_savefile_release(&file);

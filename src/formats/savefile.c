@@ -75,6 +75,8 @@ enum ls_code ls_savefile_write(struct ls_savefile *file, const void *bytes, size
 {
     assert(file->temporary);
     const char *at = bytes;
+    if (file->hasher)
+        ls_hasher_add(file->hasher, bytes, n);
     while (n > 0) {
         const ssize_t written = write(file->fd, at, n);
         if (written < 0 && errno == EINTR)
@@ -82,6 +84,24 @@ enum ls_code ls_savefile_write(struct ls_savefile *file, const void *bytes, size
         if (written < 0)
             return ls_fail_errno(err, LS_FAILED, "cannot save '%s'", file->path);
         at += written;
+        n -= (size_t)written;
+    }
+    return LS_OK;
+}
+
+enum ls_code ls_savefile_patch(struct ls_savefile *file, size_t at, const void *bytes, size_t n,
+                               struct ls_error *err)
+{
+    assert(file->temporary);
+    const char *from = bytes;
+    while (n > 0) {
+        const ssize_t written = pwrite(file->fd, from, n, (off_t)at);
+        if (written < 0 && errno == EINTR)
+            continue;
+        if (written < 0)
+            return ls_fail_errno(err, LS_FAILED, "cannot save '%s'", file->path);
+        from += written;
+        at += (size_t)written;
         n -= (size_t)written;
     }
     return LS_OK;

@@ -7,14 +7,16 @@
 
 #include <stddef.h>
 
+#include "base/hash.h"
 #include "base/status.h"
 
 /* Caller's storage; zero it (`= {0}`), open, write ..., commit, release.  Release is right after any of them.
  */
 struct ls_savefile {
-    char *path;      /* what is replaced, symbolic links resolved */
-    char *temporary; /* NULL once it has become `path` */
-    int fd;          /* of the temporary; only valid while `temporary` is set */
+    char *path;               /* what is replaced, symbolic links resolved */
+    char *temporary;          /* NULL once it has become `path` */
+    int fd;                   /* of the temporary; only valid while `temporary` is set */
+    struct ls_hasher *hasher; /* the caller's, set after open: takes in what is written; or NULL */
 };
 
 /* Creates the temporary.  Fails when it cannot, or when `path` exists and is not a regular file (a rename
@@ -23,6 +25,10 @@ enum ls_code ls_savefile_open(struct ls_savefile *file, const char *path, struct
 
 /* Appends n bytes; a full disk shows up here or at commit. */
 enum ls_code ls_savefile_write(struct ls_savefile *file, const void *bytes, size_t n, struct ls_error *err);
+
+/* Overwrites n bytes that were written before; the hasher does not see it. */
+enum ls_code ls_savefile_patch(struct ls_savefile *file, size_t at, const void *bytes, size_t n,
+                               struct ls_error *err);
 
 /* Flushes to the disk, then renames. */
 enum ls_code ls_savefile_commit(struct ls_savefile *file, struct ls_error *err);

@@ -79,42 +79,83 @@ static ptrdiff_t describe_loss(const struct ls_loss_rule *loss, struct loss_text
     return n;
 }
 
+/* A model's metadata with the memory behind it, and room for extras. */
+struct description {
+    char shape[100], version[16], hash[LS_HASH_TEXT];
+    struct loss_texts texts;
+    struct ls_metadata *metadata; /* released by ls_free, as texts.class_weights */
+    ptrdiff_t n;
+};
+
+static enum ls_code describe(struct description *d, const struct ls_net *net, const struct ls_loss_rule *loss,
+                             const float *parameters, const struct ls_model_facts *facts,
+                             const struct ls_model_extras *extras, struct ls_error *err)
+{
+    enum { OWN = 9 };
+    struct ls_hash hash;
+    const enum ls_code code = ls_net_hash(net, parameters, &hash, err);
+    if (code != LS_OK)
+        return code;
+    if (loss->class_weights && !(d->texts.class_weights = ls_loss_weights_text(loss, err)))
+        return LS_FAILED;
+    d->metadata = ls_alloc((size_t)(OWN + LS_MODEL_FACTS + LS_MODEL_LONG_FACTS + extras->n_metadata),
+                           sizeof *d->metadata, "metadata of a model", err);
+    if (!d->metadata)
+        return LS_FAILED;
+    ls_hash_text(hash, d->hash);
+    snprintf(d->version, sizeof d->version, "%d", LS_CONTRACT_VERSION);
+    ls_shape_format(&net->in, d->shape, sizeof d->shape);
+    struct ls_metadata *m = d->metadata;
+    ptrdiff_t n = 0;
+    m[n++] = (struct ls_metadata){"format", "lockstep"};
+    m[n++] = (struct ls_metadata){"contract_version", d->version};
+    m[n++] = (struct ls_metadata){"net", net->text};
+    m[n++] = (struct ls_metadata){"input_shape", d->shape};
+    m[n++] = (struct ls_metadata){"loss", ls_loss_names[loss->kind]};
+    n += describe_loss(loss, &d->texts, m + n);
+    m[n++] = (struct ls_metadata){"hash", d->hash};
+    for (int i = 0; i < facts->n; i++)
+        m[n++] = (struct ls_metadata){facts->fact[i].key, facts->fact[i].text};
+    for (int i = 0; i < facts->n_long; i++)
+        m[n++] = facts->long_fact[i];
+    for (ptrdiff_t i = 0; i < extras->n_metadata; i++)
+        m[n++] = extras->metadata[i];
+    d->n = n;
+    return LS_OK;
+}
+
+static enum ls_code save(const char *path, const struct ls_net *net, const struct ls_loss_rule *loss,
+                         const float *parameters, const struct ls_model_facts *facts,
+                         const struct ls_model_extras *extras, int sealed, struct ls_error *err)
+{
+    struct description d = {.n = 0};
+    const ptrdiff_t n = net->n_tensors + extras->n_tensors;
+    struct ls_tensor *tensors = ls_alloc((size_t)n, sizeof *tensors, "tensor list", err);
+    enum ls_code code = tensors ? describe(&d, net, loss, parameters, facts, extras, err) : LS_FAILED;
+    for (ptrdiff_t t = 0; tensors && t < n; t++)
+        tensors[t] = t < net->n_tensors
+                         ? file_tensor(net, (int)t, (float *)(uintptr_t)parameters) /* save only reads */
+                         : extras->tensors[t - net->n_tensors];
+    if (code == LS_OK)
+        code = sealed ? ls_safetensors_save_sealed(path, tensors, n, d.metadata, d.n, err)
+                      : ls_safetensors_save(path, tensors, n, d.metadata, d.n, err);
+    ls_free(tensors);
+    ls_free(d.metadata);
+    ls_free(d.texts.class_weights);
+    return code;
+}
+
 enum ls_code ls_model_save(const char *path, const struct ls_net *net, const struct ls_loss_rule *loss,
                            const float *parameters, const struct ls_model_facts *facts, struct ls_error *err)
 {
-    enum { OWN = 9 };
-    struct ls_metadata metadata[OWN + LS_MODEL_FACTS + LS_MODEL_LONG_FACTS];
-    char shape[100], version[16], hash_text[LS_HASH_TEXT];
-    struct ls_hash hash;
-    enum ls_code code = ls_net_hash(net, parameters, &hash, err);
-    if (code != LS_OK)
-        return code;
-    struct loss_texts texts = {.class_weights = NULL};
-    if (loss->class_weights && !(texts.class_weights = ls_loss_weights_text(loss, err)))
-        return LS_FAILED;
-    ls_hash_text(hash, hash_text);
-    snprintf(version, sizeof version, "%d", LS_CONTRACT_VERSION);
-    ls_shape_format(&net->in, shape, sizeof shape);
-    ptrdiff_t n = 0;
-    metadata[n++] = (struct ls_metadata){"format", "lockstep"};
-    metadata[n++] = (struct ls_metadata){"contract_version", version};
-    metadata[n++] = (struct ls_metadata){"net", net->text};
-    metadata[n++] = (struct ls_metadata){"input_shape", shape};
-    metadata[n++] = (struct ls_metadata){"loss", ls_loss_names[loss->kind]};
-    n += describe_loss(loss, &texts, metadata + n);
-    metadata[n++] = (struct ls_metadata){"hash", hash_text};
-    for (int i = 0; i < facts->n; i++)
-        metadata[n++] = (struct ls_metadata){facts->fact[i].key, facts->fact[i].text};
-    for (int i = 0; i < facts->n_long; i++)
-        metadata[n++] = facts->long_fact[i];
+    return save(path, net, loss, parameters, facts, &(const struct ls_model_extras){0}, 0, err);
+}
 
-    struct ls_tensor *tensors = ls_alloc((size_t)net->n_tensors, sizeof *tensors, "tensor list", err);
-    for (int t = 0; tensors && t < net->n_tensors; t++)
-        tensors[t] = file_tensor(net, t, (float *)(uintptr_t)parameters); /* save only reads */
-    code = tensors ? ls_safetensors_save(path, tensors, net->n_tensors, metadata, n, err) : LS_FAILED;
-    ls_free(tensors);
-    ls_free(texts.class_weights);
-    return code;
+enum ls_code ls_model_save_sealed(const char *path, const struct ls_net *net, const struct ls_loss_rule *loss,
+                                  const float *parameters, const struct ls_model_facts *facts,
+                                  const struct ls_model_extras *extras, struct ls_error *err)
+{
+    return save(path, net, loss, parameters, facts, extras, 1, err);
 }
 
 enum ls_code ls_model_can_save(const char *path, struct ls_error *err)
@@ -147,17 +188,18 @@ static enum ls_code check_hash(const struct ls_safetensors *file, const char *pa
     return LS_OK;
 }
 
-static enum ls_code read_parameters(const struct ls_safetensors *file, const char *path,
-                                    const struct ls_net *net, float *parameters, struct ls_error *err)
+enum ls_code ls_model_read_parameters(const struct ls_safetensors *file, const char *path,
+                                      const struct ls_net *net, float *parameters, struct ls_error *err)
 {
     for (ptrdiff_t i = 0; i < ls_safetensors_count(file); i++) {
-        int known = 0;
+        const char *name = ls_safetensors_tensor(file, i)->name;
+        int known = strncmp(name, LS_STATE_PREFIX, sizeof LS_STATE_PREFIX - 1) == 0;
         for (int t = 0; t < net->n_tensors; t++)
-            known |= strcmp(net->tensors[t].name, ls_safetensors_tensor(file, i)->name) == 0;
+            known |= strcmp(net->tensors[t].name, name) == 0;
         if (!known)
             return ls_fail(err, LS_FAILED,
                            "'%s' is a model of another net: its tensor '%.60s' is none of '%.200s'", path,
-                           ls_safetensors_tensor(file, i)->name, net->text);
+                           name, net->text);
     }
     for (int t = 0; t < net->n_tensors; t++) {
         const struct ls_tensor tensor = file_tensor(net, t, parameters);
@@ -174,7 +216,7 @@ enum ls_code ls_model_load_parameters(const char *path, const struct ls_net *net
     struct ls_safetensors *file = NULL;
     enum ls_code code = ls_safetensors_open(&file, path, err);
     if (code == LS_OK)
-        code = read_parameters(file, path, net, parameters, err);
+        code = ls_model_read_parameters(file, path, net, parameters, err);
     ls_safetensors_close(&file);
     return code;
 }
@@ -274,7 +316,7 @@ enum ls_code ls_model_load(struct ls_model *model, const char *path, struct ls_e
         code = model->parameters ? LS_OK : LS_FAILED;
     }
     if (code == LS_OK)
-        code = read_parameters(model->file, path, &model->net, model->parameters, err);
+        code = ls_model_read_parameters(model->file, path, &model->net, model->parameters, err);
     if (code != LS_OK)
         ls_model_release(model);
     return code;

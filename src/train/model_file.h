@@ -38,6 +38,21 @@ struct ls_hash ls_model_facts_hash(const struct ls_model_facts *facts, int but);
 enum ls_code ls_model_save(const char *path, const struct ls_net *net, const struct ls_loss_rule *loss,
                            const float *parameters, const struct ls_model_facts *facts, struct ls_error *err);
 
+/* What a checkpoint holds beside a model.  Tensors' names begin with LS_STATE_PREFIX, so that a checkpoint
+ * can be read as the model of its step. */
+#define LS_STATE_PREFIX "state."
+struct ls_model_extras {
+    const struct ls_tensor *tensors;
+    ptrdiff_t n_tensors;
+    const struct ls_metadata *metadata;
+    ptrdiff_t n_metadata;
+};
+
+/* As ls_model_save, with more in it, and sealed (formats/safetensors.h). */
+enum ls_code ls_model_save_sealed(const char *path, const struct ls_net *net, const struct ls_loss_rule *loss,
+                                  const float *parameters, const struct ls_model_facts *facts,
+                                  const struct ls_model_extras *extras, struct ls_error *err);
+
 /* Whether ls_model_save could write there, asked before hours of training.  Leaves nothing behind.  Local. */
 enum ls_code ls_model_can_save(const char *path, struct ls_error *err);
 
@@ -52,6 +67,10 @@ struct ls_model {
  * file is trusted, and the parameters must have the hash that its metadata states. */
 enum ls_code ls_model_load(struct ls_model *model, const char *path, struct ls_error *err);
 void ls_model_release(struct ls_model *model);
+
+/* The same from an open file.  `path` is for messages. */
+enum ls_code ls_model_read_parameters(const struct ls_safetensors *file, const char *path,
+                                      const struct ls_net *net, float *parameters, struct ls_error *err);
 
 /* Reads only the parameters, for a net that is already there; tensors must have exactly its names and shapes,
  * and the hash that a file of ls_model_save states. */

@@ -34,6 +34,12 @@ struct ls_learning_rate ls_learning_rate_start(const struct ls_schedule *schedul
     return rate;
 }
 
+int ls_schedule_ends_with_run(const struct ls_schedule *schedule)
+{
+    return schedule->kind == LS_SCHEDULE_POLYNOMIAL || schedule->kind == LS_SCHEDULE_COSINE ||
+           schedule->kind == LS_SCHEDULE_ONECYCLE;
+}
+
 /* factor^n by squaring: the sequence depends on n alone. */
 static float power(float factor, int64_t n)
 {

@@ -56,6 +56,9 @@ const char *ls_span_format(struct ls_span span, char text[LS_SPAN_TEXT]);
 
 int64_t ls_updates_per_epoch(int64_t n_samples, int64_t batch, int drop_last);
 
+/* Whether its rates depend on the length of the run. */
+int ls_schedule_ends_with_run(const struct ls_schedule *schedule);
+
 /* A schedule at work in one run. */
 struct ls_learning_rate {
     struct ls_schedule schedule;

@@ -280,6 +280,25 @@ static enum ls_code reduce(struct ls_engine *engine, struct ls_roots *roots, ptr
     return code;
 }
 
+/* Gradients and loss, and behind them the sum of the ranks' requests, so that to ask for something takes no
+ * message of its own: whole numbers below 2^24 add exactly in any order.  A rank without leaves has no root
+ * for its request; then there is a message for them. */
+static enum ls_code reduce_gradients(struct ls_engine *engine, struct ls_error *err)
+{
+    struct ls_roots *roots = &engine->gradients;
+    const ptrdiff_t at = engine->net->n_floats + 1;
+    const int size = ls_comm_size(engine->comm);
+    const struct ls_range last = ls_leaves_of_rank(roots->n_leaves, size, size - 1);
+    const int with_all = last.begin < last.end;
+    for (int i = 0; i < roots->n; i++)
+        roots->slots[i][at] = i == 0 ? (float)engine->request : 0.0f;
+    enum ls_code code = reduce(engine, roots, at + with_all, err);
+    engine->requested = with_all ? (int64_t)roots->slots[0][at] : engine->request;
+    if (code == LS_OK && !with_all)
+        code = ls_comm_sum_counts(engine->comm, &engine->requested, 1, err);
+    return code;
+}
+
 enum ls_code ls_engine_gradient(struct ls_engine *engine, float *parameters, const struct ls_dataset *data,
                                 const struct ls_sampler *sampler, int64_t first, int64_t B, float **sum,
                                 struct ls_error *err)
@@ -300,7 +319,7 @@ enum ls_code ls_engine_gradient(struct ls_engine *engine, float *parameters, con
         *err = engine->sync_error;
         return err->code;
     }
-    const enum ls_code code = reduce(engine, &engine->gradients, engine->net->n_floats + 1, err);
+    const enum ls_code code = reduce_gradients(engine, err);
     return code == LS_OK ? ask_about_samples(engine, data, (*sum)[engine->net->n_floats], err) : code;
 }
 

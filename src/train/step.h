@@ -32,6 +32,8 @@ struct ls_engine {
     int64_t microbatch;
     uint64_t seed;             /* keys what a training step draws, with `step` */
     uint64_t step;             /* of the gradient to come; the caller counts it */
+    int64_t request;           /* what this rank asks all ranks for, from 0; their sum must stay below 2^24 */
+    int64_t requested;         /* the sum of all ranks' requests, as of the last gradient */
     int64_t row_offset;        /* where the batch at hand begins within its update */
     int64_t pass_leaves;       /* leaves that one forward and backward covers; a power of two */
     int64_t eval_leaves;       /* the same for evaluation */

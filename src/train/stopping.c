@@ -2,7 +2,7 @@
 #include "train/stopping.h"
 
 const char *const ls_stop_names[] = {"epochs",   "steps", "loss",  "accuracy", "patience",
-                                     "gradient", "time",  "asked", "none"};
+                                     "gradient", "time",  "asked", "signal",   "none"};
 
 const char *ls_stop_describe(enum ls_stop_reason reason)
 {
@@ -15,6 +15,7 @@ const char *ls_stop_describe(enum ls_stop_reason reason)
         "the gradient's norm is within --gradient-tolerance",
         "the time of --max-time is over",
         "that was enough",
+        "a signal came",
         "it failed",
     };
     return sentences[reason];

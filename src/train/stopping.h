@@ -16,8 +16,9 @@ enum ls_stop_reason {
     LS_STOP_PATIENCE,
     LS_STOP_GRADIENT,
     LS_STOP_TIME,
-    LS_STOP_ASKED, /* the observer says so */
-    LS_STOP_NONE,  /* it failed or diverged */
+    LS_STOP_ASKED,  /* the observer says so */
+    LS_STOP_SIGNAL, /* see signals.h; the run is not at its end */
+    LS_STOP_NONE,   /* it failed or diverged */
 };
 
 struct ls_stop_rule {

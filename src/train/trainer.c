@@ -10,6 +10,7 @@
 #include "base/timer.h"
 #include "train/divergence.h"
 #include "train/run.h"
+#include "train/signals.h"
 
 static int64_t samples_per_update(const struct ls_train_config *config)
 {
@@ -64,13 +65,27 @@ static enum ls_code set_up(struct ls_run *run, struct ls_error *err)
                                        ls_updates_per_epoch(n, update, config->drop_last), config->epochs,
                                        config->steps);
     run->stopping.rule = config->stop;
-    run->began_s = ls_now_s();
+    run->began_s = run->checkpoint_s = ls_now_s();
     ls_run_remember_good(run);
-    return LS_OK;
+    if (config->resume && config->resume->file)
+        code = ls_run_restore(run, err);
+    if (code == LS_OK && config->checkpoint.folder && ls_comm_rank(run->comm) == 0)
+        code = ls_checkpoint_writer_create(&run->writer, run, err);
+    return code;
+}
+
+/* Every rank has read the checkpoint by itself. */
+static enum ls_code compare_resumed(struct ls_run *run, struct ls_error *err)
+{
+    struct ls_hash hash;
+    if (!run->in_epoch || ls_comm_size(run->comm) == 1)
+        return LS_OK;
+    return ls_run_compare(run, &hash, err);
 }
 
 static void tear_down(struct ls_run *run)
 {
+    ls_checkpoint_writer_destroy(&run->writer);
     ls_engine_release(&run->engine);
     ls_accumulator_release(&run->accumulator);
     ls_optimizer_release(&run->optimizer);
@@ -101,7 +116,7 @@ static enum ls_code diverged(struct ls_run *run, float loss, const float *sum, s
 
 /* Replicas must hold the same bits; the same hash on all ranks is the proof.  *hash is that of what is shown.
  */
-static enum ls_code compare_replicas(struct ls_run *run, struct ls_hash *hash, struct ls_error *err)
+enum ls_code ls_run_compare(struct ls_run *run, struct ls_hash *hash, struct ls_error *err)
 {
     char what[64];
     struct ls_hash held;
@@ -114,15 +129,56 @@ static enum ls_code compare_replicas(struct ls_run *run, struct ls_hash *hash, s
     return code != LS_OK ? code : ls_comm_compare_hashes(run->comm, held, what, err);
 }
 
-/* Rank 0's clock decides, so that all ranks stop after the same update. */
-static enum ls_code watch_time(struct ls_run *run, struct ls_error *err)
+/* What a rank may ask all ranks for; each as often as there are ranks, and their sum stays below 2^24. */
+enum { ASK_END = 1, ASK_CHECKPOINT = 1 << 20, ASK_TIME_IS_OVER = 1 << 21, ASK_WRITE_FAILED = 1 << 22 };
+
+/* Signals reach any rank.  Rank 0's clock decides, so that all ranks do the same after the same update. */
+static int64_t requests(const struct ls_run *run)
 {
-    if (run->config->stop.seconds <= 0 || run->stop != LS_STOP_NONE)
-        return LS_OK;
-    int64_t over = ls_comm_rank(run->comm) == 0 && ls_now_s() - run->began_s >= run->config->stop.seconds;
-    const enum ls_code code = ls_comm_sum_counts(run->comm, &over, 1, err);
-    if (over)
+    const struct ls_train_config *config = run->config;
+    const double now = ls_now_s();
+    int64_t asked = ls_signals_caught() ? ASK_END : 0;
+    if (ls_comm_rank(run->comm) != 0)
+        return asked;
+    if (config->stop.seconds > 0 && now - run->began_s >= config->stop.seconds)
+        asked += ASK_TIME_IS_OVER;
+    if (run->writer && config->checkpoint.every_s > 0 &&
+        now - run->checkpoint_s >= config->checkpoint.every_s)
+        asked += ASK_CHECKPOINT;
+    if (ls_checkpoint_writer_failed(run->writer))
+        asked += ASK_WRITE_FAILED;
+    return asked;
+}
+
+static int epoch_is_over(const struct ls_run *run)
+{
+    const int64_t left = run->data->train.n_samples - run->position;
+    return left <= 0 || (run->config->drop_last && left < samples_per_update(run->config));
+}
+
+static int finished(struct ls_run *run)
+{
+    if (run->stop == LS_STOP_NONE && run->config->steps >= 0 && run->step >= run->config->steps)
+        run->stop = LS_STOP_STEPS;
+    return run->stop != LS_STOP_NONE;
+}
+
+/* The last thing after an update, so that a checkpoint has all that came before: it is written when it is
+ * due, when a signal came, and when this was the run's last update. */
+static enum ls_code heed_requests(struct ls_run *run, struct ls_error *err)
+{
+    const struct ls_checkpoint_rule *rule = &run->config->checkpoint;
+    const int64_t asked = run->engine.requested;
+    const int ends = (asked & (ASK_CHECKPOINT - 1)) != 0;
+    if (asked & ASK_TIME_IS_OVER && run->stop == LS_STOP_NONE)
         run->stop = LS_STOP_TIME;
+    const int last = finished(run) || (run->epoch == run->config->epochs && epoch_is_over(run));
+    enum ls_code code = LS_OK;
+    if (rule->folder && (ends || last || asked & (ASK_CHECKPOINT | ASK_WRITE_FAILED) ||
+                         ls_run_due(run->step, rule->every_steps)))
+        code = ls_run_checkpoint(run, ends, err);
+    if (ends)
+        run->stop = LS_STOP_SIGNAL;
     return code;
 }
 
@@ -151,10 +207,10 @@ static enum ls_code after_update(struct ls_run *run, struct ls_step_report *repo
     enum ls_code code = LS_OK;
     report->hashed = ls_run_due(run->step, run->config->hash_every);
     if (report->hashed)
-        code = compare_replicas(run, &report->hash, err);
+        code = ls_run_compare(run, &report->hash, err);
     if (code == LS_OK && run->observer && run->observer->on_step) {
         const double seconds = ls_now_s() - run->epoch_began_s - run->paused_s;
-        report->samples_per_s = (double)run->samples_in_epoch / seconds;
+        report->samples_per_s = (double)run->samples_timed / seconds;
         run->observer->on_step(run->observer->context, report, ls_run_shown(run));
     }
     if (code == LS_OK && ls_run_due(run->step, run->config->check_every))
@@ -162,19 +218,24 @@ static enum ls_code after_update(struct ls_run *run, struct ls_step_report *repo
     if (run->stop == LS_STOP_NONE && run->observer && run->observer->stop &&
         run->observer->stop(run->observer->context))
         run->stop = LS_STOP_ASKED;
-    return code == LS_OK ? watch_time(run, err) : code;
+    return code == LS_OK ? heed_requests(run, err) : code;
 }
 
-static enum ls_code one_step(struct ls_run *run, int64_t first, int64_t B, struct ls_error *err)
+/* An update by the B samples at run->position of the epoch. */
+static enum ls_code one_step(struct ls_run *run, int64_t B, struct ls_error *err)
 {
     float *sum = NULL;
+    const int64_t first = run->position;
     run->engine.step = (uint64_t)run->step;
+    run->engine.request = requests(run);
     const enum ls_code code = ls_accumulate(&run->accumulator, &run->engine, run->parameters,
                                             &run->data->train, &run->sampler, first, B, &sum, err);
     if (code != LS_OK)
         return code;
     run->step++;
+    run->position += samples_per_update(run->config);
     run->samples_in_epoch += B;
+    run->samples_timed += B;
     run->samples_since_look += B;
     const float loss_sum = sum[run->net->n_floats];
     const float loss = loss_sum * (1.0f / (float)B);
@@ -199,30 +260,28 @@ static enum ls_code one_step(struct ls_run *run, int64_t first, int64_t B, struc
     return after_update(run, &report, err);
 }
 
-static int finished(struct ls_run *run)
+static void begin_epoch(struct ls_run *run)
 {
-    if (run->stop == LS_STOP_NONE && run->config->steps >= 0 && run->step >= run->config->steps)
-        run->stop = LS_STOP_STEPS;
-    return run->stop != LS_STOP_NONE;
+    run->epoch++;
+    run->position = 0;
+    run->in_epoch = 1;
+    run->epoch_loss.count = 0;
+    run->samples_in_epoch = 0;
 }
 
+/* From its beginning, or from where a checkpoint was in it. */
 static enum ls_code train_epoch(struct ls_run *run, struct ls_error *err)
 {
     const int64_t n = run->data->train.n_samples, whole = samples_per_update(run->config);
-    run->epoch_loss.count = 0;
-    run->samples_in_epoch = 0;
     run->paused_s = 0;
+    run->samples_timed = 0;
     run->engine.times = (struct ls_step_times){0};
     run->epoch_began_s = ls_now_s();
     ls_sampler_set_epoch(&run->sampler, (uint64_t)run->epoch - 1);
     run->engine.augment.epoch = (uint64_t)run->epoch - 1;
     enum ls_code code = LS_OK;
-    for (int64_t first = 0; code == LS_OK && first < n && !finished(run); first += whole) {
-        const int64_t B = n - first < whole ? n - first : whole;
-        if (B < whole && run->config->drop_last)
-            break;
-        code = one_step(run, first, B, err);
-    }
+    while (code == LS_OK && !epoch_is_over(run) && !finished(run))
+        code = one_step(run, n - run->position < whole ? n - run->position : whole, err);
     return code;
 }
 
@@ -259,15 +318,16 @@ static enum ls_code finish_epoch(struct ls_run *run, struct ls_epoch_report *rep
         .loss = ls_tree_sum(&run->epoch_loss) * (1.0f / (float)run->samples_in_epoch),
         .evaluated = test && (last || ls_run_due(run->epoch, run->config->eval_every)),
     };
-    report->samples_per_s = (double)report->n_samples / report->seconds;
+    report->samples_per_s = (double)run->samples_timed / report->seconds;
     enum ls_code code = mean_shares(run, report, err);
     if (code == LS_OK && (report->evaluated || (looks && !test)))
         code = ls_run_look(run, report->loss, report->evaluated, &report->is_best, err);
     report->test = run->last_test;
     if (code == LS_OK)
-        code = compare_replicas(run, &report->hash, err);
+        code = ls_run_compare(run, &report->hash, err);
     if (code == LS_OK && !run->config->keep_best)
         ls_run_remember_good(run);
+    run->in_epoch = 0;
     return code;
 }
 
@@ -281,13 +341,30 @@ static enum ls_code tell_observers(struct ls_run *run, const struct ls_epoch_rep
     return ls_comm_agree(run->comm, err);
 }
 
+static enum ls_code interrupted(const struct ls_run *run, struct ls_error *err)
+{
+    const char *folder = run->config->checkpoint.folder;
+    if (folder)
+        return ls_fail(err, LS_INTERRUPTED,
+                       "a signal ended training after step %lld (epoch %lld), which is in '%s': go on with "
+                       "'lockstep train --resume %s'",
+                       (long long)run->step, (long long)run->epoch,
+                       ls_checkpoint_path(folder, run->step).text, folder);
+    return ls_fail(err, LS_INTERRUPTED,
+                   "a signal ended training after step %lld (epoch %lld); with --checkpoint it could go on",
+                   (long long)run->step, (long long)run->epoch);
+}
+
 static void train_epochs(void *context)
 {
     struct ls_run *run = context;
     struct ls_epoch_report *last = &run->result->last;
-    while (run->code == LS_OK && run->epoch < run->config->epochs && !finished(run)) {
-        run->epoch++;
+    while (run->code == LS_OK && (run->in_epoch || (run->epoch < run->config->epochs && !finished(run)))) {
+        if (!run->in_epoch)
+            begin_epoch(run);
         run->code = train_epoch(run, run->err);
+        if (run->code == LS_OK && run->stop == LS_STOP_SIGNAL)
+            run->code = interrupted(run, run->err);
         if (run->code == LS_OK)
             run->code = finish_epoch(run, last, run->err);
         if (run->code == LS_OK)
@@ -295,22 +372,35 @@ static void train_epochs(void *context)
     }
 }
 
+/* The last checkpoint may still be under way.  That it failed counts where nothing worse happened. */
+static enum ls_code finish_writing(struct ls_run *run)
+{
+    struct ls_error written = {.code = LS_OK};
+    const int agreed = run->code == LS_OK || run->code == LS_NONFINITE;
+    if (!run->config->checkpoint.folder || !agreed)
+        return run->code;
+    written.code = ls_checkpoint_writer_wait(run->writer, &written);
+    if (ls_comm_agree(run->comm, &written) == LS_OK || run->code != LS_OK)
+        return run->code;
+    *run->err = written;
+    return written.code;
+}
+
 /* Which parameters the caller gets, and what ended the run. */
 static void hand_over(struct ls_run *run)
 {
     struct ls_train_result *result = run->result;
     const int looked = run->stopping.best.step > 0;
-    if (run->code == LS_OK && !(run->config->keep_best && looked))
+    const int ended_well = run->code == LS_OK || run->code == LS_INTERRUPTED;
+    if (ended_well && !(run->config->keep_best && looked))
         ls_run_remember_good(run);
-    if (run->code == LS_OK || run->code == LS_NONFINITE)
+    if (ended_well || run->code == LS_NONFINITE)
         memcpy(run->parameters, run->good, (size_t)run->net->n_floats * sizeof *run->good);
     result->steps = run->step;
     result->epochs = run->epoch;
     result->good_step = run->good_step;
     result->best = run->stopping.best;
-    result->stopped = run->code != LS_OK          ? LS_STOP_NONE
-                      : run->stop == LS_STOP_NONE ? LS_STOP_EPOCHS
-                                                  : run->stop;
+    result->stopped = !ended_well ? LS_STOP_NONE : run->stop == LS_STOP_NONE ? LS_STOP_EPOCHS : run->stop;
 }
 
 enum ls_code ls_train(const struct ls_train_config *config, const struct ls_net *net,
@@ -331,8 +421,11 @@ enum ls_code ls_train(const struct ls_train_config *config, const struct ls_net 
     *result = (struct ls_train_result){.stopped = LS_STOP_NONE};
     err->code = set_up(&run, err);
     run.code = ls_comm_agree(comm, err);
+    if (run.code == LS_OK)
+        run.code = compare_resumed(&run, err);
     if (run.code == LS_OK) {
         ops->with_team(train_epochs, &run);
+        run.code = finish_writing(&run);
         hand_over(&run);
     }
     tear_down(&run);

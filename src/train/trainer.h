@@ -6,6 +6,7 @@
 #define LS_TRAIN_TRAINER_H
 
 #include "optim/optimizer.h"
+#include "train/checkpoint.h"
 #include "train/schedule.h"
 #include "train/step.h"
 #include "train/stopping.h"
@@ -32,6 +33,9 @@ struct ls_train_config {
     int keep_best;      /* end with the parameters of the best look instead of the last ones */
     int64_t hash_every; /* steps between comparisons of replicas, beside those at each epoch's end; 0: only
                            those */
+    struct ls_checkpoint_rule checkpoint;
+    const struct ls_checkpoint_source *resume; /* go on from there; NULL, or its file is NULL: from the
+                                                  beginning */
 };
 
 struct ls_step_report {
@@ -89,7 +93,9 @@ struct ls_train_result {
 /* Collective.  Trains `parameters` (net->n_floats) in place; with an average of weights, what is evaluated,
  * hashed, kept and returned is that.  LS_NONFINITE: the loss or a parameter is not finite; the message names
  * step and tensor, and `parameters` holds those of result->good_step, the last epoch's end or the best look.
- * LS_REPLICA: ranks hold different bits.  observer may be NULL. */
+ * LS_REPLICA: ranks hold different bits.  LS_INTERRUPTED: one of the signals of signals.h came on some rank,
+ * when they are caught; the run is in a checkpoint, if it writes such, and `parameters` are those of the last
+ * step (or of the best look).  observer may be NULL. */
 enum ls_code ls_train(const struct ls_train_config *config, const struct ls_net *net,
                       const struct ls_ops *ops, struct ls_comm *comm, const struct ls_data *data,
                       float *parameters, const struct ls_observer *observer, struct ls_train_result *result,

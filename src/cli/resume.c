@@ -1,0 +1,145 @@
+/* Owns which options belong to a run's result. */
+#include "cli/resume.h"
+
+#include <string.h>
+
+#include "base/text.h"
+
+/* What is not in the lists belongs to the result: an option that nobody thought of here is refused rather
+ * than let through. */
+static const char *const of_the_machine[] = {
+    "threads",    "serial", "save",     "log",           "quiet",       "progress",
+    "checkpoint", "resume", "max-time", "stall-timeout", "cross-check", "resume-with-changes",
+    NULL};
+/* Carried, and free to change; what is read as data and net is compared itself, lengths where they matter. */
+static const char *const free_to_change[] = {"data",   "test-data", "checkpoint-every", "keep-checkpoints",
+                                             "epochs", "steps",     "hash-every",       NULL};
+
+static int is_among(const char *name, const char *const *names)
+{
+    for (int i = 0; names[i]; i++)
+        if (strcmp(name, names[i]) == 0)
+            return 1;
+    return 0;
+}
+
+static int same_text(const char *a, const char *b)
+{
+    return a == b || (a && b && strcmp(a, b) == 0);
+}
+
+/* The net is in the model's metadata, all of it, where the option may be the name of a file. */
+static int is_carried(const char *name)
+{
+    return !is_among(name, of_the_machine) && strcmp(name, "net") != 0;
+}
+
+void ls_configuration_record(struct ls_configuration *configuration, const struct ls_option_values *defaults)
+{
+    const struct ls_option_values *now = &configuration->values;
+    configuration->n = 0;
+    for (int i = 0; i < now->n; i++) {
+        const char *name = now->option[i].name, *text = now->option[i].text;
+        if (!text || !is_carried(name) || same_text(text, defaults->option[i].text))
+            continue;
+        char *key = configuration->keys[i];
+        snprintf(key, sizeof configuration->keys[i], "option.%s", name);
+        configuration->metadata[configuration->n++] = (struct ls_metadata){key, text};
+    }
+}
+
+void ls_configuration_add_data(struct ls_configuration *configuration, struct ls_hash hash)
+{
+    ls_hash_text(hash, configuration->data_hash);
+    configuration->metadata[configuration->n++] = (struct ls_metadata){"data_hash", configuration->data_hash};
+}
+
+static void say_skipped(void *context, const char *why)
+{
+    (void)context;
+    fprintf(stderr, "warning: a checkpoint is passed over: %s\n", why);
+}
+
+enum ls_code ls_resume_choose(struct ls_checkpoint_source *source, const char *folder, int may_begin,
+                              int64_t *last, struct ls_comm *comm, struct ls_error *err)
+{
+    int64_t step = 0;
+    *last = 0;
+    err->code = LS_OK;
+    if (ls_comm_rank(comm) == 0) {
+        err->code = ls_checkpoint_folder_newest(folder, &step, say_skipped, NULL, err);
+        if (err->code == LS_OK)
+            err->code = ls_checkpoint_folder_last(folder, last, err);
+        if (err->code == LS_OK && step == 0 && !may_begin)
+            ls_fail(
+                err, LS_FAILED,
+                "--resume: there is no checkpoint in '%s': is the name right? With --checkpoint '%s' beside "
+                "it a run begins there",
+                folder, folder);
+    }
+    enum ls_code code = ls_comm_agree(comm, err);
+    if (code == LS_OK)
+        code = ls_comm_sum_counts(comm, &step, 1, err); /* rank 0's */
+    if (code != LS_OK || step == 0)
+        return code;
+    err->code = ls_checkpoint_source_open(source, folder, step, err);
+    if ((code = ls_comm_agree(comm, err)) == LS_OK)
+        code = ls_comm_compare_hashes(comm, source->checksum,
+                                      "the checkpoints read by each rank (as checksums)", err);
+    return code;
+}
+
+struct setting {
+    const struct ls_command_line *line;
+    const char *path;
+    struct ls_error *err;
+    enum ls_code code;
+};
+
+static void set_stored(void *context, const char *key, const char *value)
+{
+    struct setting *setting = context;
+    struct ls_error inner = {.code = LS_OK};
+    if (setting->code != LS_OK || strncmp(key, "option.", 7) != 0)
+        return;
+    if (ls_options_set(setting->line, key + 7, value, &inner) != LS_OK)
+        setting->code =
+            ls_fail(setting->err, LS_FAILED, "'%s' holds an option that this program does not know: %.600s",
+                    setting->path, inner.text);
+}
+
+enum ls_code ls_resume_set_options(const struct ls_command_line *line,
+                                   const struct ls_checkpoint_source *source, struct ls_error *err)
+{
+    struct setting setting = {.line = line, .path = source->path.text, .err = err, .code = LS_OK};
+    ls_safetensors_each_metadata(source->file, set_stored, &setting);
+    return setting.code;
+}
+
+static enum ls_code refuse(const char *what, const char *stored, const char *now, struct ls_error *err)
+{
+    return ls_fail(
+        err, LS_USAGE,
+        "--%s would change the result: the checkpoint was written with %.200s, now it is %.200s: leave "
+        "it out, or give --resume-with-changes",
+        what, stored ? stored : "none", now ? now : "none");
+}
+
+enum ls_code ls_resume_check_options(const struct ls_option_values *stored,
+                                     const struct ls_option_values *now, struct ls_error *err)
+{
+    for (int i = 0; i < now->n; i++) {
+        const char *name = now->option[i].name;
+        if (is_carried(name) && !is_among(name, free_to_change) &&
+            !same_text(stored->option[i].text, now->option[i].text))
+            return refuse(name, stored->option[i].text, now->option[i].text, err);
+    }
+    return LS_OK;
+}
+
+enum ls_code ls_resume_check_text(const struct ls_checkpoint_source *source, const char *key,
+                                  const char *what, const char *now, struct ls_error *err)
+{
+    const char *stored = ls_safetensors_metadata(source->file, key);
+    return same_text(stored, now) ? LS_OK : refuse(what, stored, now, err);
+}

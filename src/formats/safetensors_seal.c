@@ -1,0 +1,94 @@
+/* Owns the check of sealed files.  It believes nothing: the bytes are compared with the checksum before
+ * anyone reads the header as JSON. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/memory.h"
+#include "formats/openfile.h"
+#include "formats/safetensors.h"
+
+enum {
+    BLOCK_BYTES = 1 << 20,
+    DIGITS = LS_HASH_TEXT - 1,
+    DIGITS_AT = 8 + sizeof LS_SEAL_BEGINNING - 1,
+    LEAST_BYTES = DIGITS_AT + DIGITS
+};
+
+/* Up to n bytes; fewer only at the end of the file. */
+static ssize_t read_block(int fd, char *into, size_t n)
+{
+    size_t used = 0;
+    while (used < n) {
+        const ssize_t got = read(fd, into + used, n - used);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0)
+            return -1;
+        if (got == 0)
+            break;
+        used += (size_t)got;
+    }
+    return (ssize_t)used;
+}
+
+/* Takes the digits out of the file's first block, leaving zeros. */
+static enum ls_code take_digits(const char *path, char *block, size_t n, char digits[LS_HASH_TEXT],
+                                struct ls_error *err)
+{
+    if (n < LEAST_BYTES)
+        return ls_fail(err, LS_FAILED, "'%s' is cut short: it has %zu bytes, a checkpoint begins with %d",
+                       path, n, (int)LEAST_BYTES);
+    if (memcmp(block + 8, LS_SEAL_BEGINNING, sizeof LS_SEAL_BEGINNING - 1) != 0)
+        return ls_fail(err, LS_FAILED,
+                       "'%s' does not begin with a checksum: it is no checkpoint, or it is damaged", path);
+    memcpy(digits, block + DIGITS_AT, DIGITS);
+    digits[DIGITS] = '\0';
+    memset(block + DIGITS_AT, '0', DIGITS);
+    return LS_OK;
+}
+
+static enum ls_code check_open(int fd, const char *path, char *block, struct ls_hasher *hasher,
+                               struct ls_hash *checksum, struct ls_error *err)
+{
+    char stated[LS_HASH_TEXT] = "", found[LS_HASH_TEXT];
+    ssize_t n = 0;
+    for (int first = 1; (n = read_block(fd, block, BLOCK_BYTES)) > 0 || first; first = 0) {
+        if (n >= 0 && first && take_digits(path, block, (size_t)n, stated, err) != LS_OK)
+            return LS_FAILED;
+        if (n < 0)
+            break;
+        ls_hasher_add(hasher, block, (size_t)n);
+    }
+    if (n < 0)
+        return ls_fail_errno(err, LS_FAILED, "cannot read '%s'", path);
+    *checksum = ls_hasher_end(hasher);
+    ls_hash_text(*checksum, found);
+    if (strcmp(stated, found) == 0)
+        return LS_OK;
+    for (int i = 0; i < DIGITS; i++) /* of a damaged file: nothing for a terminal */
+        if (stated[i] < '0' || stated[i] > 'f')
+            stated[i] = '?';
+    return ls_fail(err, LS_FAILED, "'%s' is damaged: its checksum is %s, its header says %s", path, found,
+                   stated);
+}
+
+enum ls_code ls_safetensors_check_seal(const char *path, struct ls_hash *checksum, struct ls_error *err)
+{
+    uint64_t size_bytes = 0;
+    enum ls_code code = LS_FAILED;
+    const int fd = ls_open_regular(path, &size_bytes, err);
+    if (fd < 0)
+        return LS_FAILED;
+    char *block = ls_alloc(BLOCK_BYTES, 1, "block of a checkpoint", err);
+    struct ls_hasher *hasher = ls_hasher_create();
+    if (block && hasher)
+        code = check_open(fd, path, block, hasher, checksum, err);
+    else if (block)
+        ls_fail(err, LS_FAILED, "checksum: out of memory");
+    ls_hasher_destroy(&hasher);
+    ls_free(block);
+    close(fd);
+    return code;
+}
