@@ -181,8 +181,9 @@ bench: ## Speed against this machine's peak, and PyTorch if it can be had
 	$(quiet)$(MAKE) --no-print-directory build/lockstep
 	$(quiet)scripts/bench.sh
 
-install: all ## Install the program under $(DESTDIR)$(prefix)
+install: all ## Install the program and lockstep-run under $(DESTDIR)$(prefix)
 	install -D -m 755 $(BUILD)/lockstep $(DESTDIR)$(prefix)/bin/lockstep
+	install -D -m 755 scripts/lockstep-run $(DESTDIR)$(prefix)/bin/lockstep-run
 
 clean: ## Remove everything built
 	rm -rf build
@@ -190,6 +191,12 @@ clean: ## Remove everything built
 format: ## Format all C sources in place
 	@clang-format -i $(shell git ls-files '*.[ch]')
 
+
+.PHONY: chaos
+chaos: ## 50 runs killed at random moments and resumed on other ranks: the same bits (about 5 minutes)
+	$(quiet)scripts/deps.sh build
+	$(quiet)$(MAKE) --no-print-directory build/lockstep
+	$(quiet)scripts/chaos.py --runs 50
 
 # Every binary32 through every elementary function: about six minutes on two cores.
 .PHONY: exhaustive

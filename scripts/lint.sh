@@ -89,7 +89,7 @@ else
     breaches=$((breaches + 1))
 fi
 # shellcheck disable=SC2046
-shellcheck $(sources 'scripts/*.sh' 'tests/*.sh' '.ci/run') >"$files.found" || report "shellcheck"
+shellcheck $(sources 'scripts/*.sh' scripts/lockstep-run 'tests/*.sh' '.ci/run') >"$files.found" || report "shellcheck"
 
 echo "lint: $breaches breaches"
 [ "$breaches" = 0 ]

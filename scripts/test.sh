@@ -110,6 +110,7 @@ part_unit() {
     build "mutant local-batchnorm" MUTANT=local-batchnorm "$fast" build/mutant-local-batchnorm/mpi-cases
     build "mutant stale-replica" MUTANT=stale-replica "$fast" build/mutant-stale-replica/lockstep
     criterion "all unit and multi-rank tests" build/unit-tests
+    check "chaos: 3 runs killed and resumed" scripts/chaos.py --runs 3 --seed 5
     check "the inputs of tests/fuzz" build/fuzz-replay
 }
 
