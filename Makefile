@@ -1,11 +1,12 @@
 # lockstep: `make help` lists the targets.  Options, each part of the build folder's name, so variants live side by side:
-#   MPI=0|1 OMP=0|1 DEBUG=0|1 WERROR=0|1 SAN=address|undefined|address+undefined|thread|fuzzer|fuzzer+address+undefined CC=... CROSS=aarch64 MUTANT=name V=1
+#   MPI=0|1 OMP=0|1 HDF5=0|1 DEBUG=0|1 WERROR=0|1 SAN=address|undefined|address+undefined|thread|fuzzer|fuzzer+address+undefined CC=... CROSS=aarch64 MUTANT=name V=1
 MPI ?= 1
 OMP ?= 1
 DEBUG ?= 0
 WERROR ?= 0
 SAN ?=
 CROSS ?=
+HDF5 ?= $(if $(CROSS),0,1)
 MUTANT ?=
 V ?= 0
 prefix ?= /usr/local
@@ -15,12 +16,13 @@ ifeq ($$(filter $(2),$$($(1))),)
 $$(error $(1)=$$($(1)): allowed are $(2))
 endif
 endef
-$(foreach flag,MPI OMP DEBUG WERROR V,$(eval $(call one_of,$(flag),0 1)))
+$(foreach flag,MPI OMP HDF5 DEBUG WERROR V,$(eval $(call one_of,$(flag),0 1)))
 ifneq ($(SAN),)
 $(eval $(call one_of,SAN,address undefined address+undefined thread fuzzer fuzzer+address+undefined))
 endif
 ifneq ($(CROSS),)
 $(eval $(call one_of,CROSS,aarch64))
+$(eval $(call one_of,HDF5,0))
 endif
 ifneq ($(MUTANT),)
 $(eval $(call one_of,MUTANT,float-reduction broken-tanh stale-replica local-batchnorm))
@@ -30,6 +32,7 @@ ifeq ($(origin CC),default)
 CC := $(if $(CROSS),$(CROSS)-linux-gnu-)gcc
 endif
 variant := $(strip $(if $(CROSS),$(CROSS)) $(if $(filter 0,$(MPI)),nompi) $(if $(filter 0,$(OMP)),noomp) \
+	$(if $(CROSS),,$(if $(filter 0,$(HDF5)),nohdf5)) \
 	$(if $(filter 1,$(DEBUG)),debug) $(SAN) $(if $(MUTANT),mutant-$(MUTANT)) $(if $(filter clang%,$(CC)),clang))
 empty :=
 BUILD ?= build$(if $(variant),/$(subst $(empty) ,-,$(variant)))
@@ -63,8 +66,16 @@ mpi_cflags := $(shell mpicc --showme:compile 2>/dev/null)
 mpi_libs := $(shell mpicc --showme:link 2>/dev/null)
 endif
 
+ifeq ($(HDF5),1)
+# Loaded by this name when a file of it is opened; only its headers are needed here.
+hdf5_folder := $(patsubst -L%,%/,$(firstword $(shell pkg-config --libs-only-L hdf5 2>/dev/null)))
+hdf5_name := $(shell readelf -d $(hdf5_folder)libhdf5.so 2>/dev/null | sed -n 's/.*(SONAME).*\[\(.*\)\]/\1/p')
+hdf5_cflags := $(shell pkg-config --cflags hdf5 2>/dev/null) -DLS_HDF5_LIBRARY='"$(or $(hdf5_name),libhdf5.so)"'
+endif
+
+hdf5_off := $(if $(filter 0,$(HDF5)),src/data/hdf5.c src/data/hdf5_array.c src/data/hdf5_library.c,src/data/hdf5_off.c)
 comm_off := $(if $(filter 0,$(MPI)),$(wildcard src/comm/comm_mpi*.c))
-sources := $(filter-out $(comm_off) src/compute/parallel/%,$(wildcard src/*/*.c src/compute/serial/*.c src/main.c))
+sources := $(filter-out $(comm_off) $(hdf5_off) src/compute/parallel/%,$(wildcard src/*/*.c src/compute/serial/*.c src/main.c))
 kernels := $(wildcard src/compute/parallel/*.c)
 target_cpu := $(if $(CROSS),$(CROSS),$(shell uname -m))
 isas := portable $(if $(filter x86_64,$(target_cpu)),avx2 avx512)
@@ -89,7 +100,7 @@ all: check-deps ## Build the program, build/lockstep (the default)
 	$(quiet)$(MAKE) --no-print-directory $(BUILD)/lockstep
 
 check-deps:
-	$(quiet)scripts/deps.sh build $(if $(filter 0,$(MPI)),nompi) $(CROSS)
+	$(quiet)scripts/deps.sh build $(if $(filter 0,$(MPI)),nompi) $(if $(filter 0,$(HDF5)),nohdf5) $(CROSS)
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -100,14 +111,14 @@ $(BUILD)/lockstep: $(objects)
 
 # A changed flag rebuilds everything: the stamp's content is the flags.  -Werror alone changes no object.
 stamp := $(BUILD)/flags
-stamp_text := $(CC) $(CPPFLAGS) $(filter-out -Werror,$(all_cflags)) $(mpi_cflags) $(foreach isa,$(isas),$(isa_flags_$(isa)))
+stamp_text := $(CC) $(CPPFLAGS) $(filter-out -Werror,$(all_cflags)) $(mpi_cflags) $(hdf5_cflags) $(foreach isa,$(isas),$(isa_flags_$(isa)))
 $(stamp): FORCE
 	@mkdir -p $(@D); printf '%s\n' $(call shell_quote,$(stamp_text)) | cmp -s - $@ || printf '%s\n' $(call shell_quote,$(stamp_text)) > $@
 shell_quote = '$(subst ','\'',$(1))'
 
 $(BUILD)/obj/%.o: src/%.c $(stamp)
 	@mkdir -p $(@D)
-	$(call say,CC)$(CC) $(CPPFLAGS) $(all_cflags) $(if $(findstring comm_mpi,$<),$(mpi_cflags)) -c -o $@ $<
+	$(call say,CC)$(CC) $(CPPFLAGS) $(all_cflags) $(if $(findstring comm_mpi,$<),$(mpi_cflags)) $(if $(findstring hdf5,$<),$(hdf5_cflags)) -c -o $@ $<
 define isa_rule
 $(BUILD)/obj/%-$(1).o: src/%.c $(stamp)
 	@mkdir -p $$(@D)

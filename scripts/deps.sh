@@ -1,16 +1,17 @@
 #!/bin/sh
 # Installs what a target needs and this machine lacks: scripts/deps.sh GOAL ...
-#   build    compiler, make and the libraries of the program          nompi: without Open MPI
+#   build    compiler, make and the libraries of the program          nompi, nohdf5: without
 #   test     build, and what `make test` uses                         aarch64: the cross compiler and its libraries
 #   demo     build, and Fashion-MNIST                                 lint, bench, fuzz, fixtures: their tools
 # On Debian it uses apt, as root or through sudo without a password; where it may not, it prints the command to run and
 # stops.  When nothing is missing it does nothing, and asks no network.
 set -eu
 
-build="gcc make pkg-config libc6-dev libxxhash-dev libjansson-dev libdeflate-dev libzip-dev libcsv-dev zlib1g-dev libopenmpi-dev openmpi-bin"
+build="gcc make pkg-config libc6-dev libxxhash-dev libjansson-dev libdeflate-dev libzip-dev libcsv-dev zlib1g-dev libhdf5-dev libopenmpi-dev openmpi-bin"
 aarch64="gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user libxxhash-dev:arm64 libjansson-dev:arm64 libdeflate-dev:arm64 libzip-dev:arm64 libcsv-dev:arm64 zlib1g-dev:arm64"
 packages=""
 with_mpi=1
+with_hdf5=1
 foreign=0
 for goal in "$@"; do
     case $goal in
@@ -25,6 +26,7 @@ for goal in "$@"; do
     bench) packages="$packages $build python3 python3-numpy python3-torch python3-sklearn libopenblas0-pthread dataset-fashion-mnist" ;;
     fixtures) packages="$packages python3 python3-numpy python3-torch python3-sklearn" ;;
     nompi) with_mpi=0 ;;
+    nohdf5) with_hdf5=0 ;;
     aarch64) packages="$packages $aarch64" foreign=1 ;;
     *)
         echo "deps.sh: unknown goal '$goal'" >&2
@@ -40,6 +42,7 @@ if ! command -v dpkg-query >/dev/null 2>&1; then
         pkg-config --exists "$library" 2>/dev/null || missing="$missing $library"
     done
     echo '#include <csv.h>' | ${CC:-cc} -E - >/dev/null 2>&1 || missing="$missing libcsv"
+    [ $with_hdf5 = 0 ] || pkg-config --exists hdf5 2>/dev/null || missing="$missing hdf5"
     [ $with_mpi = 0 ] || command -v mpicc >/dev/null 2>&1 || missing="$missing mpicc(Open-MPI)"
     [ -z "$missing" ] && exit 0
     echo "deps.sh: this is not Debian, and these are missing:$missing; install their development packages" >&2
@@ -55,6 +58,7 @@ missing=""
 for package in $packages; do
     case $package in
     *openmpi*) [ $with_mpi = 1 ] || continue ;;
+    *hdf5*) [ $with_hdf5 = 1 ] || continue ;;
     esac
     case " $missing " in
     *" $package "*) continue ;;

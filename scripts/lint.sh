@@ -73,7 +73,8 @@ report "an include that goes upward"
 mpi_flags=$(mpicc --showme:compile 2>/dev/null)
 for header in $(sources 'src/*.h' | grep -v 'src/compute/parallel/'); do
     # shellcheck disable=SC2086
-    gcc -std=c17 -Wall -Wextra -Wpedantic -Isrc -D_GNU_SOURCE $mpi_flags -fsyntax-only -x c "$header" >/dev/null 2>"$files" ||
+    # shellcheck disable=SC2046
+    gcc -std=c17 -Wall -Wextra -Wpedantic -Isrc $(pkg-config --cflags hdf5) -D_GNU_SOURCE $mpi_flags -fsyntax-only -x c "$header" >/dev/null 2>"$files" ||
         { echo "$header:1: does not compile alone"; sed 's/^/    /' "$files"; } | sed -n 1,4p
 done >"$files.found"
 report "header"

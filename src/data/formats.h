@@ -19,7 +19,7 @@ struct ls_format {
 };
 
 extern const struct ls_format ls_format_csv, ls_format_tsv, ls_format_libsvm, ls_format_npy, ls_format_npz,
-    ls_format_cifar10, ls_format_cifar100, ls_format_lsd;
+    ls_format_cifar10, ls_format_cifar100, ls_format_lsd, ls_format_hdf5;
 
 /* NULL-terminated: every format of this build. */
 extern const struct ls_format *const ls_formats[];

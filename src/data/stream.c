@@ -11,9 +11,9 @@
 #include "data/formats.h"
 #include "data/readers.h"
 
-const struct ls_format *const ls_formats[] = {&ls_format_lsd,     &ls_format_csv,      &ls_format_tsv,
-                                              &ls_format_libsvm,  &ls_format_npy,      &ls_format_npz,
-                                              &ls_format_cifar10, &ls_format_cifar100, NULL};
+const struct ls_format *const ls_formats[] = {
+    &ls_format_lsd, &ls_format_csv,     &ls_format_tsv,      &ls_format_libsvm, &ls_format_npy,
+    &ls_format_npz, &ls_format_cifar10, &ls_format_cifar100, &ls_format_hdf5,   NULL};
 
 static int has_ending(const struct ls_format *format, const char *path)
 {
