@@ -47,7 +47,7 @@ static enum ls_code open_data(struct ls_setup *setup, const struct ls_setup_opti
 static enum ls_code split_data(struct ls_setup *setup, const struct ls_setup_options *o, struct ls_error *err)
 {
     struct ls_split *split = &setup->split;
-    err->code = ls_split_options_read(split, &o->split, o->seed, 0, err);
+    err->code = ls_split_options_read(split, &o->split, o->seed, o->folds > 0, err);
     if (err->code == LS_OK && split->n_parts > 0) {
         setup->data_hash = ls_dataset_hash(&setup->data.train);
         err->code = ls_data_split(&setup->data, split, err);
@@ -67,13 +67,26 @@ static enum ls_code scale_data(struct ls_setup *setup, const struct ls_setup_opt
                               text.high,
                               text.low,
                               split->seed,
-                              (uint64_t)split->stratify};
+                              (uint64_t)split->stratify,
+                              (uint64_t)o->folds,
+                              (uint64_t)setup->data.train.n_samples};
     const enum ls_code code =
         ls_comm_compare_hashes(comm, ls_hash_bytes(asked, sizeof asked),
-                               "--scale, --normalise, --load and --split (as hashes)", err);
+                               "--scale, --normalise, --load, --split and --folds (as hashes)", err);
     return code == LS_OK
                ? ls_input_scale(&o->input, first_model(o), &setup->data, setup->session.ops, comm, err)
                : code;
+}
+
+/* Measuring may have read all of the data, so a file that cannot be read shows now. */
+static enum ls_code scale_and_check(struct ls_setup *setup, const struct ls_setup_options *o,
+                                    struct ls_error *err)
+{
+    const enum ls_code code = scale_data(setup, o, err);
+    if (code != LS_OK)
+        return code;
+    err->code = ls_dataset_failed(&setup->data.train, err);
+    return ls_comm_agree(setup->session.comm, err);
 }
 
 enum ls_code ls_setup_open(struct ls_setup *setup, const struct ls_setup_options *options,
@@ -85,12 +98,16 @@ enum ls_code ls_setup_open(struct ls_setup *setup, const struct ls_setup_options
         code = open_data(setup, options, err);
     if (code == LS_OK)
         code = split_data(setup, options, err);
-    if (code == LS_OK)
-        code = scale_data(setup, options, err);
-    if (code != LS_OK)
-        return code;
-    err->code = ls_dataset_failed(&setup->data.train, err); /* measuring may have read all of it */
-    return ls_comm_agree(comm, err);
+    return code == LS_OK && options->folds == 0 ? scale_and_check(setup, options, err) : code;
+}
+
+enum ls_code ls_setup_fold(struct ls_setup *setup, const struct ls_setup_options *options, int64_t k,
+                           struct ls_error *err)
+{
+    const struct ls_split *split = &setup->split;
+    err->code = ls_data_fold(&setup->data, options->folds, k, split->stratify, split->seed, err);
+    const enum ls_code code = ls_comm_agree(setup->session.comm, err);
+    return code == LS_OK ? scale_and_check(setup, options, err) : code;
 }
 
 void ls_setup_release(struct ls_setup *setup)

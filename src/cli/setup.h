@@ -15,6 +15,7 @@ struct ls_setup_options {
     struct ls_session_options session;
     struct ls_input_options input;
     struct ls_split_options split;
+    int64_t folds;                                        /* of cross-validation; 0: none */
     const char *data, *test_data, *net, *init, *load;     /* load: a model to start from, or NULL */
     int64_t batch, accumulate, microbatch, shuffle_block; /* shuffle_block: 0 when not given */
     const char *resume; /* a checkpoint to go on from, or NULL; read in place of `load` */
@@ -47,6 +48,13 @@ struct ls_setup {
 enum ls_code ls_setup_open(struct ls_setup *setup, const struct ls_setup_options *options,
                            struct ls_comm *comm, struct ls_error *err);
 void ls_setup_release(struct ls_setup *setup);
+
+/* Collective, and ends in agreement: fold k becomes the test samples, the other samples are trained on, and
+ * scaled by their own numbers.  With `folds` ls_setup_open leaves the data whole, and this follows for each
+ * k.
+ */
+enum ls_code ls_setup_fold(struct ls_setup *setup, const struct ls_setup_options *options, int64_t k,
+                           struct ls_error *err);
 
 /* Local, after ls_setup_open: the net, the configuration, and the parameters, in this order. */
 enum ls_code ls_setup_net(struct ls_setup *setup, const struct ls_setup_options *options,

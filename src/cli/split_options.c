@@ -15,7 +15,7 @@ enum ls_code ls_split_options_read(struct ls_split *split, const struct ls_split
     const enum ls_code code = options->split ? ls_split_parse(split, options->split, err) : LS_OK;
     if (code != LS_OK)
         return code;
-    split->seed = seed;
+    split->seed = seed; /* of folds, too */
     split->stratify = options->stratify;
     if (options->seed && !ls_text_to_uint64(options->seed, &split->seed))
         return ls_fail(err, LS_USAGE, "--split-seed %.40s: allowed are whole numbers from 0 to 2^64 - 1",
@@ -32,7 +32,7 @@ void ls_split_facts(const struct ls_split *split, struct ls_hash data_hash, stru
     ls_model_facts_add(facts, "split", "%s", split->text);
     ls_model_facts_add(facts, "split_seed", "%llu", (unsigned long long)split->seed);
     ls_model_facts_add(facts, "stratify", "%s", split->stratify ? "yes" : "no");
-    ls_model_facts_add(facts, "data_hash", "%s", hash);
+    ls_model_facts_add(facts, "split_data_hash", "%s", hash);
 }
 
 /* What the model says of its split; n_parts == 0 when it says nothing. */
@@ -58,13 +58,13 @@ static enum ls_code read_facts(struct ls_split *split, const struct ls_safetenso
 enum ls_code ls_split_as_model(const struct ls_safetensors *file, const char *path, struct ls_data *data,
                                struct ls_split *split, struct ls_error *err)
 {
-    const char *hash_text = ls_safetensors_metadata(file, "data_hash");
+    const char *hash_text = ls_safetensors_metadata(file, "split_data_hash");
     struct ls_hash trained_on;
     const enum ls_code code = read_facts(split, file, path, err);
     if (code != LS_OK || split->n_parts == 0)
         return code;
     if (!hash_text || !ls_hash_parse(hash_text, &trained_on))
-        return ls_fail(err, LS_FAILED, "'%s': the data_hash '%.40s' is no hash", path,
+        return ls_fail(err, LS_FAILED, "'%s': the split_data_hash '%.40s' is no hash", path,
                        hash_text ? hash_text : "");
     if (!ls_hash_equal(ls_dataset_hash(&data->train), trained_on)) {
         split->n_parts = 0;

@@ -43,8 +43,8 @@ struct ls_split_options {
 enum ls_code ls_split_options_read(struct ls_split *split, const struct ls_split_options *options,
                                    uint64_t seed, int folds, struct ls_error *err);
 
-/* The facts "split", "split_seed", "stratify" and "data_hash": data of this hash are cut again so by whoever
- * uses the model.  None when nothing was split. */
+/* The facts "split", "split_seed", "stratify" and "split_data_hash": data of this hash are cut again so by
+ * whoever uses the model.  None when nothing was split. */
 void ls_split_facts(const struct ls_split *split, struct ls_hash data_hash, struct ls_model_facts *facts);
 
 /* Cuts the data as those that the model was trained on, when they are those: *split says how, n_parts == 0

@@ -13,6 +13,7 @@
 #include "cli/resume.h"
 #include "cli/setup.h"
 #include "cli/stop_options.h"
+#include "cli/train_folds.h"
 #include "cli/train_report.h"
 #include "cli/train_search.h"
 #include "train/evaluate.h"
@@ -86,6 +87,9 @@ static enum ls_code parse(struct job *job, int argc, char **argv, int *help, str
     const double most = 1e9, big = 1e15;
     const struct ls_option options[] = {
         LS_DATA_AND_NET_OPTIONS(&o->setup),
+        {"folds", "K", LS_OPTION_INT, &o->setup.folds,
+         "cross-validation: train K times, each time without one of K parts, which then judges the model",
+         "none", 2, 1e6, NULL, NULL},
         {"epochs", "N", LS_OPTION_INT, &o->epochs, "passes over the training data",
          "20, or no limit with --steps", 0, most, NULL, NULL},
         {"steps", "N", LS_OPTION_INT, &o->steps,
@@ -138,6 +142,55 @@ static enum ls_code parse(struct job *job, int argc, char **argv, int *help, str
         .n_options = sizeof options / sizeof options[0],
     };
     return parse_over(job, &line, argc, argv, help, err, print);
+}
+
+/* Cross-validation gives numbers, no model, and lets nothing see the samples that judge. */
+static enum ls_code refuse_for_folds(const struct train_options *o, struct ls_error *err)
+{
+    static const char no_model[] = "it trains many models and keeps none";
+    static const char no_looks[] = "a look at the fold's samples would choose the model that they judge";
+    const struct {
+        const char *name;
+        int given;
+        const char *why;
+    } refused[] = {
+        {"save", o->save != NULL, no_model},
+        {"split", o->setup.split.split != NULL, "the folds are the split"},
+        {"test-data", o->setup.test_data != NULL, "each fold is the test data of one training"},
+        {"load", o->setup.load != NULL, "a model that knows the samples cannot be judged by them"},
+        {"eval-every", o->eval_every != 1, no_looks},
+        {"check-every", o->stop.check_every > 0, no_looks},
+        {"stop-at", o->stop.stop_at != NULL, no_looks},
+        {"patience", o->stop.patience > 0, no_looks},
+        {"monitor", o->stop.monitor, no_looks},
+        {"keep", o->stop.keep.choice != 0 || o->stop.keep.number > 0, no_looks},
+        {"gradient-tolerance", o->stop.gradient_tolerance > 0, "all trainings have one length"},
+        {"max-time", o->stop.max_time > 0, "all trainings have one length"},
+        {"checkpoint", o->checkpoint.folder != NULL, no_model},
+        {"checkpoint-every", o->checkpoint.every != NULL, no_model},
+        {"resume", o->checkpoint.resume != NULL, no_model},
+        {"optimizer random-search", o->setup.update.optimizer == LS_RANDOM_SEARCH, "it makes no updates"},
+    };
+    for (size_t i = 0; i < sizeof refused / sizeof refused[0]; i++)
+        if (refused[i].given)
+            return ls_fail(err, LS_USAGE, "--%s does not go with --folds: %s", refused[i].name,
+                           refused[i].why);
+    return LS_OK;
+}
+
+static enum ls_code cross_validate(const struct train_options *o, struct ls_comm *comm, struct ls_error *err)
+{
+    err->code = refuse_for_folds(o, err);
+    const enum ls_code code = ls_comm_agree(comm, err);
+    const struct ls_folds_options folds = {.setup = &o->setup,
+                                           .epochs = o->epochs >= 0  ? o->epochs
+                                                     : o->steps >= 0 ? INT64_MAX
+                                                                     : 20,
+                                           .steps = o->steps,
+                                           .hash_every = o->hash_every,
+                                           .log = o->log,
+                                           .quiet = o->quiet};
+    return code == LS_OK ? ls_train_folds(&folds, comm, err) : code;
 }
 
 static int searching(const struct job *job)
@@ -503,6 +556,10 @@ enum ls_code ls_command_train(struct ls_comm *comm, int argc, char **argv, struc
     if (code != LS_OK || help)
         return code;
     ls_comm_set_stall_timeout(comm, (double)job.options.faults.stall_timeout);
+    code = ls_comm_compare_hashes(comm, ls_hash_bytes(&job.options.setup.folds, sizeof(int64_t)),
+                                  "--folds (as hashes)", err);
+    if (code != LS_OK || job.options.setup.folds > 0)
+        return code == LS_OK ? cross_validate(&job.options, comm, err) : code;
     code = find_checkpoint(&job, comm, argc, argv, err);
     if (code == LS_OK)
         code = prepare(&job, comm, err);

@@ -1,6 +1,7 @@
 /* Owns measuring a feature scaling.  See scaling.h for the formulas. */
 #include "train/scaling.h"
 
+#include <assert.h>
 #include <math.h>
 #include <string.h>
 
@@ -205,6 +206,7 @@ enum ls_code ls_scaling_fit(struct ls_scaling *scaling, enum ls_scaling_kind kin
                             const struct ls_dataset *train, const struct ls_ops *ops, struct ls_comm *comm,
                             struct ls_error *err)
 {
+    assert(!train->scaling && train->normalise.n_channels == 0); /* it is the data that are measured */
     struct fit fit = {.train = train, .ops = ops, .comm = comm};
     err->code = ls_scaling_create(scaling, kind, train->n_features, err);
     if (err->code == LS_OK)

@@ -302,6 +302,15 @@ Test(split, refusals_say_what_was_found, .timeout = LIMIT_S)
         {"--split-seed 3", {"--split-seed means nothing without --split"}},
         {"--split 0.5,0.5 --split-seed -1", {"--split-seed -1", "2^64 - 1"}},
         {"--shuffle-block 8", {"--shuffle-block means nothing without --shuffle blocks"}},
+        {"--folds 1", {"--folds", "2"}},
+        {"--folds 1501", {"--folds 1501", "has only 1500 samples"}},
+        {"--folds 3 --save x", {"--save does not go with --folds", "keeps none"}},
+        {"--folds 3 --load x", {"--load does not go with --folds", "knows the samples"}},
+        {"--folds 3 --split 0.5,0.5", {"--split does not go with --folds"}},
+        {"--folds 3 --patience 2", {"--patience does not go with --folds", "would choose the model"}},
+        {"--folds 3 --keep best", {"--keep does not go with --folds"}},
+        {"--folds 3 --checkpoint x", {"--checkpoint does not go with --folds"}},
+        {"--folds 3 --optimizer random-search --trials 3", {"random-search does not go with --folds"}},
         {"--data 'inline:1=0.5;2=3.5' --split 0.5,0.5 --stratify --net 'dense 1' --loss squared",
          {"--stratify needs classes"}},
     };
@@ -375,4 +384,73 @@ Test(split, eval_finds_the_parts_again, .timeout = LIMIT_S)
     has(log, "\"validation_loss\":", "log");
     free(log);
     folder_destroy(&folder);
+}
+
+/* The same rows and the same log from any ranks, threads and the oracle. */
+Test(split, folds_are_the_same_however_they_are_spread, .timeout = LIMIT_S)
+{
+    static const char words[] = "train --folds 3 --stratify --scale standard --epochs 1 --quiet --log";
+    const struct folder folder = folder_create();
+    check_status(lockstep(1, "%s %s/a --serial", words, folder.path), 0, "serial");
+    check_status(lockstep(LS_WITH_MPI ? 3 : 1, "%s %s/b --threads 2", words, folder.path), 0, "spread");
+    size_t n;
+    char *a = read_file(in_folder(&folder, "a").path, &n), *b = read_file(in_folder(&folder, "b").path, &n);
+    const char *rows_a = strchr(a, '\n'), *rows_b = strchr(b, '\n'); /* the first line says where it ran */
+    cr_assert(rows_a && rows_b);
+    cr_assert_str_eq(rows_a, rows_b);
+    cr_assert_eq(lines_beginning(rows_a, "{\"event\":\"fold\","), 3, "%s", rows_a);
+    cr_assert_eq(lines_beginning(rows_a, "{\"event\":\"folds\","), 1, "%s", rows_a);
+    free(a);
+    free(b);
+    folder_destroy(&folder);
+}
+
+/* Fold 2 of 2 is what a model gives that was trained on the other samples alone, scaled by their numbers; and
+ * mean and deviation are those of the folds: of two numbers a, b the latter is |a - b| / sqrt(2). */
+Test(split, a_fold_is_a_training_on_the_other_samples, .timeout = LIMIT_S)
+{
+    static const char common[] = "--net 'dense 1' --loss squared --init zeros --batch all --lr 0.1 --steps 5 "
+                                 "--scale standard --quiet";
+    static const float x[8] = {1, 2, 4, 7, -3, 0, 9, 5}, y[8] = {2, 1, 5, 6, -2, 0.5f, 8, 6};
+    char all[200] = "", parts[2][2][200] = {{"", ""}, {"", ""}};
+    for (int i = 0; i < 8; i++)
+        sprintf(all + strlen(all), "%s%g=%g", i ? ";" : "", (double)x[i], (double)y[i]);
+    char spec[220];
+    snprintf(spec, sizeof spec, "inline:%s", all);
+    struct ls_data data = open_data(spec);
+    struct ls_error err = {.code = LS_OK};
+    for (int k = 0; k < 2; k++) {
+        cr_assert_eq(ls_data_fold(&data, 2, k, 0, 1, &err), LS_OK);
+        const struct ls_dataset *const both[2] = {&data.train, &data.test};
+        for (int p = 0; p < 2; p++)
+            for (int64_t i = 0; i < both[p]->n_samples; i++) {
+                const int64_t s = ls_dataset_stored(both[p], i);
+                sprintf(parts[k][p] + strlen(parts[k][p]), "%s%g=%g", i ? ";" : "", (double)x[s],
+                        (double)y[s]);
+            }
+    }
+    ls_data_release(&data);
+    char rows[2][3][40];
+    double losses[2], mean, deviation;
+    const struct ls_outcome *o = lockstep(1, "train --data '%s' --folds 2 %s", spec, common);
+    check_status(o, 0, "folds");
+    const char *at = o->out;
+    for (int k = 0; k < 2; k++, at = strchr(at, '\n') + 1)
+        cr_assert_eq(sscanf(at, "%*d %*d %*d %*d %39s %39s %*s %39s", rows[k][0], rows[k][1], rows[k][2]), 3,
+                     "%s", o->out);
+    cr_assert_eq(sscanf(at, "mean of 2 folds +- standard deviation: test loss %lf +- %lf", &mean, &deviation),
+                 2, "%s", at);
+    for (int k = 0; k < 2; k++) {
+        o = lockstep(1, "train --data 'inline:%s' --test-data 'inline:%s' %s", parts[k][0], parts[k][1],
+                     common);
+        check_status(o, 0, "one training");
+        char loss[40], test[40];
+        cr_assert_eq(sscanf(o->out, "%*d %*d %39s %39s", loss, test), 2, "%s", o->out);
+        cr_assert_str_eq(rows[k][0], loss);
+        cr_assert_str_eq(rows[k][1], test);
+        cr_assert_str_eq(rows[k][2], last_hash(o->out).text);
+        losses[k] = strtod(test, NULL);
+    }
+    cr_assert_float_eq(mean, (losses[0] + losses[1]) / 2, 1e-5 * mean);
+    cr_assert_float_eq(deviation, fabs(losses[0] - losses[1]) / sqrt(2), 1e-2 * deviation);
 }
