@@ -118,10 +118,12 @@ static enum ls_code open_input(struct job *job, struct ls_error *err)
     if (!ls_stream_knows(o->in) || ls_lsd_is_meant(o->in))
         return open_dataset(job, err);
     enum ls_code code = open_one(&job->streams[0], o->in, NULL, err);
-    const struct ls_stream_request request = {.classes = &job->streams[0].facts.classes};
+    const struct ls_stream_facts *train = &job->streams[0].facts;
+    const struct ls_stream_request request = {
+        .classes = &train->classes, .n_numbered = train->n_classes, .n_features = train->n_features};
     job->has_test = o->test_data != NULL;
     if (code == LS_OK && job->has_test)
-        code = open_one(&job->streams[1], o->test_data, request.classes->n > 0 ? &request : NULL, err);
+        code = open_one(&job->streams[1], o->test_data, &request, err);
     return code;
 }
 

@@ -101,6 +101,7 @@ static enum ls_code evaluate_and_show(struct ls_model_use *use, const struct eva
                                               .split = use->split.text,
                                               .result = &result,
                                               .metrics = &metrics,
+                                              .names = &use->model.classes,
                                               .confusion = options->confusion};
         err->code = ls_comm_rank(comm) == 0 ? show(&report, options->json, err) : LS_OK;
         code = ls_comm_agree(comm, err);

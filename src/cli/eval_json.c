@@ -30,7 +30,7 @@ static json_t *number_scores(const struct ls_number_scores *s)
                      number((double)s->r2));
 }
 
-static json_t *classes(const struct ls_metrics *m)
+static json_t *classes(const struct ls_metrics *m, const struct ls_class_names *names)
 {
     json_t *array = json_array();
     for (int32_t c = 0; c < m->n_classes; c++) {
@@ -40,6 +40,8 @@ static json_t *classes(const struct ls_metrics *m)
                       "predicted", (json_int_t)m->n_predicted[c], "right", (json_int_t)m->n_right[c]);
         json_t *scores = class_scores(&s);
         json_object_update(one, scores);
+        if (c < names->n)
+            json_object_set_new(one, "name", json_string(names->name[c]));
         json_decref(scores);
         json_array_append_new(array, one);
     }
@@ -89,7 +91,7 @@ static void add_classes(json_t **all, const struct ls_eval_report *report)
             json_pack("{s:i, s:I, s:o}", "k", (int)m->top_k, "correct", (json_int_t)m->n_in_top[0],
                       "accuracy", number((double)m->n_in_top[0] / n)));
     put(all, "macro", class_scores(&macro));
-    put(all, "classes", classes(m));
+    put(all, "classes", classes(m, report->names));
     if (m->confusion)
         put(all, "confusion", confusion(m));
 }

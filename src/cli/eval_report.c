@@ -115,16 +115,19 @@ static void print_most_confused(const struct ls_metrics *m, FILE *out)
     }
 }
 
-static void print_class_table(const struct ls_metrics *m, FILE *out)
+static void print_class_table(const struct ls_eval_report *report, FILE *out)
 {
+    const struct ls_metrics *m = report->metrics;
     int n_undefined = 0;
-    fprintf(out, "\nclass  precision     recall         F1    support\n");
+    fprintf(out, "\nclass  precision     recall         F1    support%s\n", report->names->n ? "  name" : "");
     for (int32_t c = 0; c < m->n_classes; c++) {
         const struct ls_class_scores s = ls_metrics_of_class(m, c);
         char precision[PERCENT_TEXT], recall[PERCENT_TEXT], f1[PERCENT_TEXT];
-        fprintf(out, "%5d %10s %10s %10s %10lld\n", c, percent(s.precision, s.precision_defined, precision),
+        fprintf(out, "%5d %10s %10s %10s %10lld%s%s\n", c,
+                percent(s.precision, s.precision_defined, precision),
                 percent(s.recall, s.recall_defined, recall), percent(s.f1, s.f1_defined, f1),
-                (long long)m->n_support[c]);
+                (long long)m->n_support[c], c < report->names->n ? "  " : "",
+                c < report->names->n ? report->names->name[c] : "");
         n_undefined += !s.precision_defined || !s.recall_defined;
     }
     if (n_undefined)
@@ -150,5 +153,5 @@ void ls_eval_print(const struct ls_eval_report *report, FILE *out)
         print_matrix(m, out);
     else if (m->confusion)
         print_most_confused(m, out);
-    print_class_table(m, out);
+    print_class_table(report, out);
 }

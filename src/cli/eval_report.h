@@ -4,6 +4,7 @@
 
 #include <stdio.h>
 
+#include "data/class_names.h"
 #include "train/metrics.h"
 #include "train/step.h"
 
@@ -12,7 +13,8 @@ struct ls_eval_report {
     const char *part, *split; /* which part of them, as --split cut them; part NULL: they are not cut */
     const struct ls_evaluation *result;
     const struct ls_metrics *metrics;
-    int confusion; /* print the matrix and a table of classes */
+    const struct ls_class_names *names; /* of the classes */
+    int confusion;                      /* print the matrix and a table of classes */
 };
 
 void ls_eval_print(const struct ls_eval_report *report, FILE *out);

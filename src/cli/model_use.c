@@ -25,12 +25,27 @@ static enum ls_code choose_part(struct ls_model_use *use, const struct ls_model_
                    why);
 }
 
+/* Labels of text are what they were when the model was trained. */
+static enum ls_code open_data(struct ls_model_use *use, const struct ls_model_use_options *options,
+                              struct ls_error *err)
+{
+    const struct ls_model *model = &use->model;
+    const ptrdiff_t outputs = model->net.out.count;
+    const int two = outputs == 1 && (model->loss.kind == LS_LOSS_BCE || model->loss.kind == LS_LOSS_HINGE);
+    const struct ls_data_use known = {.classes = &model->classes,
+                                      .n_classes = two           ? 2
+                                                   : outputs > 1 ? (int32_t)outputs
+                                                                 : 0,
+                                      .n_features = model->net.in.count};
+    return ls_data_open_for(&use->data, options->data, options->test_data, &known, err);
+}
+
 static enum ls_code open_local(struct ls_model_use *use, const struct ls_model_use_options *options,
                                const char *path, struct ls_error *err)
 {
     enum ls_code code = ls_model_load(&use->model, path, err);
     if (code == LS_OK)
-        code = ls_data_open(&use->data, options->data, options->test_data, err);
+        code = open_data(use, options, err);
     if (code == LS_OK && !options->whole)
         code = ls_split_as_model(use->model.file, path, &use->data, &use->split, err);
     if (code == LS_OK)

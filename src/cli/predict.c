@@ -17,7 +17,8 @@ static enum ls_code parse(struct ls_model_use_options *o, int argc, char **argv,
     const struct ls_command_line line = {
         .command = "predict",
         .synopsis = "lockstep predict MODEL [OPTION ...]",
-        .summary = "Prints the predicted class and the probabilities for each sample as CSV: "
+        .summary = "Prints the predicted class, by its name if classes have names, and the probabilities for "
+                   "each sample as CSV: "
                    "index,class,p0,p1,... For losses "
                    "that have no classes it prints the outputs instead: index,y0,y1,...",
         .options = options,
@@ -57,6 +58,21 @@ static void print_header(const struct ls_model *model, int classes)
     printf("\n");
 }
 
+/* A name as a field of CSV. */
+static void print_class(const struct ls_class_names *names, int32_t class)
+{
+    char text[LS_LABEL_TEXT];
+    const char *name = ls_class_name(names, class, text);
+    if (!name[strcspn(name, ",\"")]) {
+        printf(",%s", name);
+        return;
+    }
+    printf(",\"");
+    for (; *name; name++)
+        printf("%s%c", *name == '"' ? "\"" : "", *name);
+    printf("\"");
+}
+
 /* A sample's number is where it stands in the data, also when only a part of them is asked for. */
 static void print_rows(const struct ls_model_use *use, int classes, int64_t first, ptrdiff_t B,
                        const float *z, float *p)
@@ -66,7 +82,7 @@ static void print_rows(const struct ls_model_use *use, int classes, int64_t firs
     for (ptrdiff_t b = 0; b < B; b++) {
         printf("%lld", (long long)ls_dataset_stored(use->samples, first + b));
         if (classes)
-            printf(",%d", ls_predicted_class(model->loss.kind, N, z + b * N));
+            print_class(&model->classes, ls_predicted_class(model->loss.kind, N, z + b * N));
         to_probabilities(model->loss.kind, N, z + b * N, p);
         char number[LS_FLOAT_TEXT];
         for (ptrdiff_t j = 0; j < N; j++)

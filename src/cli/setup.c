@@ -29,11 +29,31 @@ static const char *first_model(const struct ls_setup_options *o)
     return o->resume ? o->resume : o->load;
 }
 
+/* A model to start from knows its classes; they are the data's then. */
+static enum ls_code read_data(struct ls_setup *setup, const struct ls_setup_options *o, struct ls_error *err)
+{
+    const char *first = first_model(o);
+    struct ls_safetensors *file = NULL;
+    struct ls_class_names classes = {.n = 0};
+    enum ls_code code = first ? ls_safetensors_open(&file, first, err) : LS_OK;
+    if (code == LS_OK && first)
+        code = ls_model_read_classes(file, first, &classes, err);
+    ls_safetensors_close(&file);
+    const struct ls_data_use use = {.classes = &classes};
+    if (code == LS_OK)
+        code = ls_data_open_for(&setup->data, o->data, o->test_data, &use, err);
+    ls_class_names_release(&classes);
+    if (code == LS_OK && setup->data.classes.n > 0 &&
+        !(setup->class_names = ls_class_names_to_json(&setup->data.classes, err)))
+        code = LS_FAILED;
+    return code;
+}
+
 /* Every rank reads the data by itself; they must have read the same, or they would take different numbers of
  * steps. */
 static enum ls_code open_data(struct ls_setup *setup, const struct ls_setup_options *o, struct ls_error *err)
 {
-    err->code = ls_data_open(&setup->data, o->data, o->test_data, err);
+    err->code = read_data(setup, o, err);
     enum ls_code code = ls_comm_agree(setup->session.comm, err);
     if (code == LS_OK)
         code =
@@ -114,6 +134,7 @@ void ls_setup_release(struct ls_setup *setup)
 {
     ls_loss_rule_release(&setup->config.loss);
     ls_free(setup->parameters);
+    ls_free(setup->class_names);
     ls_net_release(&setup->net);
     ls_data_release(&setup->data);
 }
@@ -209,6 +230,8 @@ void ls_setup_facts(const struct ls_setup *setup, const struct ls_setup_options 
     const struct ls_train_config *c = &setup->config;
     ls_model_facts_add(facts, "data", "%s", o->data);
     ls_model_facts_add(facts, "train_samples", "%lld", (long long)setup->data.train.n_samples);
+    if (setup->class_names)
+        ls_model_facts_add_long(facts, "class_names", setup->class_names);
     ls_split_facts(&setup->split, setup->data_hash, facts);
     ls_input_facts(&setup->data, &c->augment, facts);
     const int batches = o->update.optimizer != LS_RANDOM_SEARCH;

@@ -22,6 +22,12 @@ static void print_data(const struct ls_train_report *report)
         printf(", %d classes\n", train->n_classes);
     else
         printf(", %td target value%s\n", train->n_values, train->n_values == 1 ? "" : "s");
+    char list[300];
+    const struct ls_class_names *classes = &report->data->classes;
+    if (classes->n > 0 || *report->data->how)
+        printf("        %s%s%s\n", report->data->how,
+               classes->n > 0 && *report->data->how ? "; classes " : "",
+               ls_class_names_list(classes, list, sizeof list));
 }
 
 /* A net of more layers than this is named, not listed. */

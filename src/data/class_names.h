@@ -52,11 +52,12 @@ enum ls_code ls_labels_init(struct ls_labels *labels, const struct ls_class_name
                             struct ls_error *err);
 void ls_labels_release(struct ls_labels *labels);
 
-/* The set that classes=A|B|.. of a source and what the caller of a stream asks for mean together: `known`
- * closes it; a setting beside it must say the same. */
+/* The set that classes=A|B|.. of a source and what the caller of a stream asks for mean together: a request
+ * closes it, and a setting beside it must say the same. */
 struct ls_source;
+struct ls_stream_request;
 enum ls_code ls_labels_of_setting(struct ls_labels *labels, struct ls_source *source,
-                                  const struct ls_class_names *known, struct ls_error *err);
+                                  const struct ls_stream_request *request, struct ls_error *err);
 
 enum ls_label_kind {
     LS_LABEL_NAME,     /* a text */

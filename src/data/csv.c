@@ -356,7 +356,7 @@ static enum ls_code open_settings(struct csv *csv, struct ls_source *source, cha
     if (code == LS_OK)
         code = read_missing(csv, source, err);
     if (code == LS_OK)
-        code = ls_labels_of_setting(&csv->labels, source, request->classes, err);
+        code = ls_labels_of_setting(&csv->labels, source, request, err);
     return code == LS_OK ? ls_csv_rows_open(&csv->rows, source->files[0], delimiter, err) : code;
 }
 

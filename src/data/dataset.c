@@ -37,6 +37,9 @@ void ls_data_release(struct ls_data *data)
     ls_dataset_release(&data->validation);
     ls_free(data->order);
     data->order = NULL;
+    ls_class_names_release(&data->classes);
+    ls_class_names_release(&data->inputs);
+    data->how[0] = '\0';
     ls_scaling_release(&data->scaling);
 }
 

@@ -12,6 +12,7 @@
 #include "base/status.h"
 #include "compute/ops.h"
 #include "data/augment.h"
+#include "data/class_names.h"
 #include "data/normalise.h"
 #include "data/scaling.h"
 
@@ -81,7 +82,11 @@ void ls_dataset_release(struct ls_dataset *dataset);
 struct ls_data {
     /* n_samples == 0 where there is none.  validation: what looks are at while training, instead of test. */
     struct ls_dataset train, test, validation;
-    int64_t *order;            /* the subsets of parts; owned */
+    int64_t *order; /* the subsets of parts; owned */
+    /* What the classes and the features are called; n == 0: classes are their numbers, features have no
+     * names. */
+    struct ls_class_names classes, inputs;
+    char how[400];             /* what was decided on reading the training data (data/stream.h) */
     struct ls_scaling scaling; /* what their `scaling` points at, once ls_data_scale was called */
 };
 
@@ -101,6 +106,17 @@ struct ls_data {
  * with ls_data_release. */
 enum ls_code ls_data_open(struct ls_data *data, const char *spec, const char *test_spec,
                           struct ls_error *err);
+
+/* The same for a model, which knows its classes: labels are read as it has them, or are refused.  The width
+ * is that of sparse samples.  Test data is read so too, by what the training data has when no model says it.
+ */
+struct ls_data_use {
+    const struct ls_class_names *classes; /* NULL or n == 0: no names */
+    int32_t n_classes;                    /* 0: any */
+    ptrdiff_t n_features;                 /* 0: any */
+};
+enum ls_code ls_data_open_for(struct ls_data *data, const char *spec, const char *test_spec,
+                              const struct ls_data_use *use, struct ls_error *err);
 void ls_data_release(struct ls_data *data);
 
 /* What a run looks at while it trains: the validation samples, or the test samples where there are none. */

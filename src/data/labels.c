@@ -9,6 +9,7 @@
 #include "data/class_names.h"
 #include "data/readers.h"
 #include "data/source.h"
+#include "data/stream.h"
 
 static enum ls_label_kind of_number(double number, char label[LS_LABEL_TEXT])
 {
@@ -146,24 +147,39 @@ static enum ls_code read_list(struct ls_labels *labels, const char *value, struc
     return code;
 }
 
+static enum ls_code check_setting(const struct ls_source *source, const char *value,
+                                  const struct ls_labels *labels, const struct ls_class_names *known,
+                                  struct ls_error *err)
+{
+    char list[400];
+    if (ls_class_names_equal(known, &labels->names))
+        return LS_OK;
+    return ls_fail(err, LS_USAGE,
+                   "data \"%s\": classes=%.200s: the model or the training data have the classes %s; leave "
+                   "the setting out",
+                   source->files[0], value, ls_class_names_list(known, list, sizeof list));
+}
+
 enum ls_code ls_labels_of_setting(struct ls_labels *labels, struct ls_source *source,
-                                  const struct ls_class_names *known, struct ls_error *err)
+                                  const struct ls_stream_request *request, struct ls_error *err)
 {
     const char *value = ls_source_setting(source, "classes");
-    if (!value)
-        return ls_labels_init(labels, known, err);
+    const struct ls_class_names *known =
+        request->classes && request->classes->n > 0 ? request->classes : NULL;
+    struct ls_class_names numbers = {.n = 0};
     struct ls_error inner = {.code = LS_OK};
-    const enum ls_code code = read_list(labels, value, &inner);
+    if (!known && request->n_numbered > 0) {
+        known = &numbers;
+        if (ls_class_names_count(&numbers, request->n_numbered, err) != LS_OK)
+            return LS_FAILED;
+    }
+    enum ls_code code = value ? read_list(labels, value, &inner) : ls_labels_init(labels, known, &inner);
     if (code != LS_OK)
-        return ls_fail(err, code, "data \"%s\": %.600s", source->files[0], inner.text);
-    char list[400];
-    if (known && !ls_class_names_equal(known, &labels->names))
-        return ls_fail(
-            err, LS_USAGE,
-            "data \"%s\": classes=%.200s: the model or the training data have the classes %s; leave "
-            "the setting out",
-            source->files[0], value, ls_class_names_list(known, list, sizeof list));
-    return LS_OK;
+        code = ls_fail(err, code, "data \"%s\": %.600s", source->files[0], inner.text);
+    else if (value && known)
+        code = check_setting(source, value, labels, known, err);
+    ls_class_names_release(&numbers);
+    return code;
 }
 
 static int by_number(const void *a, const void *b)

@@ -308,7 +308,7 @@ static enum ls_code read_settings(struct libsvm *svm, struct ls_source *source,
     if (code == LS_OK)
         code = read_number(source, "base", 0, 1, 1, &svm->base, err);
     if (code == LS_OK)
-        code = ls_labels_of_setting(&svm->labels, source, request->classes, err);
+        code = ls_labels_of_setting(&svm->labels, source, request, err);
     svm->largest = svm->base - 1;
     return code == LS_OK ? ls_source_check(source, known, 1, 1, err) : code;
 }

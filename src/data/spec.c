@@ -5,6 +5,7 @@
 
 #include "base/memory.h"
 #include "base/text.h"
+#include "data/lsd_file.h"
 #include "data/readers.h"
 #include "data/stream.h"
 
@@ -27,8 +28,12 @@ static enum ls_code unknown_name(const char *spec, struct ls_error *err)
     return ls_fail(
         err, LS_USAGE,
         "unknown data \"%s\"; did you mean %s?  Known are digits, fashion-mnist, idx:IMAGES,LABELS, "
-        "synthetic:n=N,shape=AxB,classes=C,seed=S,test=N and inline:X..=Y..;X..=Y..",
-        name, ls_text_nearest(name, known_names));
+        "synthetic:n=N,shape=AxB,classes=C,seed=S,test=N, inline:X..=Y..;X..=Y.. and files ('lockstep info "
+        "formats' lists their kinds)%s",
+        name, ls_text_nearest(name, known_names),
+        strchr(spec, '/') || strchr(spec, '.')
+            ? "; if this is a file's name, say its format in front: csv:FILE, libsvm:FILE"
+            : "");
 }
 
 /* "IMAGES,LABELS" as two texts in one block of the heap, or NULL. */
@@ -62,31 +67,86 @@ static enum ls_code read_pair(struct ls_dataset *dataset, const char *pair, stru
     return code;
 }
 
+/* Names that are known beforehand must be those of the file, when it has some. */
+static enum ls_code check_names(const struct ls_class_names *known, const struct ls_class_names *found,
+                                const char *spec, struct ls_error *err)
+{
+    char a[300], b[300];
+    if (!known || known->n == 0 || found->n == 0 || ls_class_names_equal(known, found))
+        return LS_OK;
+    return ls_fail(err, LS_FAILED, "data \"%s\" has the classes %s; the model or the training data have %s",
+                   spec, ls_class_names_list(found, a, sizeof a), ls_class_names_list(known, b, sizeof b));
+}
+
+/* Test samples must have their features in the training data's order. */
+static enum ls_code check_inputs(const struct ls_class_names *train, const struct ls_class_names *test,
+                                 const char *spec, struct ls_error *err)
+{
+    for (int32_t k = 0; train->n == test->n && k < train->n; k++)
+        if (strcmp(train->name[k], test->name[k]) != 0)
+            return ls_fail(
+                err, LS_FAILED,
+                "test data \"%s\": input %d is the column '%.60s', of the training data it is '%.60s'", spec,
+                k + 1, test->name[k], train->name[k]);
+    return LS_OK;
+}
+
+/* What the first stream says of names stays with the data. */
+static enum ls_code keep_names(struct ls_data *data, struct ls_stream_facts *facts, int is_train,
+                               const struct ls_class_names *known, const char *spec, struct ls_error *err)
+{
+    enum ls_code code = check_names(known, &facts->classes, spec, err);
+    if (code != LS_OK || !is_train)
+        return code == LS_OK ? check_inputs(&data->inputs, &facts->inputs, spec, err) : code;
+    data->classes = facts->classes;
+    data->inputs = facts->inputs;
+    facts->classes = facts->inputs = (struct ls_class_names){.n = 0};
+    snprintf(data->how, sizeof data->how, "%s", facts->how);
+    return LS_OK;
+}
+
 /* A file that is read as a stream, into memory; *has_test (or NULL): whether it carries test data as well. */
-static enum ls_code read_stream(struct ls_dataset *dataset, const char *spec, int test_part, int *has_test,
+static enum ls_code read_stream(struct ls_data *data, int is_train, const char *spec,
+                                const struct ls_data_use *use, int test_part, int *has_test,
                                 struct ls_error *err)
 {
     struct ls_stream stream;
-    const struct ls_stream_request request = {.test_part = test_part};
+    const struct ls_stream_request request = {.classes = use->classes,
+                                              .n_numbered = use->n_classes,
+                                              .n_features = use->n_features,
+                                              .test_part = test_part};
     enum ls_code code = ls_stream_open(&stream, spec, &request, err);
     if (code == LS_OK && stream.facts.n_classes == 0 && stream.facts.n_values == 0)
         code = ls_fail(err, LS_USAGE, "data \"%s\" has neither labels nor target values", spec);
     if (code == LS_OK)
-        code = ls_stream_load(&stream, dataset, err);
+        code = ls_stream_load(&stream, is_train ? &data->train : &data->test, err);
+    if (code == LS_OK)
+        code = keep_names(data, &stream.facts, is_train, use->classes, spec, err);
     if (code == LS_OK && has_test)
         *has_test = stream.facts.has_test;
     ls_stream_close(&stream);
     return code;
 }
 
-static enum ls_code read_streams(struct ls_data *data, const char *spec, struct ls_error *err)
+static enum ls_code read_streams(struct ls_data *data, const char *spec, const struct ls_data_use *use,
+                                 struct ls_error *err)
 {
     int has_test = 0;
-    const enum ls_code code = read_stream(&data->train, spec, 0, &has_test, err);
-    return code == LS_OK && has_test ? read_stream(&data->test, spec, 1, NULL, err) : code;
+    const enum ls_code code = read_stream(data, 1, spec, use, 0, &has_test, err);
+    return code == LS_OK && has_test ? read_stream(data, 0, spec, use, 1, NULL, err) : code;
 }
 
-static enum ls_code read_train(struct ls_data *data, const char *spec, struct ls_error *err)
+static enum ls_code read_lsd_train(struct ls_data *data, const char *spec, const struct ls_data_use *use,
+                                   struct ls_error *err)
+{
+    enum ls_code code = ls_read_lsd(data, spec, err);
+    if (code == LS_OK && data->train.file)
+        code = ls_lsd_names(data->train.file, &data->classes, err);
+    return code == LS_OK ? check_names(use->classes, &data->classes, spec, err) : code;
+}
+
+static enum ls_code read_train(struct ls_data *data, const char *spec, const struct ls_data_use *use,
+                               struct ls_error *err)
 {
     const char *rest;
     if ((rest = after_name(spec, "digits")) || (rest = after_name(spec, "fashion-mnist"))) {
@@ -101,26 +161,38 @@ static enum ls_code read_train(struct ls_data *data, const char *spec, struct ls
     if ((rest = after_name(spec, "inline")))
         return ls_read_inline(&data->train, rest, err);
     if (ls_lsd_is_meant(spec))
-        return ls_read_lsd(data, spec, err);
+        return read_lsd_train(data, spec, use, err);
     if (ls_stream_knows(spec))
-        return read_streams(data, spec, err);
+        return read_streams(data, spec, use, err);
     return unknown_name(spec, err);
 }
 
 /* Its test part, or the only part that it has. */
-static enum ls_code read_lsd_test(struct ls_dataset *test, const char *spec, struct ls_error *err)
+static enum ls_code read_lsd_test(struct ls_dataset *test, const char *spec, const struct ls_data_use *use,
+                                  struct ls_error *err)
 {
     struct ls_data one = {.train = {.n_samples = 0}};
-    const enum ls_code code = ls_read_lsd(&one, spec, err);
+    const enum ls_code code = read_lsd_train(&one, spec, use, err);
+    ls_class_names_release(&one.classes);
     const int has_test = one.test.n_samples > 0;
     *test = has_test ? one.test : one.train;
     ls_dataset_release(has_test ? &one.train : &one.test);
     return code;
 }
 
-static enum ls_code read_test(struct ls_data *data, const char *spec, const char *train_spec,
-                              struct ls_error *err)
+/* What test data has to be like, once the training data is there. */
+static struct ls_data_use use_of_test(const struct ls_data *data, const struct ls_data_use *use)
 {
+    const struct ls_class_names *named = use->classes && use->classes->n > 0 ? use->classes : &data->classes;
+    return (struct ls_data_use){.classes = named,
+                                .n_classes = use->n_classes ? use->n_classes : data->train.n_classes,
+                                .n_features = data->train.n_features};
+}
+
+static enum ls_code read_test(struct ls_data *data, const char *spec, const char *train_spec,
+                              const struct ls_data_use *train_use, struct ls_error *err)
+{
+    const struct ls_data_use use = use_of_test(data, train_use);
     const char *rest;
     if (data->test.n_samples > 0)
         return ls_fail(err, LS_USAGE, "test data \"%s\" is not needed: \"%s\" carries its own", spec,
@@ -130,11 +202,13 @@ static enum ls_code read_test(struct ls_data *data, const char *spec, const char
     if ((rest = after_name(spec, "inline")))
         return ls_read_inline(&data->test, rest, err);
     if (ls_lsd_is_meant(spec))
-        return read_lsd_test(&data->test, spec, err);
+        return read_lsd_test(&data->test, spec, &use, err);
     if (ls_stream_knows(spec))
-        return read_stream(&data->test, spec, 1, NULL, err);
+        return read_stream(data, 0, spec, &use, 1, NULL, err);
     return ls_fail(err, LS_USAGE,
-                   "test data \"%s\": allowed are idx:IMAGES,LABELS and inline:X..=Y..;X..=Y..", spec);
+                   "test data \"%s\": allowed are a file ('lockstep info formats' lists kinds), "
+                   "idx:IMAGES,LABELS and inline:X..=Y..;X..=Y..",
+                   spec);
 }
 
 static void drop_labels(struct ls_dataset *dataset)
@@ -199,12 +273,18 @@ static void set_name(struct ls_dataset *dataset, const char *spec)
 
 enum ls_code ls_data_open(struct ls_data *data, const char *spec, const char *test_spec, struct ls_error *err)
 {
+    return ls_data_open_for(data, spec, test_spec, &(const struct ls_data_use){.n_classes = 0}, err);
+}
+
+enum ls_code ls_data_open_for(struct ls_data *data, const char *spec, const char *test_spec,
+                              const struct ls_data_use *use, struct ls_error *err)
+{
     struct ls_error own; /* so that a reader may always look at what it reported */
     err = err ? err : &own;
     memset(data, 0, sizeof *data);
-    enum ls_code code = read_train(data, spec, err);
+    enum ls_code code = read_train(data, spec, use, err);
     if (code == LS_OK && test_spec)
-        code = read_test(data, test_spec, spec, err);
+        code = read_test(data, test_spec, spec, use, err);
     set_name(&data->train, spec);
     if (data->test.n_samples > 0)
         set_name(&data->test, test_spec ? test_spec : spec);

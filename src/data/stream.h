@@ -63,6 +63,7 @@ struct ls_stream {
 struct ls_stream_request {
     const struct ls_class_names
         *classes;         /* labels must be these, in this order; NULL: as the file has them */
+    int32_t n_numbered;   /* without names in `classes`: labels of text must be 0 .. n_numbered - 1; 0: any */
     ptrdiff_t n_features; /* a sparse format has at least so many; 0: as the file has them */
     int keep_missing;     /* missing values are NaN instead of refused (`info`) */
     int test_part;        /* the test data of a file that carries some; else its only part */

@@ -269,6 +269,17 @@ static enum ls_code read_loss(struct ls_model *model, const char *path, const ch
     return LS_OK;
 }
 
+enum ls_code ls_model_read_classes(const struct ls_safetensors *file, const char *path,
+                                   struct ls_class_names *classes, struct ls_error *err)
+{
+    const char *json = ls_safetensors_metadata(file, "class_names");
+    struct ls_error inner = {.code = LS_OK};
+    *classes = (struct ls_class_names){.n = 0};
+    if (json && ls_class_names_of_json(classes, json, &inner) != LS_OK)
+        return ls_fail(err, LS_FAILED, "'%s': class_names: %.900s", path, inner.text);
+    return LS_OK;
+}
+
 static enum ls_code read_description(struct ls_model *model, const char *path, struct ls_error *err)
 {
     const char *version = required(model->file, path, "contract_version", err);
@@ -286,6 +297,8 @@ static enum ls_code read_description(struct ls_model *model, const char *path, s
         return ls_fail(err, LS_FAILED, "'%s': the input_shape '%.60s' is no shape such as 28x28", path,
                        shape_text);
     if (read_loss(model, path, loss, err) != LS_OK)
+        return LS_FAILED;
+    if (ls_model_read_classes(model->file, path, &model->classes, err) != LS_OK)
         return LS_FAILED;
     if (net[0] == '@') /* a model must not make its reader open files */
         return ls_fail(err, LS_FAILED, "'%s': the net '%.60s' is no list of layers", path, net);
@@ -329,6 +342,7 @@ void ls_model_release(struct ls_model *model)
     ls_safetensors_close(&model->file);
     ls_free(model->parameters);
     ls_loss_rule_release(&model->loss);
+    ls_class_names_release(&model->classes);
     ls_net_release(&model->net);
     *model = (struct ls_model){0};
 }

@@ -6,6 +6,7 @@
 #define LS_TRAIN_MODEL_FILE_H
 
 #include "base/hash.h"
+#include "data/class_names.h"
 #include "formats/safetensors.h"
 #include "model/net.h"
 #include "train/loss_rule.h"
@@ -58,9 +59,10 @@ enum ls_code ls_model_can_save(const char *path, struct ls_error *err);
 
 struct ls_model {
     struct ls_net net;
-    struct ls_loss_rule loss;    /* owns its class weights */
-    float *parameters;           /* (net.n_floats) */
-    struct ls_safetensors *file; /* open, for its metadata */
+    struct ls_loss_rule loss;      /* owns its class weights */
+    struct ls_class_names classes; /* of the data it was trained on; n == 0: classes are their numbers */
+    float *parameters;             /* (net.n_floats) */
+    struct ls_safetensors *file;   /* open, for its metadata */
 };
 
 /* Opens a file of ls_model_save and reads everything.  Local.  On failure *model is all zero.  Nothing in the
@@ -71,6 +73,10 @@ void ls_model_release(struct ls_model *model);
 /* The same from an open file.  `path` is for messages. */
 enum ls_code ls_model_read_parameters(const struct ls_safetensors *file, const char *path,
                                       const struct ls_net *net, float *parameters, struct ls_error *err);
+
+/* The names of classes that the metadata of a model states, or none.  Local. */
+enum ls_code ls_model_read_classes(const struct ls_safetensors *file, const char *path,
+                                   struct ls_class_names *classes, struct ls_error *err);
 
 /* Reads only the parameters, for a net that is already there; tensors must have exactly its names and shapes,
  * and the hash that a file of ls_model_save states. */
