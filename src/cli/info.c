@@ -7,6 +7,7 @@
 
 #include "base/contract.h"
 #include "base/text.h"
+#include "cli/info_data.h"
 #include "cli/info_net.h"
 #include "compute/machine.h"
 #include "train/model_file.h"
@@ -126,12 +127,15 @@ static enum ls_code parse(struct ls_info_net *o, int argc, char **argv, const ch
     };
     const struct ls_command_line line = {
         .command = "info",
-        .synopsis = "lockstep info MODEL   or   info --net NET   or   info nets   or   info machine",
+        .synopsis = "lockstep info MODEL|DATA   or   info --net NET   or   info nets|formats|machine",
         .summary =
-            "Describes a saved model: layers, shapes, parameters, hashes, how it was trained. Or a net "
+            "Describes a saved model: layers, shapes, parameters, hashes, how it was trained. Or data, as "
+            "--data of train takes it: samples, shape, classes and their balance, ranges, missing values. Or "
+            "a net "
             "before "
             "it is trained: each layer's output, parameters, FLOPs and bytes, and the memory that training "
-            "takes. Or the nets that have names. Or this machine: SIMD width, cores, MPI, measured FMA peak "
+            "takes. Or the nets that have names, or the formats of data. Or this machine: SIMD width, cores, "
+            "MPI, measured FMA peak "
             "and memory bandwidth.",
         .options = options,
         .n_options = sizeof options / sizeof options[0],
@@ -141,7 +145,9 @@ static enum ls_code parse(struct ls_info_net *o, int argc, char **argv, const ch
     int n_words = 0;
     enum ls_code code = ls_options_parse(&line, argc, argv, words, &n_words, stdout, help, err);
     if (code == LS_OK && !*help && (n_words == 1) == (o->net != NULL))
-        code = ls_fail(err, LS_USAGE, "info needs one subject: a model file, --net NET, 'nets' or 'machine'");
+        code =
+            ls_fail(err, LS_USAGE,
+                    "info needs one subject: a model file, data, --net NET, 'nets', 'formats' or 'machine'");
     *word = n_words ? words[0] : NULL;
     return code;
 }
@@ -158,5 +164,12 @@ enum ls_code ls_command_info(struct ls_comm *comm, int argc, char **argv, struct
         return ls_info_net(&net, err);
     if (strcmp(word, "nets") == 0)
         return ls_info_nets(err);
-    return strcmp(word, "machine") == 0 ? info_machine(comm, err) : info_model(word, err);
+    if (strcmp(word, "formats") == 0)
+        return ls_info_formats(err);
+    if (strcmp(word, "machine") == 0)
+        return info_machine(comm, err);
+    if (ls_info_is_data(word))
+        return ls_info_data(word, err);
+    const enum ls_code known = ls_info_check_file(word, err);
+    return known == LS_OK ? info_model(word, err) : known;
 }

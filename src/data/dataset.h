@@ -119,6 +119,11 @@ enum ls_code ls_data_open_for(struct ls_data *data, const char *spec, const char
                               const struct ls_data_use *use, struct ls_error *err);
 void ls_data_release(struct ls_data *data);
 
+/* Whether a specification can name data at all, and whether what it names is read as a stream
+ * (data/stream.h). Looks at a file's first bytes where the text does not tell. */
+int ls_data_knows(const char *spec);
+int ls_data_streams(const char *spec);
+
 /* What a run looks at while it trains: the validation samples, or the test samples where there are none. */
 static inline const struct ls_dataset *ls_data_watched(const struct ls_data *data)
 {

@@ -67,6 +67,22 @@ static enum ls_code read_pair(struct ls_dataset *dataset, const char *pair, stru
     return code;
 }
 
+int ls_data_streams(const char *spec)
+{
+    for (int i = 0; known_names[i]; i++)
+        if (after_name(spec, known_names[i]))
+            return 0;
+    return !ls_lsd_is_meant(spec) && ls_stream_knows(spec);
+}
+
+int ls_data_knows(const char *spec)
+{
+    for (int i = 0; known_names[i]; i++)
+        if (after_name(spec, known_names[i]))
+            return 1;
+    return ls_lsd_is_meant(spec) || ls_stream_knows(spec);
+}
+
 /* Names that are known beforehand must be those of the file, when it has some. */
 static enum ls_code check_names(const struct ls_class_names *known, const struct ls_class_names *found,
                                 const char *spec, struct ls_error *err)

@@ -78,6 +78,8 @@ enum ls_code ls_stream_open(struct ls_stream *stream, const char *spec,
         code = ls_fail(err, LS_USAGE,
                        "data \"%s\": neither its name nor its first bytes say what format it has", spec);
     if (code == LS_OK)
+        stream->format = format->name;
+    if (code == LS_OK)
         code = format->open(stream, &source, request ? request : &none, err);
     ls_source_release(&source);
     if (code != LS_OK)

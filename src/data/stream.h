@@ -56,7 +56,8 @@ struct ls_stream {
     struct ls_stream_facts facts;
     const struct ls_stream_ops *ops;
     void *state;
-    int64_t next; /* the sample that the next read begins with */
+    const char *format; /* its name; NULL: a dataset in memory */
+    int64_t next;       /* the sample that the next read begins with */
 };
 
 /* How a stream is to be opened. */

@@ -1,16 +1,10 @@
 /* Delimited text: what a file means, and what is refused with a message that says where, what and what else.
  * Numbers that are read are those of strtof, at whatever sample reading begins. */
-#include <criterion/criterion.h>
-#include <math.h>
 #include <stdint.h>
-#include <zlib.h>
 
 #include "base/decimal.h"
 #include "base/philox.h"
-#include "clean.h"
-#include "data/formats.h"
-#include "data/stream.h"
-#include "files.h"
+#include "text_data.h"
 
 static struct folder folder;
 
@@ -29,43 +23,8 @@ TestSuite(csv, .init = set_up, .fini = tear_down, .timeout = 120);
 /* "csv:FOLDER/a.csv" and settings, of a file with these bytes. */
 static struct place spec_of(const char *bytes, size_t n, const char *settings)
 {
-    struct place spec;
     write_file(in_folder(&folder, "a.csv").path, bytes, n);
-    snprintf(spec.path, sizeof spec.path, "csv:%.60s/a.csv%s%.400s", folder.path, *settings ? "," : "",
-             settings);
-    return spec;
-}
-
-/* What the samples are, as one line: "inputs>label;inputs>label" or "inputs>values". */
-static void describe(struct ls_stream *stream, char *text, size_t size)
-{
-    const struct ls_stream_facts *facts = &stream->facts;
-    float x[16], v[16];
-    int32_t label = -1;
-    size_t used = 0;
-    cr_assert(facts->n_features <= 16 && facts->n_values <= 16);
-    text[0] = '\0';
-    for (int64_t i = 0; i < facts->n_samples; i++) {
-        struct ls_error err;
-        const struct ls_stream_rows rows = {
-            .numbers = x, .labels = facts->n_classes ? &label : NULL, .values = facts->n_values ? v : NULL};
-        cr_assert_eq(ls_stream_read(stream, 1, &rows, &err), LS_OK, "%s", err.text);
-        for (ptrdiff_t k = 0; k < facts->n_features; k++)
-            used +=
-                (size_t)snprintf(text + used, size - used, "%s%g", k ? " " : (i ? ";" : ""), (double)x[k]);
-        if (facts->n_classes)
-            used += (size_t)snprintf(text + used, size - used, ">%d", label);
-        for (ptrdiff_t k = 0; k < facts->n_values; k++)
-            used += (size_t)snprintf(text + used, size - used, "%s%g", k ? " " : ">", (double)v[k]);
-    }
-}
-
-static void list_names(const struct ls_class_names *names, char *text, size_t size)
-{
-    size_t used = 0;
-    text[0] = '\0';
-    for (int32_t i = 0; i < names->n; i++)
-        used += (size_t)snprintf(text + used, size - used, "%s%s", i ? "|" : "", names->name[i]);
+    return spec_of_file(&folder, "csv", "a.csv", settings);
 }
 
 struct readable {
@@ -181,26 +140,187 @@ static const struct refused refused[] = {
     {"x,y\n1,2\n", "clases=a|b", LS_USAGE, "clases"},
 };
 
-/* Opening fails so, and leaves nothing. */
-static void expect_refused(const struct place *spec, enum ls_code code, const char *parts)
-{
-    struct ls_stream stream;
-    struct ls_error err = {.text = ""};
-    char copy[300];
-    const enum ls_code found = ls_stream_open(&stream, spec->path, NULL, &err);
-    cr_expect_eq(found, code, "%s: code %d (%s)", parts, (int)found, err.text);
-    cr_expect_null(stream.ops);
-    snprintf(copy, sizeof copy, "%s", parts);
-    for (char *rest = copy, *part; (part = strsep(&rest, "~"));)
-        cr_expect_not_null(strstr(err.text, part), "no \"%s\" in: %s", part, err.text);
-    ls_stream_close(&stream);
-}
-
 CLEAN_TEST(csv, what_is_wrong_is_said)
 {
     for (size_t i = 0; i < sizeof refused / sizeof refused[0]; i++) {
         const size_t n = refused[i].text[0] == '\xFF' ? 6 : strlen(refused[i].text);
         const struct place spec = spec_of(refused[i].text, n, refused[i].settings);
-        expect_refused(&spec, refused[i].code, refused[i].parts);
+        expect_stream_refused(spec.path, NULL, refused[i].code, refused[i].parts);
     }
+}
+
+/* ---- numbers ---- */
+
+/* Decimals of every length and exponent, ties and their neighbours: the bits of strtof. */
+CLEAN_TEST(csv, numbers_are_rounded_once)
+{
+    char text[80];
+    for (uint64_t i = 0; i < 400000; i++) {
+        const struct ls_bits128 bits = ls_random(1, LS_PURPOSE_SYNTHETIC, 0, i);
+        const uint64_t digits = (uint64_t)bits.word[0] << 32 | bits.word[1];
+        const int shift = (int)(bits.word[2] % 64);
+        if (i % 4 == 0) { /* halfway between two binary32 values, and one digit beside it */
+            const double tie = (double)(((uint64_t)1 << 24) + (digits >> 40)) + 0.5;
+            snprintf(text, sizeof text, i % 8 ? "%.1f" : "%.1f00000001", tie);
+        } else if (i % 4 == 1) {
+            snprintf(text, sizeof text, "%llue%d", (unsigned long long)(digits >> shift),
+                     (int)(bits.word[3] % 64) - 40);
+        } else {
+            snprintf(text, sizeof text, "%s%llu.%0*llu", i % 8 == 2 ? "-" : "",
+                     (unsigned long long)(digits >> (shift | 32)), 1 + (int)(bits.word[3] % 20),
+                     (unsigned long long)(digits >> shift) % 100000);
+        }
+        float found = NAN;
+        const float expected = strtof(text, NULL);
+        cr_assert_eq(ls_decimal_to_float(text, strlen(text), &found),
+                     isfinite(expected) ? LS_DECIMAL_OK : LS_DECIMAL_HUGE, "%s", text);
+        cr_assert(memcmp(&found, &expected, sizeof found) == 0, "%s: %a, strtof says %a", text, (double)found,
+                  (double)expected);
+    }
+}
+
+CLEAN_TEST(csv, what_is_no_number)
+{
+    static const char *const none[] = {"",    "-",  "+",   ".",     "e5",  "1e",   "1e+",
+                                       "--1", "1-", "0x1", "inf",   "nan", "1..2", "1.2.3",
+                                       "1,5", " 1", "1 ",  "1e5.0", "one", "1f"};
+    float number;
+    for (size_t i = 0; i < sizeof none / sizeof none[0]; i++)
+        cr_expect_eq(ls_decimal_to_float(none[i], strlen(none[i]), &number), LS_DECIMAL_NONE, "'%s'",
+                     none[i]);
+}
+
+/* ---- long files ---- */
+
+/* More rows than the table of line offsets has entries, some with line ends in quotes. */
+static size_t write_rows(char *text, int n)
+{
+    size_t used = (size_t)sprintf(text, "id,x,y,label\n");
+    for (int i = 0; i < n; i++)
+        used +=
+            (size_t)sprintf(text + used, i % 11 ? "r%d,%d.5,%de-3,c%d\n" : "\"r\n%d\",%d.5,%de-3,c%d\r\n\n",
+                            i, i, i * 7 % 1000, i % 5);
+    return used;
+}
+
+CLEAN_TEST(csv, reading_begins_at_any_sample)
+{
+    enum { ROWS = 9001 };
+    char *text = calloc(ROWS, 64);
+    const size_t n = write_rows(text, ROWS);
+    write_file(in_folder(&folder, "a.csv").path, text, n);
+    write_gzip(in_folder(&folder, "a.csv.gz").path, text, n);
+    expect_seekable(spec_of_file(&folder, "csv", "a.csv", "ignore=id").path, ROWS, 2);
+    expect_seekable(spec_of_file(&folder, "csv", "a.csv.gz", "ignore=id").path, ROWS, 2);
+    free(text);
+}
+
+CLEAN_TEST(csv, damaged_gzip_is_refused)
+{
+    enum { ROWS = 3000 };
+    char *text = calloc(ROWS, 64);
+    const size_t n = write_rows(text, ROWS);
+    const struct place path = in_folder(&folder, "a.csv.gz");
+    const struct place spec = spec_of_file(&folder, "csv", "a.csv.gz", "ignore=id");
+    write_gzip(path.path, text, n);
+    size_t packed;
+    char *bytes = read_file(path.path, &packed);
+    for (size_t cut = 3; cut < packed; cut += packed / 7) {
+        write_file(path.path, bytes, cut);
+        struct ls_stream stream;
+        struct ls_error err = {.text = ""};
+        cr_expect_eq(ls_stream_open(&stream, spec.path, NULL, &err), LS_FAILED, "cut at %zu", cut);
+        ls_stream_close(&stream);
+    }
+    write_file(path.path, bytes, packed - 5);
+    expect_stream_refused(spec.path, NULL, LS_FAILED, "cut short");
+    bytes[packed - 6] ^= 1; /* the checksum */
+    write_file(path.path, bytes, packed);
+    expect_stream_refused(spec.path, NULL, LS_FAILED, "damaged");
+    free(bytes);
+    free(text);
+}
+
+/* Nothing grows with what stands between two quotes, or with how many labels there are. */
+CLEAN_TEST(csv, fields_and_labels_are_bounded)
+{
+    enum { LONG = 3 << 20, LABELS = 65537 };
+    char *text = malloc(LONG);
+    memset(text, 'x', LONG);
+    memcpy(text, "a,b\n1,\"", 7);
+    write_file(in_folder(&folder, "a.csv").path, text, LONG);
+    expect_stream_refused(spec_of_file(&folder, "csv", "a.csv", "").path, NULL, LS_FAILED,
+                          "a.csv\":2: column 2~longer than 1048576 bytes");
+    size_t used = 0;
+    for (int i = 0; i < LABELS; i++)
+        used += (size_t)sprintf(text + used, "1,%d\n", i);
+    write_file(in_folder(&folder, "a.csv").path, text, used);
+    expect_stream_refused(spec_of_file(&folder, "csv", "a.csv", "").path, NULL, LS_FAILED,
+                          "a.csv\":65537: column 2~more than 65536 different labels~target=");
+    memset(text, 'y', 300);
+    memcpy(text, "1,", 2);
+    write_file(in_folder(&folder, "a.csv").path, text, 300);
+    expect_stream_refused(spec_of_file(&folder, "csv", "a.csv", "").path, NULL, LS_FAILED, "127 bytes");
+    write_file(in_folder(&folder, "a.csv").path, "1,a\n2\0,b\n", 11);
+    expect_stream_refused(spec_of_file(&folder, "csv", "a.csv", "").path, NULL, LS_FAILED,
+                          "a.csv\":2: ~NUL byte");
+    free(text);
+}
+
+/* A file that shrinks between the passes is an error, not memory beyond it. */
+CLEAN_TEST(csv, a_file_that_changes_is_refused)
+{
+    struct ls_stream stream;
+    struct ls_error err = {.text = ""};
+    float x[8];
+    int32_t y[8];
+    const struct ls_stream_rows rows = {.numbers = x, .labels = y};
+    const struct place spec = spec_of_file(&folder, "csv", "a.csv", "");
+    write_file(in_folder(&folder, "a.csv").path, "1,a\n2,b\n3,c\n", 12);
+    cr_assert_eq(ls_stream_open(&stream, spec.path, NULL, &err), LS_OK, "%s", err.text);
+    cr_assert_eq(ls_stream_read(&stream, 1, &rows, &err), LS_OK);
+    write_file(in_folder(&folder, "a.csv").path, "1,a\n", 4);
+    cr_assert_eq(ls_stream_seek(&stream, 0, &err), LS_FAILED);
+    cr_assert_not_null(strstr(err.text, "changed"), "%s", err.text);
+    ls_stream_close(&stream);
+}
+
+/* ---- missing values, and labels that are known beforehand ---- */
+
+CLEAN_TEST(csv, missing_values_can_be_kept)
+{
+    struct ls_stream stream;
+    struct ls_error err = {.text = ""};
+    char text[100];
+    const struct ls_stream_request request = {.keep_missing = 1};
+    const struct place spec = spec_of("x,z,y\n1,2,a\n,3,a\nNA,?,a\n", 24, "");
+    cr_assert_eq(ls_stream_open(&stream, spec.path, &request, &err), LS_OK, "%s", err.text);
+    cr_assert_eq(stream.facts.n_missing, 3);
+    describe(&stream, text, sizeof text);
+    cr_assert_str_eq(text, "1 2>0;nan 3>0;nan nan>0");
+    ls_stream_close(&stream);
+}
+
+CLEAN_TEST(csv, classes_that_are_known_are_used)
+{
+    char *names[] = {"b", "a"};
+    const struct ls_class_names known = {.n = 2, .name = names};
+    const struct ls_stream_request named = {.classes = &known}, numbered = {.n_numbered = 3};
+    struct ls_stream stream;
+    struct ls_error err = {.text = ""};
+    char text[100];
+    struct place spec = spec_of("1,a\n2,b\n", 8, "");
+    cr_assert_eq(ls_stream_open(&stream, spec.path, &named, &err), LS_OK, "%s", err.text);
+    describe(&stream, text, sizeof text);
+    cr_assert_str_eq(text, "1>1;2>0");
+    ls_stream_close(&stream);
+    expect_stream_refused(spec.path, &numbered, LS_FAILED, "a.csv\":1: ~found 'a'~known are 0, 1, 2");
+    spec = spec_of("1,a\n2,b\n", 8, "classes=a|b");
+    expect_stream_refused(spec.path, &named, LS_USAGE, "classes=a|b~have the classes b, a");
+    spec = spec_of("1,2\n2,2\n", 8, "");
+    cr_assert_eq(ls_stream_open(&stream, spec.path, &numbered, &err), LS_OK, "%s", err.text);
+    cr_assert_eq(stream.facts.n_classes, 3);
+    describe(&stream, text, sizeof text);
+    cr_assert_str_eq(text, "1>2;2>2");
+    ls_stream_close(&stream);
 }
