@@ -499,7 +499,7 @@ static enum ls_code run(struct job *job, struct ls_error *err)
                         job->setup.parameters, first ? &observer : NULL, &result, err);
         ls_signals_release();
     }
-    if (code == LS_OK && !searching(job))
+    if (code == LS_OK)
         code = judge(job, err);
     if (code != LS_OK && code != LS_INTERRUPTED && (code != LS_NONFINITE || searching(job)))
         return code;

@@ -335,10 +335,10 @@ void ls_train_report_test(struct ls_train_report *report, const struct ls_evalua
     log_failed(report, ls_runlog_end(report->log, &err), &err);
 }
 
-static void print_test(const struct ls_evaluation *test, int64_t step)
+static void print_test(const struct ls_evaluation *test)
 {
     char loss[LS_FLOAT_TEXT], accuracy[32], n[32];
-    printf("test samples, once, with the model of step %lld: loss %s, %s %s, %s samples\n", (long long)step,
+    printf("test samples, once, with the model that is kept: loss %s, %s %s, %s samples\n",
            ls_text_of_float(test->loss, loss), test->n_correct >= 0 ? "accuracy" : "RMSE",
            accuracy_text(1, test, accuracy), ls_text_grouped(test->n_samples, n));
 }
@@ -352,7 +352,7 @@ enum ls_code ls_train_report_end(struct ls_train_report *report, enum ls_code ou
     if (!report->quiet)
         print_end(report, result);
     if (report->test)
-        print_test(report->test, result->good_step);
+        print_test(report->test);
     if (!report->log)
         return LS_OK;
     ls_runlog_begin(report->log, "end");

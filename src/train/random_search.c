@@ -65,9 +65,9 @@ static void try_all(void *context)
                     "not numbers",
                     (long long)search->config->trials);
     result->times = search->engine.times;
-    if (search->code == LS_OK && search->data->test.n_samples > 0)
-        search->code = ls_engine_evaluate(&search->engine, search->best, &search->data->test, &result->test,
-                                          search->err);
+    if (search->code == LS_OK && ls_data_watched(search->data)->n_samples > 0)
+        search->code = ls_engine_evaluate(&search->engine, search->best, ls_data_watched(search->data),
+                                          &result->test, search->err);
 }
 
 enum ls_code ls_random_search(const struct ls_search_config *config, const struct ls_net *net,
@@ -75,7 +75,7 @@ enum ls_code ls_random_search(const struct ls_search_config *config, const struc
                               float *parameters, const struct ls_search_observer *observer,
                               struct ls_search_result *result, struct ls_error *err)
 {
-    const int64_t n_train = data->train.n_samples, n_test = data->test.n_samples;
+    const int64_t n_train = data->train.n_samples, n_test = ls_data_watched(data)->n_samples;
     const struct ls_engine_plan plan = {.loss = config->loss,
                                         .allreduce = config->allreduce,
                                         .microbatch = config->microbatch,

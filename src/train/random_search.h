@@ -18,9 +18,10 @@ struct ls_search_config {
 };
 
 struct ls_search_result {
-    int64_t best_trial;               /* of equal ones the first */
-    struct ls_evaluation train, test; /* of the best; test.n_samples is 0 without test data */
-    struct ls_step_times times;       /* of this rank's trials, the test left out */
+    int64_t best_trial; /* of equal ones the first */
+    struct ls_evaluation train,
+        test;                   /* of the best; test: of the samples that looks are at, n_samples 0 without */
+    struct ls_step_times times; /* of this rank's trials, the test left out */
 };
 
 struct ls_search_observer {

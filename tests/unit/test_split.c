@@ -355,10 +355,10 @@ Test(split, eval_finds_the_parts_again, .timeout = LIMIT_S)
     has(o->out, "700 training + 100 validation + 200 test samples", "train");
     has(o->out, "valid. loss", "train");
     char validation[32] = "", test[32] = "", line[64];
-    const char *row = strstr(o->out, "\n    2 "), *end = strstr(o->out, "with the model of step 22: loss ");
+    const char *row = strstr(o->out, "\n    2 "), *end = strstr(o->out, "with the model that is kept: loss ");
     cr_assert(row && end, "%s", o->out);
     cr_assert_eq(sscanf(row, "%*d %*d %*s %31s", validation), 1);
-    cr_assert_eq(sscanf(end, "with the model of step 22: loss %31[^,]", test), 1);
+    cr_assert_eq(sscanf(end, "with the model that is kept: loss %31[^,]", test), 1);
     snprintf(line, sizeof line, "\nloss      %s\n", validation);
     o = lockstep(LS_WITH_MPI ? 2 : 1, "eval %s/a " SPLIT_DATA " --part validation", folder.path);
     has(o->out, line, "eval --part validation");
@@ -453,4 +453,24 @@ Test(split, a_fold_is_a_training_on_the_other_samples, .timeout = LIMIT_S)
     }
     cr_assert_float_eq(mean, (losses[0] + losses[1]) / 2, 1e-5 * mean);
     cr_assert_float_eq(deviation, fabs(losses[0] - losses[1]) / sqrt(2), 1e-2 * deviation);
+}
+
+/* Random search judges its best trial by the test samples, too. */
+Test(split, random_search_is_judged_once, .timeout = LIMIT_S)
+{
+    const struct folder folder = folder_create();
+    const struct ls_outcome *o = lockstep(
+        1,
+        "train " SPLIT_DATA " --split 0.7,0.1,0.2 --optimizer random-search --trials 5 --quiet --save %s/a",
+        folder.path);
+    check_status(o, 0, "train");
+    char validation[32] = "", test[32] = "", line[64];
+    cr_assert_eq(sscanf(o->out, "%*d %*d %*s %31s", validation), 1, "%s", o->out);
+    const char *end = strstr(o->out, "that is kept: loss ");
+    cr_assert(end && sscanf(end, "that is kept: loss %31[^,]", test) == 1, "%s", o->out);
+    snprintf(line, sizeof line, "\nloss      %s\n", validation);
+    has(lockstep(1, "eval %s/a " SPLIT_DATA " --part validation", folder.path)->out, line, "validation");
+    snprintf(line, sizeof line, "\nloss      %s\n", test);
+    has(lockstep(1, "eval %s/a " SPLIT_DATA " --part test", folder.path)->out, line, "test");
+    folder_destroy(&folder);
 }
