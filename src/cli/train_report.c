@@ -347,7 +347,8 @@ enum ls_code ls_train_report_end(struct ls_train_report *report, enum ls_code ou
                                  const struct ls_train_result *result, struct ls_error *err)
 {
     clear_live(report);
-    if (report->quiet && result->last.epoch > 0)
+    const int here = !report->resumed || result->last.step >= report->resumed->step; /* not before it */
+    if (report->quiet && result->last.epoch > 0 && here)
         print_row(&result->last);
     if (!report->quiet)
         print_end(report, result);

@@ -10,7 +10,7 @@
 #include "formats/safetensors.h"
 
 enum {
-    BLOCK_BYTES = 1 << 20,
+    BLOCK_BYTES = 1 << 16,
     DIGITS = LS_HASH_TEXT - 1,
     DIGITS_AT = 8 + sizeof LS_SEAL_BEGINNING - 1,
     LEAST_BYTES = DIGITS_AT + DIGITS

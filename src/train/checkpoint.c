@@ -10,37 +10,46 @@
 
 #define LAYOUT "1" /* of checkpoints; a change of the contract has a number of its own */
 
-/* Scalars, by their place in the run.  Whole ones are 64 bits wide. */
+/* Scalars, by their place in the run. */
+enum kind { WHOLE /* int64_t */, REAL /* float */, FLAG /* int */ };
 static const struct number {
     const char *key;
     size_t at;
-    int is_real, may_be_none; /* none: -1 */
+    enum kind kind;
+    int may_be_none; /* -1 */
 } numbers[] = {
-    {"state.step", offsetof(struct ls_run, step), 0, 0},
-    {"state.epoch", offsetof(struct ls_run, epoch), 0, 0},
-    {"state.position", offsetof(struct ls_run, position), 0, 0},
-    {"state.updates", offsetof(struct ls_run, optimizer.updates), 0, 0},
-    {"state.epoch_samples", offsetof(struct ls_run, samples_in_epoch), 0, 0},
-    {"state.epoch_losses", offsetof(struct ls_run, epoch_loss.count), 0, 0},
-    {"state.look_samples", offsetof(struct ls_run, samples_since_look), 0, 0},
-    {"state.look_losses", offsetof(struct ls_run, look_loss.count), 0, 0},
-    {"state.first_loss", offsetof(struct ls_run, first_loss), 1, 0},
-    {"state.good_step", offsetof(struct ls_run, good_step), 0, 0},
-    {"state.last_look", offsetof(struct ls_run, last_look), 0, 0},
-    {"state.test_loss", offsetof(struct ls_run, last_test.loss), 1, 0},
-    {"state.test_samples", offsetof(struct ls_run, last_test.n_samples), 0, 0},
-    {"state.test_correct", offsetof(struct ls_run, last_test.n_correct), 0, 1},
-    {"state.test_rmse", offsetof(struct ls_run, last_test.rmse), 1, 0},
-    {"state.best_step", offsetof(struct ls_run, stopping.best.step), 0, 0},
-    {"state.best_epoch", offsetof(struct ls_run, stopping.best.epoch), 0, 0},
-    {"state.best_loss", offsetof(struct ls_run, stopping.best.loss), 1, 0},
-    {"state.best_correct", offsetof(struct ls_run, stopping.best.n_correct), 0, 1},
-    {"state.best_samples", offsetof(struct ls_run, stopping.best.n_samples), 0, 0},
-    {"state.waited", offsetof(struct ls_run, stopping.waited), 0, 0},
-    {"state.base_rate", offsetof(struct ls_run, rate.base), 1, 0},
-    {"state.plateau_rate", offsetof(struct ls_run, rate.plateau_rate), 1, 0},
-    {"state.plateau_best", offsetof(struct ls_run, rate.best), 1, 0},
-    {"state.plateau_waited", offsetof(struct ls_run, rate.waited), 0, 0},
+    {"state.step", offsetof(struct ls_run, step), WHOLE, 0},
+    {"state.epoch", offsetof(struct ls_run, epoch), WHOLE, 0},
+    {"state.position", offsetof(struct ls_run, position), WHOLE, 0},
+    {"state.updates", offsetof(struct ls_run, optimizer.updates), WHOLE, 0},
+    {"state.epoch_samples", offsetof(struct ls_run, samples_in_epoch), WHOLE, 0},
+    {"state.epoch_losses", offsetof(struct ls_run, epoch_loss.count), WHOLE, 0},
+    {"state.look_samples", offsetof(struct ls_run, samples_since_look), WHOLE, 0},
+    {"state.look_losses", offsetof(struct ls_run, look_loss.count), WHOLE, 0},
+    {"state.first_loss", offsetof(struct ls_run, first_loss), REAL, 0},
+    {"state.good_step", offsetof(struct ls_run, good_step), WHOLE, 0},
+    {"state.last_look", offsetof(struct ls_run, last_look), WHOLE, 0},
+    {"state.test_loss", offsetof(struct ls_run, last_test.loss), REAL, 0},
+    {"state.test_samples", offsetof(struct ls_run, last_test.n_samples), WHOLE, 0},
+    {"state.test_correct", offsetof(struct ls_run, last_test.n_correct), WHOLE, 1},
+    {"state.test_rmse", offsetof(struct ls_run, last_test.rmse), REAL, 0},
+    {"state.last_epoch", offsetof(struct ls_run, last_epoch.epoch), WHOLE, 0},
+    {"state.last_epoch_step", offsetof(struct ls_run, last_epoch.step), WHOLE, 0},
+    {"state.last_epoch_loss", offsetof(struct ls_run, last_epoch.loss), REAL, 0},
+    {"state.last_epoch_evaluated", offsetof(struct ls_run, last_epoch.evaluated), FLAG, 0},
+    {"state.last_epoch_test_loss", offsetof(struct ls_run, last_epoch.test.loss), REAL, 0},
+    {"state.last_epoch_test_samples", offsetof(struct ls_run, last_epoch.test.n_samples), WHOLE, 0},
+    {"state.last_epoch_test_correct", offsetof(struct ls_run, last_epoch.test.n_correct), WHOLE, 1},
+    {"state.best_step", offsetof(struct ls_run, stopping.best.step), WHOLE, 0},
+    {"state.best_epoch", offsetof(struct ls_run, stopping.best.epoch), WHOLE, 0},
+    {"state.best_loss", offsetof(struct ls_run, stopping.best.loss), REAL, 0},
+    {"state.best_correct", offsetof(struct ls_run, stopping.best.n_correct), WHOLE, 1},
+    {"state.best_samples", offsetof(struct ls_run, stopping.best.n_samples), WHOLE, 0},
+    {"state.waited", offsetof(struct ls_run, stopping.waited), WHOLE, 0},
+    {"state.base_rate", offsetof(struct ls_run, rate.base), REAL, 0},
+    {"state.plateau_rate", offsetof(struct ls_run, rate.plateau_rate), REAL, 0},
+    {"state.plateau_best", offsetof(struct ls_run, rate.best), REAL, 0},
+    {"state.plateau_waited", offsetof(struct ls_run, rate.waited), WHOLE, 0},
 };
 enum { N_NUMBERS = sizeof numbers / sizeof numbers[0] };
 _Static_assert(N_NUMBERS + 2 <= LS_MODEL_FACTS, "they and two more fit into facts");
@@ -58,16 +67,19 @@ void ls_run_numbers(const struct ls_run *run, struct ls_model_facts *facts)
     facts->n = 0;
     ls_model_facts_add(facts, "checkpoint", LAYOUT);
     for (int i = 0; i < N_NUMBERS; i++) {
-        const char *at = (const char *)run + numbers[i].at;
-        int64_t whole;
+        const void *at = (const char *)run + numbers[i].at;
+        int64_t whole = 0;
         float real;
-        if (numbers[i].is_real) {
+        if (numbers[i].kind == REAL) {
             memcpy(&real, at, sizeof real);
             ls_model_facts_add(facts, numbers[i].key, "%s", ls_text_of_float(real, text));
-        } else {
-            memcpy(&whole, at, sizeof whole);
-            ls_model_facts_add(facts, numbers[i].key, "%lld", (long long)whole);
+            continue;
         }
+        if (numbers[i].kind == WHOLE)
+            memcpy(&whole, at, sizeof whole);
+        else
+            whole = *(const int *)at;
+        ls_model_facts_add(facts, numbers[i].key, "%lld", (long long)whole);
     }
     ls_model_facts_add(facts, "state.stop", "%s",
                        ls_stop_names[is_remembered(run->stop) ? run->stop : LS_STOP_NONE]);
@@ -107,15 +119,19 @@ static enum ls_code read_number(const struct ls_checkpoint_source *source, const
     const char *text = ls_safetensors_metadata(source->file, number->key);
     int64_t whole = 0;
     float real = 0;
-    if (number->is_real && text && ls_text_to_any_float(text, &real)) {
-        memcpy((char *)run + number->at, &real, sizeof real);
+    void *at = (char *)run + number->at;
+    if (number->kind == REAL && text && ls_text_to_any_float(text, &real)) {
+        memcpy(at, &real, sizeof real);
         return LS_OK;
     }
-    if (number->is_real || !text || !ls_text_to_int64(text, &whole) || whole > most ||
+    if (number->kind == REAL || !text || !ls_text_to_int64(text, &whole) || whole > most ||
         whole < (number->may_be_none ? -1 : 0))
         return ls_fail(err, LS_FAILED, "'%s' cannot be resumed: its %s is '%.40s'", source->path.text,
                        number->key, text ? text : "missing");
-    memcpy((char *)run + number->at, &whole, sizeof whole);
+    if (number->kind == WHOLE)
+        memcpy(at, &whole, sizeof whole);
+    else
+        memcpy(at, &(int){whole != 0}, sizeof(int));
     return LS_OK;
 }
 

@@ -32,6 +32,7 @@ struct ls_run {
     int in_epoch;      /* the epoch has begun and finish_epoch is to come */
     int64_t last_look; /* its step */
     struct ls_evaluation last_test;
+    struct ls_epoch_report last_epoch; /* last_epoch.epoch == 0: none has ended */
     float first_loss;
     int updated;                             /* the optimizer has made a step */
     int64_t samples_timed;                   /* of this epoch, by this process */

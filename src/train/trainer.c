@@ -358,7 +358,7 @@ static enum ls_code interrupted(const struct ls_run *run, struct ls_error *err)
 static void train_epochs(void *context)
 {
     struct ls_run *run = context;
-    struct ls_epoch_report *last = &run->result->last;
+    struct ls_epoch_report *last = &run->last_epoch;
     while (run->code == LS_OK && (run->in_epoch || (run->epoch < run->config->epochs && !finished(run)))) {
         if (!run->in_epoch)
             begin_epoch(run);
@@ -399,6 +399,7 @@ static void hand_over(struct ls_run *run)
     result->steps = run->step;
     result->epochs = run->epoch;
     result->good_step = run->good_step;
+    result->last = run->last_epoch;
     result->best = run->stopping.best;
     result->stopped = !ended_well ? LS_STOP_NONE : run->stop == LS_STOP_NONE ? LS_STOP_EPOCHS : run->stop;
 }

@@ -2,6 +2,7 @@
  * would change them is refused by name; what is damaged is never resumed. */
 #include <criterion/criterion.h>
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,8 +24,17 @@ enum { LIMIT_S = 4 * LOCKSTEP_LIMIT_S, USAGE = 2, FAILED = 3, INTERRUPTED = 6 };
 #define RICH                                                                                                 \
     "train --data synthetic:n=130,shape=2x5x4,classes=3,test=30 --net 'conv 3 3x3 pad 1, batchnorm, relu, "  \
     "dropout 0.2, dense 3' --batch 16 --microbatch 4 --accumulate 2 --optimizer adam --ema 0.8 --schedule "  \
-    "'plateau patience=0 factor=0.5' --check-every 2 --keep best --augment flip --hash-every 3 --epochs 4 "  \
+    "'plateau patience=0 factor=0.5 threshold=0.02' --check-every 2 --keep best --augment flip "             \
+    "--hash-every 3 --epochs 4 "                                                                             \
     "--threads 1 --quiet "
+/* Looks at the training loss, of numbers. */
+#define NUMBERS                                                                                              \
+    "train --data 'inline:1=3.5;2=5.1;3=8.2;4=9.5;5=11.1;6=12.7;7=15.5;8=17.2;9=20.1;10=21.3;11=24.5' "      \
+    "--net 'dense 1' --batch 2 "                                                                             \
+    "--microbatch 1 "                                                                                        \
+    "--lr 0.012 --optimizer rmsprop --schedule 'plateau patience=0 factor=0.7 threshold=0.1' --check-every " \
+    "4 --keep best "                                                                                         \
+    "--patience 5 --epochs 5 --threads 1 --hash-every 1 --quiet "
 #define STOPS                                                                                                \
     "train --lr 0.05 --batch 250 --epochs 100 --patience 2 --eval-every 2 --momentum 0.9 --quiet "           \
     "--drop-last "
@@ -106,12 +116,17 @@ CHECKPOINT_TEST(a_resumed_run_is_the_undisturbed_one)
     resume_everywhere(RICH, 20, 3);
 }
 
+CHECKPOINT_TEST(a_resumed_run_without_test_data_is_too)
+{
+    resume_everywhere(NUMBERS, 16, 3);
+}
+
 /* The last checkpoint is that of the update whose look ends the run. */
 CHECKPOINT_TEST(a_run_that_stops_by_itself_stops_there_again)
 {
     const struct folder folder = folder_create();
     const char *at = folder.path;
-    check(lockstep(1, STOPS "--save %s/a.st --checkpoint %s/all --checkpoint-every 1 --keep 9", at, at), 0,
+    check(lockstep(1, STOPS "--save %s/a.st --checkpoint %s/all --checkpoint-every 25 --keep 9", at, at), 0,
           "stops");
     check(lockstep(1, "train --quiet --resume %s/all --save %s/b.st --threads 2", at, at), 0, "again");
     same_files(in_folder(&folder, "a.st").path, in_folder(&folder, "b.st").path);
@@ -122,7 +137,9 @@ CHECKPOINT_TEST(a_run_that_diverges_does_so_with_the_same_model)
 {
     const struct folder folder = folder_create();
     const char *at = folder.path;
-    const char *words = "train --lr 1e19 --batch 300 --epochs 3 --quiet --net 'dense 9, relu, dense 10'";
+    const char *words =
+        "train --lr 0.01 --schedule 'step every=2 factor=1e4' --loss squared --batch 300 --epochs 9 --quiet "
+        "--net 'dense 10'";
     check(lockstep(1, "%s --save %s/a.st --checkpoint %s/c --checkpoint-every 1 --keep 9", words, at, at), 4,
           "diverges");
     check(lockstep(1, "train --quiet --resume %s/c --save %s/b.st", at, at), 4, "again");
@@ -384,14 +401,19 @@ static void count_skipped(void *context, const char *why)
     ++*(int *)context;
 }
 
-/* With the newest damaged, the one before is found, and it is said. */
-static void expect_older(const char *folder, const char *what, long where)
+/* It is no checkpoint; of some is asked too that the one before is found, and that it is said. */
+static void expect_refused(const char *folder, const char *newest, const char *what, size_t where)
 {
     struct ls_error err = {.code = LS_OK};
+    struct ls_hash checksum;
     int64_t step = 0;
     int n = 0;
+    cr_assert(ls_safetensors_check_seal(newest, &checksum, &err) != LS_OK, "%s %zu: it is taken", what,
+              where);
+    if (where % 64 != 0)
+        return;
     cr_assert_eq(ls_checkpoint_folder_newest(folder, &step, count_skipped, &n, &err), LS_OK);
-    cr_assert(step == 10 && n == 1, "%s %ld: the checkpoint of step %lld is taken", what, where,
+    cr_assert(step == 10 && n == 1, "%s %zu: the checkpoint of step %lld is taken", what, where,
               (long long)step);
 }
 
@@ -403,7 +425,12 @@ static void make_two(const struct folder *folder)
 CLEAN_TEST(checkpoint, cut_anywhere_or_changed_anywhere_it_is_passed_over)
 {
     const struct folder folder = folder_create();
-    make_two(&folder);
+    check(lockstep(
+              1,
+              "train --data synthetic:n=40,shape=2,classes=2 --net 'dense 2' --batch 10 --epochs 5 --quiet "
+              "--checkpoint %s/c --checkpoint-every 10",
+              folder.path),
+          0, "train");
     const struct place place = in_folder(&folder, "c");
     const struct ls_checkpoint_path newest = ls_checkpoint_path(place.path, 20);
     size_t n;
@@ -411,19 +438,26 @@ CLEAN_TEST(checkpoint, cut_anywhere_or_changed_anywhere_it_is_passed_over)
     uint64_t header = 0;
     memcpy(&header, bytes, 8);
     srand(1);
-    for (size_t i = 0; i < 8 + header + 200; i++) { /* every byte of the header, and 200 places behind */
-        const size_t length = i < 8 + header ? i : 8 + header + (size_t)rand() % (n - 8 - header);
+    const size_t begin = 8 + header;
+    for (int i = 0; i < 200; i++) {
+        const size_t length = begin + (size_t)rand() % (n - begin);
         write_file(newest.text, bytes, length);
-        expect_older(place.path, "cut at", (long)length);
+        expect_refused(place.path, newest.text, "cut at", length);
     }
-    for (size_t i = 0; i < 8 + header + 400; i++) {
-        const size_t at = i < 8 + header ? i : 8 + header + (size_t)rand() % (n - 8 - header);
-        const char before = bytes[at];
-        bytes[at] = (char)(before ^ 1 << rand() % 8);
-        write_file(newest.text, bytes, n);
-        expect_older(place.path, "a bit changed in byte", (long)at);
-        bytes[at] = before;
+    for (size_t length = begin; length-- > 0;) {
+        cr_assert_eq(truncate(newest.text, (off_t)length), 0);
+        expect_refused(place.path, newest.text, "cut at", length);
     }
+    write_file(newest.text, bytes, n);
+    const int fd = open(newest.text, O_WRONLY);
+    for (size_t i = 0; i < begin + 400; i++) { /* a bit of every byte of the header, and of 400 behind */
+        const size_t at = i < begin ? i : begin + (size_t)rand() % (n - begin);
+        const char changed = (char)(bytes[at] ^ 1 << rand() % 8);
+        cr_assert_eq(pwrite(fd, &changed, 1, (off_t)at), 1);
+        expect_refused(place.path, newest.text, "a bit changed in byte", at);
+        cr_assert_eq(pwrite(fd, &bytes[at], 1, (off_t)at), 1);
+    }
+    close(fd);
     free(bytes);
     leave(&folder);
 }
