@@ -32,7 +32,7 @@ extern const char *const ls_data_parts[];
          "SPEC",                                                                                             \
          LS_OPTION_TEXT,                                                                                     \
          &(options)->test_data,                                                                              \
-         "test data for idx: and inline: data",                                                              \
+         "test data for data that carry none",                                                               \
          "none",                                                                                             \
          0,                                                                                                  \
          0,                                                                                                  \

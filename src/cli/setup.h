@@ -81,9 +81,8 @@ enum ls_code ls_setup_compare(const struct ls_setup *setup, const struct ls_setu
      "SPEC",                                                                                                 \
      LS_OPTION_TEXT,                                                                                         \
      &(o)->data,                                                                                             \
-     "what to train on: digits, fashion-mnist, idx:IMAGES,LABELS, "                                          \
-     "synthetic:n=N,shape=AxB,classes=C,seed=S, or "                                                         \
-     "inline:X..=Y..;..",                                                                                    \
+     "what to train on: digits, fashion-mnist, a file such as a.csv, idx:IMAGES,LABELS, "                    \
+     "synthetic:n=N,shape=AxB,classes=C,seed=S, inline:X..=Y..;..; 'lockstep info formats' lists all",       \
      "digits",                                                                                               \
      0,                                                                                                      \
      0,                                                                                                      \
@@ -93,7 +92,7 @@ enum ls_code ls_setup_compare(const struct ls_setup *setup, const struct ls_setu
          "SPEC",                                                                                             \
          LS_OPTION_TEXT,                                                                                     \
          &(o)->test_data,                                                                                    \
-         "test data for idx: and inline: data, as idx:IMAGES,LABELS or inline:...",                          \
+         "test data for data that carry none: a file, idx:IMAGES,LABELS or inline:...",                      \
          "none",                                                                                             \
          0,                                                                                                  \
          0,                                                                                                  \
