@@ -209,6 +209,11 @@ chaos: ## 50 runs killed at random moments and resumed on other ranks: the same 
 	$(quiet)$(MAKE) --no-print-directory build/lockstep
 	$(quiet)scripts/chaos.py --runs 50
 
+.PHONY: out-of-core
+out-of-core: ## Train on a file larger than memory: the same hash, at what cost
+	$(quiet)$(MAKE) --no-print-directory build/lockstep
+	$(quiet)scripts/out_of_core.sh
+
 # Every binary32 through every elementary function: about six minutes on two cores.
 .PHONY: exhaustive
 $(BUILD)/exhaustive-elementary: $(BUILD)/tests/exhaustive/elementary.o $(BUILD)/obj/base/hash.o

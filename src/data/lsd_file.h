@@ -17,6 +17,7 @@ struct ls_lsd_file {
     int references; /* datasets that show a part of it, and the opener */
     struct ls_lsd_header header;
     enum ls_lsd_way way; /* as it is done; never AUTO */
+    int no_prefetch;     /* set by who opened it: for measuring what data/prefetch.h is worth */
     const uint8_t *map;  /* of the whole file; NULL unless way is MMAP */
     char *names;         /* header.names_bytes, or NULL */
     struct ls_lsd_trouble *trouble;

@@ -1,4 +1,5 @@
-/* Owns the words of "lsd:FILE[,part=training|test][,read=mmap|pread|memory]", for training and as a stream.
+/* Owns the words of "lsd:FILE[,part=training|test][,read=mmap|pread|memory][,prefetch=on|off]", for training
+ * and as a stream.
  */
 #include <fcntl.h>
 #include <string.h>
@@ -9,7 +10,7 @@
 #include "data/lsd_file.h"
 #include "data/readers.h"
 
-static const char *const settings[] = {"part", "read", NULL};
+static const char *const settings[] = {"part", "read", "prefetch", NULL};
 static const char *const ways[] = {"auto", "mmap", "pread", "memory", NULL};
 static const char *const parts[] = {"training", "test", NULL};
 
@@ -34,7 +35,8 @@ static enum ls_code choose(struct ls_source *source, const char *name, const cha
 static enum ls_code open_source(struct ls_lsd_file **file, struct ls_source *source, int *part,
                                 struct ls_error *err)
 {
-    int way = LS_LSD_AUTO;
+    static const char *const off_on[] = {"off", "on", NULL};
+    int way = LS_LSD_AUTO, prefetch = 1;
     *file = NULL;
     enum ls_code code =
         source->n_files > 0
@@ -45,9 +47,13 @@ static enum ls_code open_source(struct ls_lsd_file **file, struct ls_source *sou
     if (code == LS_OK)
         code = choose(source, "read", ways, LS_LSD_AUTO, &way, err);
     if (code == LS_OK)
+        code = choose(source, "prefetch", off_on, 1, &prefetch, err);
+    if (code == LS_OK)
         code = ls_source_check(source, settings, 1, 1, err);
     if (code == LS_OK)
         code = ls_lsd_open(file, source->files[0], (enum ls_lsd_way)way, err);
+    if (code == LS_OK)
+        (*file)->no_prefetch = !prefetch;
     if (code == LS_OK && *part == 1 && (*file)->header.part[1].n_samples == 0)
         code = ls_fail(err, LS_FAILED, "\"%s\" has no test part", source->files[0]);
     return code;
@@ -128,7 +134,7 @@ static const char *const endings[] = {".lsd", NULL};
 const struct ls_format ls_format_lsd = {
     .name = "lsd",
     .endings = endings,
-    .usage = "lsd:FILE[,part=training|test][,read=mmap|pread|memory]",
+    .usage = "lsd:FILE[,part=training|test][,read=mmap|pread|memory][,prefetch=on|off]",
     .recognises = ls_lsd_is_magic,
     .open = open_stream,
 };

@@ -306,6 +306,9 @@ enum ls_code ls_engine_gradient(struct ls_engine *engine, float *parameters, con
     const int64_t n_leaves = ls_count_leaves(B, engine->microbatch);
     const struct ls_range mine =
         ls_leaves_of_rank(n_leaves, ls_comm_size(engine->comm), ls_comm_rank(engine->comm));
+    const int64_t m = engine->microbatch;
+    ls_prefetch_step(engine->prefetch, sampler, first, B, mine.begin * m,
+                     mine.end * m < B ? mine.end * m : B);
     ls_roots_start(&engine->gradients, n_leaves);
     engine->sync_error.code = LS_OK;
     if (engine->net->sync_floats > 0) /* also with no leaf: the others wait inside of it */

@@ -13,6 +13,7 @@
 
 #include "comm/comm.h"
 #include "data/dataset.h"
+#include "data/prefetch.h"
 #include "data/sampler.h"
 #include "model/execute.h"
 #include "train/metrics.h"
@@ -54,6 +55,7 @@ struct ls_engine {
     int32_t *labels;            /* (rows of a pass) */
     float *values;              /* (rows of a pass, n_values) */
     struct ls_step_times times;
+    struct ls_prefetch *prefetch; /* the caller's: told of each batch; may be NULL */
     struct ls_metrics *metrics; /* the caller's, set on all ranks or none; NULL: only struct ls_evaluation */
 };
 

@@ -64,6 +64,7 @@ static enum ls_code set_up(struct ls_run *run, struct ls_error *err)
     run->rate = ls_learning_rate_start(&config->schedule, config->optimizer.learning_rate,
                                        ls_updates_per_epoch(n, update, config->drop_last), config->epochs,
                                        config->steps);
+    run->engine.prefetch = ls_prefetch_create(&run->data->train);
     run->stopping.rule = config->stop;
     run->began_s = run->checkpoint_s = ls_now_s();
     ls_run_remember_good(run);
@@ -85,6 +86,7 @@ static enum ls_code compare_resumed(struct ls_run *run, struct ls_error *err)
 
 static void tear_down(struct ls_run *run)
 {
+    ls_prefetch_destroy(&run->engine.prefetch);
     ls_checkpoint_writer_destroy(&run->writer);
     ls_engine_release(&run->engine);
     ls_accumulator_release(&run->accumulator);

@@ -6,12 +6,15 @@
 #include <math.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
+#include <time.h>
 
 #include "base/memory.h"
 #include "clean.h"
 #include "compute/ops.h"
 #include "data/lsd_file.h"
 #include "data/lsd_write.h"
+#include "data/prefetch.h"
 #include "data/readers.h"
 #include "data/split.h"
 #include "files.h"
@@ -375,6 +378,77 @@ CLEAN_TEST(lsd, a_split_of_a_file_is_the_split_of_its_source)
         ls_data_release(&a);
         ls_data_release(&b);
     }
+    folder_destroy(&here);
+}
+
+/* ---- the helper thread ---- */
+
+static int is_in_memory(int fd, int64_t at)
+{
+    char byte;
+    const struct iovec to = {.iov_base = &byte, .iov_len = 1};
+    return preadv2(fd, &to, 1, (off_t)at, RWF_NOWAIT) == 1;
+}
+
+/* Waits for what comes soon or never. */
+static int comes_true(int (*is_so)(struct ls_prefetch *, const struct ls_data *), struct ls_prefetch *p,
+                      const struct ls_data *data)
+{
+    const struct timespec pause = {.tv_nsec = 2000000};
+    for (int i = 0; i < 2000; i++) {
+        if (is_so(p, data))
+            return 1;
+        nanosleep(&pause, NULL);
+    }
+    return 0;
+}
+
+static int has_asked(struct ls_prefetch *p, const struct ls_data *data)
+{
+    (void)data;
+    return ls_prefetch_counts(p).ranges > 0;
+}
+
+/* What of batch 3 is this rank's, rows 16 to 32 of 64, is there before anybody has read it. */
+static int share_is_there(struct ls_prefetch *p, const struct ls_data *data)
+{
+    struct ls_sampler sampler;
+    int n = 0;
+    (void)p;
+    ls_sampler_init(&sampler, data->train.n_samples, LS_SHUFFLE_ON, 5);
+    for (int64_t at = 3 * 64 + 16; at < 3 * 64 + 32; at++)
+        n += is_in_memory(data->train.file->fd, LS_LSD_PAGE + ls_sampler_index(&sampler, at) * 4096);
+    return n == 16;
+}
+
+CLEAN_TEST(lsd, the_helper_brings_what_a_rank_will_need)
+{
+    struct ls_data data;
+    struct ls_sampler sampler;
+    const struct folder here = folder_create();
+    const struct place made = in_folder(&here, "a.lsd");
+    make_lsd(made.path, "synthetic:n=4000,shape=32x32,classes=4", LS_LSD_KEEP, 0, 1 << 20);
+    cr_assert_eq(ls_data_open(&data, made.path, NULL, &err), LS_OK, "%s", err.text);
+    const int fd = data.train.file->fd;
+    ls_data_expect(&data, 1);
+    ls_sampler_init(&sampler, 4000, LS_SHUFFLE_ON, 5);
+    struct ls_prefetch *prefetch = ls_prefetch_create(&data.train);
+    cr_assert_not_null(prefetch, "no helper thread");
+    for (int64_t first = 0; first < 4000; first += 64) /* all is in memory: nothing to ask for */
+        ls_prefetch_step(prefetch, &sampler, first, 64, 16, 32);
+    ls_prefetch_destroy(&prefetch);
+    cr_assert_null(prefetch);
+    cr_assert(fsync(fd) == 0 && posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED) == 0);
+    if (is_in_memory(fd, LS_LSD_PAGE + 4096 * 2000)) {
+        fprintf(stderr, "skipped: pages of files in /tmp do not leave memory here\n");
+    } else {
+        prefetch = ls_prefetch_create(&data.train);
+        ls_prefetch_step(prefetch, &sampler, 0, 64, 16, 32);
+        cr_assert(comes_true(has_asked, prefetch, &data), "nothing was asked for");
+        cr_assert(comes_true(share_is_there, prefetch, &data), "what was asked for did not come");
+        ls_prefetch_destroy(&prefetch);
+    }
+    ls_data_release(&data);
     folder_destroy(&here);
 }
 
