@@ -131,7 +131,7 @@ $(foreach isa,$(isas),$(eval $(call isa_rule,$(isa))))
 $(BUILD)/obj/data/digits.o: src/data/digits.bin
 
 # Tests: one Criterion program for units, one program for each multi-rank suite.
-test_cflags := -Itests/support
+test_cflags := -Itests/support -DLS_WITH_HDF5=$(HDF5)
 unit_objects := $(patsubst tests/%.c,$(BUILD)/tests/%.o,$(wildcard tests/unit/*.c tests/support/*.c))
 $(BUILD)/tests/%.o: tests/%.c $(stamp)
 	@mkdir -p $(@D)

@@ -24,7 +24,7 @@ for goal in "$@"; do
     sanitize) packages="$packages libasan8 libubsan1" ;;
     lint) packages="$packages clang-format-14 clang-14 shellcheck git" ;;
     bench) packages="$packages $build python3 python3-numpy python3-torch python3-sklearn libopenblas0-pthread dataset-fashion-mnist" ;;
-    fixtures) packages="$packages python3 python3-numpy python3-torch python3-sklearn" ;;
+    fixtures) packages="$packages python3 python3-h5py python3-numpy python3-torch python3-sklearn" ;;
     nompi) with_mpi=0 ;;
     nohdf5) with_hdf5=0 ;;
     aarch64) packages="$packages $aarch64" foreign=1 ;;
