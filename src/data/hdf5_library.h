@@ -15,7 +15,8 @@
     F(open)                                                                                                  \
     F(get_libversion)                                                                                        \
     F(Eset_auto2)                                                                                            \
-    F(Eclear2) F(Ewalk2) F(PLset_loading_state) F(Lunregister) F(Pcreate) F(Pclose) F(Pset_fclose_degree)    \
+    F(Eclear2)                                                                                               \
+    F(Ewalk2) F(PLset_loading_state) F(Lunregister) F(Pcreate) F(Pclose) F(Pset_fclose_degree)               \
         F(Pset_file_locking) F(Pset_chunk_cache) F(Pget_layout) F(Pget_external_count) F(Pget_nfilters)      \
             F(Pget_filter2) F(Pget_chunk) F(Fopen) F(Fclose) F(Lexists) F(Lget_info) F(Lget_name_by_idx)     \
                 F(Gopen2) F(Gget_info) F(Gclose) F(Oopen) F(Oclose) F(Iget_type) F(Dopen2) F(Dclose)         \
