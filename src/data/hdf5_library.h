@@ -11,21 +11,22 @@
 #define LS_HDF5_READ_ONLY 0u
 
 /* Every function that is used, once: h5->Fopen is H5Fopen. */
-#define LS_HDF5_FUNCTIONS(F)                                                                                 \
-    F(open)                                                                                                  \
-    F(get_libversion)                                                                                        \
-    F(Eset_auto2)                                                                                            \
-    F(Eclear2)                                                                                               \
-    F(Ewalk2) F(PLset_loading_state) F(Lunregister) F(Pcreate) F(Pclose) F(Pset_fclose_degree)               \
-        F(Pset_file_locking) F(Pset_chunk_cache) F(Pget_layout) F(Pget_external_count) F(Pget_nfilters)      \
-            F(Pget_filter2) F(Pget_chunk) F(Fopen) F(Fclose) F(Lexists) F(Lget_info) F(Lget_name_by_idx)     \
-                F(Gopen2) F(Gget_info) F(Gclose) F(Oopen) F(Oclose) F(Iget_type) F(Dopen2) F(Dclose)         \
-                    F(Dget_type) F(Dget_space) F(Dget_create_plist) F(Dget_storage_size) F(Dget_num_chunks)  \
-                        F(Dread) F(Screate_simple) F(Sclose) F(Sget_simple_extent_type)                      \
-                            F(Sget_simple_extent_ndims) F(Sget_simple_extent_dims) F(Sselect_hyperslab)      \
-                                F(Tget_class) F(Tget_size) F(Tget_order) F(Tget_sign) F(Tget_precision)      \
-                                    F(Tget_offset) F(Tget_super) F(Tget_fields) F(Tget_ebias) F(Tget_norm)   \
-                                        F(Tclose)
+/* clang-format off */
+#define LS_HDF5_FUNCTIONS(F) \
+    F(open) F(get_libversion) \
+    F(Eset_auto2) F(Eclear2) F(Ewalk2) \
+    F(PLset_loading_state) F(Lunregister) \
+    F(Pcreate) F(Pclose) F(Pset_fclose_degree) F(Pset_file_locking) F(Pset_chunk_cache) \
+    F(Pget_layout) F(Pget_external_count) F(Pget_nfilters) F(Pget_filter2) F(Pget_chunk) \
+    F(Fopen) F(Fclose) F(Lexists) F(Lget_info) F(Lget_name_by_idx) F(Gopen2) F(Gget_info) F(Gclose) \
+    F(Oopen) F(Oclose) F(Iget_type) \
+    F(Dopen2) F(Dclose) F(Dget_type) F(Dget_space) F(Dget_create_plist) F(Dget_storage_size) \
+    F(Dget_num_chunks) F(Dread) \
+    F(Screate_simple) F(Sclose) F(Sget_simple_extent_type) F(Sget_simple_extent_ndims) \
+    F(Sget_simple_extent_dims) F(Sselect_hyperslab) \
+    F(Tget_class) F(Tget_size) F(Tget_order) F(Tget_sign) F(Tget_precision) F(Tget_offset) F(Tget_super) \
+    F(Tget_fields) F(Tget_ebias) F(Tget_norm) F(Tclose)
+/* clang-format on */
 
 struct ls_hdf5_library {
 #define F(name) __typeof__(H5##name) *name;
