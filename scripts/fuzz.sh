@@ -25,7 +25,7 @@ field() { sed -n "s/^stat::$1: *//p" "$log" | tail -n 1; }
 # run PROGRAM ARGUMENT ...: counts what is found; libFuzzer ends at the first.
 run() {
     # shellcheck disable=SC2086
-    "$@" $dictionary -artifact_prefix="$findings/" -max_len=1024 -timeout=10 -rss_limit_mb=1024 -print_final_stats=1 \
+    "$@" $dictionary -artifact_prefix="$findings/" -max_len=$longest -timeout=10 -rss_limit_mb=1024 -print_final_stats=1 \
         "$corpus" "tests/fuzz/corpus/$target" $regressions >"$log" 2>&1 && return
     found=$((found + 1))
     grep -m 3 -E 'fuzz: finding|ERROR: |runtime error|Test unit written' "$log" >&2
@@ -43,6 +43,8 @@ for target in "$@"; do
     dictionary=""
     regressions=""
     found=0
+    longest=1024
+    [ "$target" = checkpoint ] && longest=4096
     [ -f "tests/fuzz/$target.dict" ] && dictionary=-dict=tests/fuzz/$target.dict
     [ -d "tests/fuzz/regressions/$target" ] && regressions=tests/fuzz/regressions/$target
     if [ -n "$RUNS" ]; then

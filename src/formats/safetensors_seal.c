@@ -49,12 +49,12 @@ static enum ls_code take_digits(const char *path, char *block, size_t n, char di
     return LS_OK;
 }
 
-static enum ls_code check_open(int fd, const char *path, char *block, struct ls_hasher *hasher,
+static enum ls_code check_open(int fd, const char *path, char *block, size_t room, struct ls_hasher *hasher,
                                struct ls_hash *checksum, struct ls_error *err)
 {
     char stated[LS_HASH_TEXT] = "", found[LS_HASH_TEXT];
     ssize_t n = 0;
-    for (int first = 1; (n = read_block(fd, block, BLOCK_BYTES)) > 0 || first; first = 0) {
+    for (int first = 1; (n = read_block(fd, block, room)) > 0 || first; first = 0) {
         if (n >= 0 && first && take_digits(path, block, (size_t)n, stated, err) != LS_OK)
             return LS_FAILED;
         if (n < 0)
@@ -81,10 +81,12 @@ enum ls_code ls_safetensors_check_seal(const char *path, struct ls_hash *checksu
     const int fd = ls_open_regular(path, &size_bytes, err);
     if (fd < 0)
         return LS_FAILED;
-    char *block = ls_alloc(BLOCK_BYTES, 1, "block of a checkpoint", err);
+    /* One more byte than a small file has, so that it is seen to end. */
+    const size_t room = size_bytes < BLOCK_BYTES ? (size_t)size_bytes + 1 : BLOCK_BYTES;
+    char *block = ls_alloc(room, 1, "block of a checkpoint", err);
     struct ls_hasher *hasher = ls_hasher_create();
     if (block && hasher)
-        code = check_open(fd, path, block, hasher, checksum, err);
+        code = check_open(fd, path, block, room, hasher, checksum, err);
     else if (block)
         ls_fail(err, LS_FAILED, "checksum: out of memory");
     ls_hasher_destroy(&hasher);

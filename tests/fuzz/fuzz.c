@@ -20,9 +20,10 @@
 #include <unistd.h>
 
 #include "base/memory.h"
+#include "data/stream.h"
 
 size_t fuzz_limit_bytes = FUZZ_LIMIT_BYTES;
-int fuzz_hides_files;
+int fuzz_hides_files, fuzz_shows;
 
 /* Where libFuzzer writes an input that crashed, while it is still being watched. */
 static const char findings[] = "build/fuzz-findings/";
@@ -31,7 +32,11 @@ static struct {
     int fd;
     size_t bytes;
     char path[32];
+    char alias[64];
 } files[FUZZ_FILES];
+
+static char disk_path[64];
+static int disk_fd;
 
 static int is_watching;
 static long n_blocks;
@@ -65,22 +70,22 @@ static size_t product(size_t a, size_t b)
     return __builtin_mul_overflow(a, b, &bytes) ? SIZE_MAX : bytes;
 }
 
-/* Whether the path may be opened. */
-static int check_path(const char *path)
+/* The path to open in its place, or NULL. */
+static const char *check_path(const char *path)
 {
-    if (!is_watching || strncmp(path, findings, sizeof findings - 1) == 0)
-        return 1;
+    if (!is_watching || strncmp(path, findings, sizeof findings - 1) == 0 || strcmp(path, disk_path) == 0)
+        return path;
     for (int i = 0; i < FUZZ_FILES; i++)
-        if (files[i].fd > 0 && strcmp(path, files[i].path) == 0)
-            return 1;
+        if (files[i].fd > 0 && (strcmp(path, files[i].path) == 0 || strcmp(path, files[i].alias) == 0))
+            return files[i].path;
     if (fuzz_hides_files) {
         errno = ENOENT;
-        return 0;
+        return NULL;
     }
     char what[300];
     snprintf(what, sizeof what, "\"%.200s\" is opened, a path that no one gave", path);
     fuzz_require(0, what);
-    return 0;
+    return NULL;
 }
 
 void *__real_malloc(size_t bytes);
@@ -120,7 +125,8 @@ void *__wrap_aligned_alloc(size_t alignment, size_t bytes)
 
 FILE *__wrap_fopen(const char *path, const char *mode)
 {
-    return check_path(path) ? __real_fopen(path, mode) : NULL;
+    path = check_path(path);
+    return path ? __real_fopen(path, mode) : NULL;
 }
 
 /* Replaces the C library's for this program and for what it loads. */
@@ -130,7 +136,8 @@ int open(const char *path, int flags, ...)
     va_start(more, flags);
     const int mode = flags & O_CREAT ? va_arg(more, int) : 0;
     va_end(more);
-    return check_path(path) ? (int)syscall(SYS_openat, AT_FDCWD, path, flags, mode) : -1;
+    path = check_path(path);
+    return path ? (int)syscall(SYS_openat, AT_FDCWD, path, flags, mode) : -1;
 }
 
 int open64(const char *path, int flags, ...) __attribute__((alias("open")));
@@ -159,6 +166,9 @@ static int next_fd(void)
 static void set_up(void)
 {
     json_set_alloc_funcs(json_malloc, json_free);
+    /* Blocks of up to a megabyte, which readers take for each file, without a system call. */
+    mallopt(M_MMAP_THRESHOLD, 64 << 20);
+    mallopt(M_TRIM_THRESHOLD, 256 << 20);
     json_object_seed(1); /* the same order each time; and without it, jansson opens /dev/urandom */
     for (int i = 0; i < FUZZ_FILES; i++) {
         files[i].fd = memfd_create("fuzz", MFD_CLOEXEC);
@@ -181,6 +191,8 @@ void fuzz_begin(void)
 void fuzz_end(void)
 {
     is_watching = 0;
+    for (int i = 0; i < FUZZ_FILES; i++)
+        files[i].alias[0] = '\0';
     fuzz_require(ls_memory_balance() == n_blocks, "memory was not released");
     fuzz_require(json_bytes == 0, "JSON was not released");
     fuzz_require(next_fd() == lowest_fd, "a file was left open");
@@ -198,6 +210,30 @@ const char *fuzz_file(int slot, const void *bytes, size_t n)
     return files[slot].path;
 }
 
+static void remove_disk_file(void)
+{
+    unlink(disk_path);
+}
+
+const char *fuzz_disk_file(const void *bytes, size_t n)
+{
+    if (!disk_path[0]) {
+        snprintf(disk_path, sizeof disk_path, "/dev/shm/lockstep-fuzz-%d", (int)getpid());
+        disk_fd = open(disk_path, O_RDWR | O_CREAT | O_CLOEXEC | O_TRUNC, 0600);
+        fuzz_require(disk_fd >= 0, "cannot make a file in /dev/shm");
+        atexit(remove_disk_file);
+        lowest_fd = next_fd();
+    }
+    fuzz_require(n == 0 || pwrite(disk_fd, bytes, n, 0) == (ssize_t)n, "cannot write the input");
+    fuzz_require(ftruncate(disk_fd, (off_t)n) == 0, "cannot cut the input");
+    return disk_path;
+}
+
+void fuzz_alias(int slot, const char *path)
+{
+    snprintf(files[slot].alias, sizeof files[slot].alias, "%s", path);
+}
+
 char *fuzz_text(const uint8_t *bytes, size_t n)
 {
     static char text[FUZZ_TEXT];
@@ -212,6 +248,8 @@ void fuzz_require_message(enum ls_code code, const struct ls_error *err)
 {
     if (code == LS_OK)
         return;
+    if (fuzz_shows)
+        printf("    status %d: %s\n", (int)code, err->text);
     fuzz_require(code == err->code, "the code that is returned is not the error's");
     fuzz_require(memchr(err->text, '\0', sizeof err->text) != NULL && err->text[0],
                  "a failure without words");
@@ -273,4 +311,119 @@ void fuzz_check_data(enum ls_code code, struct ls_data *data, const struct ls_er
     check_dataset(&data->train);
     check_dataset(&data->test);
     ls_data_release(data);
+}
+
+/* --- streams --- */
+
+enum { MOST_ROWS = 64, MOST_NUMBERS = 1 << 22 };
+
+static void check_rows(const struct ls_stream_facts *facts, ptrdiff_t n, const struct ls_stream_rows *rows,
+                       int keep_missing)
+{
+    for (ptrdiff_t i = 0; rows->numbers && i < n * facts->n_features; i++)
+        fuzz_require(isfinite(rows->numbers[i]) || (keep_missing && isnan(rows->numbers[i])),
+                     "an input that is not finite");
+    for (ptrdiff_t i = 0; rows->labels && i < n; i++)
+        fuzz_require(rows->labels[i] >= 0 && rows->labels[i] < facts->n_classes,
+                     "a label outside of the classes");
+    for (ptrdiff_t i = 0; rows->values && i < n * facts->n_values; i++)
+        fuzz_require(isfinite(rows->values[i]), "a target that is not finite");
+}
+
+/* Blocks of their size, so that a sanitizer sees their end. */
+static struct ls_stream_rows take_rows(const struct ls_stream_facts *facts, ptrdiff_t n)
+{
+    struct ls_stream_rows rows = {.pixels = NULL};
+    const size_t elements = (size_t)(n * facts->n_features);
+    if (facts->is_bytes)
+        rows.pixels = malloc(elements);
+    else
+        rows.numbers = malloc(elements * sizeof(float));
+    if (facts->n_classes > 0)
+        rows.labels = malloc((size_t)n * sizeof(int32_t));
+    if (facts->n_values > 0)
+        rows.values = malloc((size_t)(n * facts->n_values) * sizeof(float));
+    return rows;
+}
+
+static void free_rows(struct ls_stream_rows *rows)
+{
+    free(rows->pixels);
+    free(rows->numbers);
+    free(rows->labels);
+    free(rows->values);
+}
+
+static int same_inputs(const struct ls_stream_facts *facts, ptrdiff_t n, const struct ls_stream_rows *a,
+                       const struct ls_stream_rows *b)
+{
+    const size_t elements = (size_t)(n * facts->n_features);
+    return facts->is_bytes ? memcmp(a->pixels, b->pixels, elements) == 0
+                           : memcmp(a->numbers, b->numbers, elements * sizeof(float)) == 0;
+}
+
+/* Goes back to the second sample of the first block, if there is one. */
+static void read_again(struct ls_stream *stream, ptrdiff_t n, const struct ls_stream_rows *first)
+{
+    const struct ls_stream_facts *facts = &stream->facts;
+    struct ls_error err;
+    if (n < 2)
+        return;
+    struct ls_stream_rows again = take_rows(facts, 1), second = *first;
+    if (facts->is_bytes)
+        second.pixels += facts->n_features;
+    else
+        second.numbers += facts->n_features;
+    fuzz_require(ls_stream_seek(stream, 1, &err) == LS_OK && ls_stream_read(stream, 1, &again, &err) == LS_OK,
+                 "a sample cannot be read a second time");
+    fuzz_require(same_inputs(facts, 1, &second, &again), "a sample is another the second time");
+    free_rows(&again);
+}
+
+static void check_open_stream(struct ls_stream *stream, int keep_missing)
+{
+    const struct ls_stream_facts *facts = &stream->facts;
+    struct ls_error err = {.code = LS_OK};
+    ptrdiff_t n_features = 1;
+    fuzz_require(facts->n_samples > 0 && facts->n_dims >= 1 && facts->n_dims <= LS_MAX_DIMS, "no shape");
+    for (int d = 0; d < facts->n_dims; d++)
+        fuzz_require(!__builtin_mul_overflow(n_features, facts->dims[d], &n_features), "dimensions overflow");
+    fuzz_require(n_features == facts->n_features && n_features > 0,
+                 "features are not the dimensions' product");
+    ptrdiff_t most = MOST_NUMBERS / (n_features + facts->n_values);
+    most = most < MOST_ROWS ? most : MOST_ROWS;
+    const ptrdiff_t block = facts->n_samples < most ? (ptrdiff_t)facts->n_samples : most;
+    if (block == 0)
+        return;
+    struct ls_stream_rows rows = take_rows(facts, block);
+    enum ls_code code = ls_stream_read(stream, block, &rows, &err);
+    if (code == LS_OK) {
+        check_rows(facts, block, &rows, keep_missing);
+        read_again(stream, block, &rows);
+        code = ls_stream_seek(stream, block, &err);
+    }
+    for (int64_t left = facts->n_samples - block; left > 0 && code == LS_OK; left -= block) {
+        const ptrdiff_t n = left < block ? (ptrdiff_t)left : block;
+        code = ls_stream_read(stream, n, &rows, &err);
+        if (code == LS_OK)
+            check_rows(facts, n, &rows, keep_missing);
+    }
+    fuzz_require_message(code, &err);
+    free_rows(&rows);
+}
+
+void fuzz_check_stream(const char *spec, int keep_missing)
+{
+    static const struct ls_stream none;
+    struct ls_stream stream;
+    struct ls_error err = {.code = LS_OK};
+    const struct ls_stream_request request = {.keep_missing = keep_missing};
+    const enum ls_code code = ls_stream_open(&stream, spec, &request, &err);
+    fuzz_require_message(code, &err);
+    if (code == LS_OK)
+        check_open_stream(&stream, keep_missing);
+    else
+        fuzz_require(memcmp(&stream, &none, sizeof none) == 0,
+                     "a stream that could not be opened is not all zero");
+    ls_stream_close(&stream);
 }

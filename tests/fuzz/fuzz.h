@@ -25,8 +25,17 @@ enum { FUZZ_LIMIT_BYTES = 16 << 20 };
 /* Set by a target in whose input the user names files: none of them is there. */
 extern int fuzz_hides_files;
 
+/* Set by fuzz-replay for files that are named: failures are printed. */
+extern int fuzz_shows;
+
 /* The path of a regular file in memory with these bytes, until the same slot is filled again. */
 const char *fuzz_file(int slot, const void *bytes, size_t n);
+
+/* The same on a file system, for a library that wants to know where the file really is. */
+const char *fuzz_disk_file(const void *bytes, size_t n);
+
+/* Lets a path that is not there stand for the file in a slot, until the input is done with. */
+void fuzz_alias(int slot, const char *path);
 
 /* The input as text: up to its first zero byte, and at most FUZZ_TEXT - 1 long.  Lasts until the next call.
  */
@@ -41,6 +50,10 @@ void fuzz_require_message(enum ls_code code, const struct ls_error *err);
 /* What ls_data_open promises: of data that was opened, every number is looked at; of data that was not, all
  * is zero.  Releases it. */
 void fuzz_check_data(enum ls_code code, struct ls_data *data, const struct ls_error *err);
+
+/* Opens a specification as a stream, reads it to its end in small blocks, goes back and reads the beginning
+ * again: the numbers are fit to be used, and the same bits. */
+void fuzz_check_stream(const char *spec, int keep_missing);
 
 /* Around each input. */
 void fuzz_begin(void);

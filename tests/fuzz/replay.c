@@ -1,6 +1,6 @@
 /* fuzz-replay: every committed input through its target.
  *   fuzz-replay                   tests/fuzz/corpus/NAME/ and tests/fuzz/regressions/NAME/ of every target
- *   fuzz-replay NAME FILE ...     these files
+ *   fuzz-replay NAME FILE ...     these files, with what the reader says of them
  * A finding ends it by abort(); the last line says which input it was.  Status 1 when a file cannot be read,
  * or a target has no corpus. */
 #include <dirent.h>
@@ -91,6 +91,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "fuzz-replay: unknown target '%s'\n", argv[1]);
         return 2;
     }
+    fuzz_shows = 1;
     for (int i = 2; i < argc; i++)
         if (!replay(target, argv[i]))
             return 1;
