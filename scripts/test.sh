@@ -143,6 +143,12 @@ part_valgrind() {
     # shellcheck disable=SC2086
     check "valgrind: serial" $under build/lockstep train --serial --steps 3 --data digits --net "dense 16, tanh, dense 10" \
         --momentum 0.9 --save build/valgrind.safetensors --log build/valgrind.jsonl
+    rm -rf build/valgrind-checkpoints
+    for steps in 3 5; do # the second goes on from the first
+        # shellcheck disable=SC2086
+        check "valgrind: checkpoints, $steps steps" $under build/lockstep train --serial --steps $steps --net "dense 16, tanh, dense 10" \
+            --optimizer adam --ema 0.9 --keep best --checkpoint build/valgrind-checkpoints --resume build/valgrind-checkpoints --checkpoint-every 2
+    done
     # shellcheck disable=SC2086
     check "valgrind: two threads of AVX2" env LOCKSTEP_ISA=avx2 $under build/lockstep train --threads 2 --steps 3 \
         --data digits --save build/valgrind.safetensors
@@ -183,6 +189,8 @@ part_tsan() {
     export TSAN_OPTIONS=ignore_noninstrumented_modules=1
     build "ThreadSanitizer" CC=clang-14 SAN=thread "$fast" $at/lockstep $at/mpi-cases || return
     check "tsan: matrix" $at/mpi-cases matrix 1
+    rm -rf $at/checkpoints
+    check "tsan: checkpoints" $at/lockstep train --threads 2 --epochs 2 --checkpoint $at/checkpoints --checkpoint-every 1step
     check "tsan: train" $at/lockstep train --threads 3 --batch 256 --steps 20
 }
 
