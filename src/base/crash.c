@@ -25,6 +25,7 @@ struct watched {
 
 static struct range ranges[MOST_RANGES];
 static char who[160];
+static char work[PATH_TEXT + 80];                   /* empty: nothing in particular */
 static _Alignas(64) char signal_stack[STACK_BYTES]; /* also a stack that ran over has a last word */
 static struct watched watched[] = {
     {.number = SIGSEGV, .what = "SIGSEGV, an address that is not there"},
@@ -105,6 +106,8 @@ static void last_words(int number, siginfo_t *info, void *context)
             add(&line, who);
             add(&line, " ends: ");
             add_cause(&line, &watched[i], info);
+            add(&line, work[0] ? "; while " : "");
+            add(&line, work);
             sigaction(number, &watched[i].before, NULL);
         }
     line.text[line.length++] = '\n';
@@ -142,6 +145,11 @@ void ls_crash_watch(int rank, int size, const char *host)
     for (int i = 0; i < N_WATCHED; i++)
         if (sigaction(watched[i].number, &action, &before) == 0 && !is_ours(&before))
             keep_before(&watched[i], &before);
+}
+
+void ls_crash_describe_work(const char *what)
+{
+    snprintf(work, sizeof work, "%s", what ? what : "");
 }
 
 void ls_crash_describe_range(const void *begin, size_t n_bytes, const char *path, size_t file_offset)

@@ -19,6 +19,10 @@ void ls_crash_watch(int rank, int size, const char *host);
  * silently not. */
 void ls_crash_describe_range(const void *begin, size_t n_bytes, const char *path, size_t file_offset);
 
+/* What is going on, for the line: "reading 'a.h5' with libhdf5", whose own mistakes no check of ours keeps
+ * from a damaged file.  Copied; NULL: nothing in particular.  One thread at a time. */
+void ls_crash_describe_work(const char *what);
+
 /* Forgets the range that begins there; before munmap.  Unknown ones and NULL are accepted. */
 void ls_crash_forget_range(const void *begin);
 

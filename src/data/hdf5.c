@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/crash.h"
 #include "base/memory.h"
 #include "data/array_names.h"
 #include "data/formats.h"
@@ -119,8 +120,8 @@ static enum ls_code open_arrays(struct ls_array *x, struct ls_array *y, struct l
     return code;
 }
 
-static enum ls_code open_hdf5(struct ls_stream *stream, struct ls_source *source,
-                              const struct ls_stream_request *request, struct ls_error *err)
+static enum ls_code open_tamed(struct ls_stream *stream, struct ls_source *source,
+                               const struct ls_stream_request *request, struct ls_error *err)
 {
     struct ls_array x = {.n_dims = 0}, y = {.n_dims = 0};
     struct ls_array_options options;
@@ -139,6 +140,20 @@ static enum ls_code open_hdf5(struct ls_stream *stream, struct ls_source *source
     }
     ls_array_close(&x);
     ls_array_close(&y);
+    return code;
+}
+
+/* libhdf5 1.10 has ways to crash on damaged files that no option keeps it from; then at least the file is
+ * named. */
+static enum ls_code open_hdf5(struct ls_stream *stream, struct ls_source *source,
+                              const struct ls_stream_request *request, struct ls_error *err)
+{
+    char work[300];
+    snprintf(work, sizeof work, "reading '%.240s' with libhdf5: is the file damaged?",
+             source->n_files ? source->files[0] : "");
+    ls_crash_describe_work(work);
+    const enum ls_code code = open_tamed(stream, source, request, err);
+    ls_crash_describe_work(NULL);
     return code;
 }
 

@@ -135,7 +135,7 @@ static enum ls_code read_list(struct ls_labels *labels, const char *value, struc
         const size_t n = strcspn(at, "|");
         char word[LS_LABEL_TEXT] = "";
         memcpy(word, at, n < sizeof word ? n : sizeof word - 1);
-        if (n == 0 || ls_label_normalise(word, n, label) == LS_LABEL_UNFIT)
+        if (n == 0 || n >= sizeof word || ls_label_normalise(word, n, label) == LS_LABEL_UNFIT)
             code = ls_fail(err, LS_USAGE, "classes=: '%.60s' is no class name", word);
         else if (ls_labels_find(labels, label) >= 0)
             code = ls_fail(err, LS_USAGE, "classes=: '%.60s' is given twice", label);

@@ -131,12 +131,11 @@ static enum ls_code take_feature(struct libsvm *svm, struct word word, int64_t *
             return LS_OK;
         return word_error(svm, word, "ranking by qid: is not learnt here; qid=ignore passes over it", err);
     }
-    int64_t index = 0;
     const size_t n_digits = (size_t)(colon - word.at);
-    for (size_t i = 0; i < n_digits; i++)
-        index = word.at[i] >= '0' && word.at[i] <= '9' && n_digits <= 18 ? 10 * index + (word.at[i] - '0')
-                                                                         : INT64_MIN / 16;
-    if (n_digits == 0 || index < 0)
+    int64_t index = n_digits > 0 && n_digits <= 18 ? 0 : -1; /* so many always fit */
+    for (size_t i = 0; i < n_digits && index >= 0; i++)
+        index = word.at[i] >= '0' && word.at[i] <= '9' ? 10 * index + (word.at[i] - '0') : -1;
+    if (index < 0)
         return word_error(svm, word, "the index is no whole number", err);
     const enum ls_code code = check_index(svm, word, index, *last, err);
     if (code != LS_OK)
