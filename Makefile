@@ -1,5 +1,5 @@
 # lockstep: `make help` lists the targets.  Options, each part of the build folder's name, so variants live side by side:
-#   MPI=0|1 OMP=0|1 HDF5=0|1 DEBUG=0|1 WERROR=0|1 SAN=address|undefined|address+undefined|thread|fuzzer|fuzzer+address+undefined CC=... CROSS=aarch64 MUTANT=name V=1
+#   MPI=0|1 OMP=0|1 HDF5=0|1 DEBUG=0|1 WERROR=0|1 SAN=address|undefined|address+undefined|thread|fuzzer|fuzzer+address+undefined CC=... CROSS=aarch64 MUTANT=name FAULTS=0|1 V=1
 MPI ?= 1
 OMP ?= 1
 DEBUG ?= 0
@@ -8,6 +8,7 @@ SAN ?=
 CROSS ?=
 HDF5 ?= $(if $(CROSS),0,1)
 MUTANT ?=
+FAULTS ?= 0
 V ?= 0
 prefix ?= /usr/local
 
@@ -16,7 +17,7 @@ ifeq ($$(filter $(2),$$($(1))),)
 $$(error $(1)=$$($(1)): allowed are $(2))
 endif
 endef
-$(foreach flag,MPI OMP HDF5 DEBUG WERROR V,$(eval $(call one_of,$(flag),0 1)))
+$(foreach flag,MPI OMP HDF5 DEBUG WERROR FAULTS V,$(eval $(call one_of,$(flag),0 1)))
 ifneq ($(SAN),)
 $(eval $(call one_of,SAN,address undefined address+undefined thread fuzzer fuzzer+address+undefined))
 endif
@@ -25,7 +26,7 @@ $(eval $(call one_of,CROSS,aarch64))
 $(eval $(call one_of,HDF5,0))
 endif
 ifneq ($(MUTANT),)
-$(eval $(call one_of,MUTANT,float-reduction broken-tanh stale-replica local-batchnorm))
+$(eval $(call one_of,MUTANT,float-reduction broken-tanh local-batchnorm))
 endif
 
 ifeq ($(origin CC),default)
@@ -33,12 +34,12 @@ CC := $(if $(CROSS),$(CROSS)-linux-gnu-)gcc
 endif
 variant := $(strip $(if $(CROSS),$(CROSS)) $(if $(filter 0,$(MPI)),nompi) $(if $(filter 0,$(OMP)),noomp) \
 	$(if $(CROSS),,$(if $(filter 0,$(HDF5)),nohdf5)) \
-	$(if $(filter 1,$(DEBUG)),debug) $(SAN) $(if $(MUTANT),mutant-$(MUTANT)) $(if $(filter clang%,$(CC)),clang))
+	$(if $(filter 1,$(DEBUG)),debug) $(if $(filter 1,$(FAULTS)),faults) $(SAN) $(if $(MUTANT),mutant-$(MUTANT)) $(if $(filter clang%,$(CC)),clang))
 empty :=
 BUILD ?= build$(if $(variant),/$(subst $(empty) ,-,$(variant)))
 
 VERSION := 0.1.0
-CPPFLAGS += -Isrc -D_GNU_SOURCE -DLS_VERSION='"$(VERSION)"' -DLS_WITH_MPI=$(MPI)
+CPPFLAGS += -Isrc -D_GNU_SOURCE -DLS_VERSION='"$(VERSION)"' -DLS_WITH_MPI=$(MPI) -DLS_WITH_FAULTS=$(FAULTS)
 warnings := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wvla
 # -ffp-contract=off: what is written is what is computed.  The other two change no value: they let sqrt and fma be
 # instructions and let loops with comparisons become vector code.
@@ -75,7 +76,8 @@ endif
 
 hdf5_off := $(if $(filter 0,$(HDF5)),src/data/hdf5.c src/data/hdf5_array.c src/data/hdf5_library.c,src/data/hdf5_off.c)
 comm_off := $(if $(filter 0,$(MPI)),$(wildcard src/comm/comm_mpi*.c))
-sources := $(filter-out $(comm_off) $(hdf5_off) src/compute/parallel/%,$(wildcard src/*/*.c src/compute/serial/*.c src/main.c))
+faults_off := $(if $(filter 0,$(FAULTS)),src/base/fault.c)
+sources := $(filter-out $(comm_off) $(hdf5_off) $(faults_off) src/compute/parallel/%,$(wildcard src/*/*.c src/compute/serial/*.c src/main.c))
 kernels := $(wildcard src/compute/parallel/*.c)
 target_cpu := $(if $(CROSS),$(CROSS),$(shell uname -m))
 isas := portable $(if $(filter x86_64,$(target_cpu)),avx2 avx512)

@@ -108,7 +108,7 @@ part_unit() {
     build "mutant float-reduction" MUTANT=float-reduction "$fast" build/mutant-float-reduction/mpi-cases
     build "mutant broken-tanh" MUTANT=broken-tanh "$fast" build/mutant-broken-tanh/lockstep
     build "mutant local-batchnorm" MUTANT=local-batchnorm "$fast" build/mutant-local-batchnorm/mpi-cases
-    build "mutant stale-replica" MUTANT=stale-replica "$fast" build/mutant-stale-replica/lockstep
+    build "fault injection" FAULTS=1 "$fast" build/faults/lockstep build/faults/mpi-cases
     criterion "all unit and multi-rank tests" build/unit-tests
     check "chaos: 3 runs killed and resumed" scripts/chaos.py --runs 3 --seed 5
     check "the inputs of tests/fuzz" build/fuzz-replay

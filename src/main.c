@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/crash.h"
+#include "base/fault.h"
 #include "cli/cli.h"
 
 static int exit_status(enum ls_code code)
@@ -34,7 +35,8 @@ int main(int argc, char **argv)
         return exit_status(err.code);
     }
     ls_crash_watch(ls_comm_rank(comm), ls_comm_size(comm), ls_comm_host(comm));
-    err.code = ls_run_command(comm, argc, argv, &err);
+    if (ls_fault_from_environment(&err) == LS_OK)
+        err.code = ls_run_command(comm, argc, argv, &err);
     /* A full disk or a closed pipe behind stdout shows only now. */
     if (err.code == LS_OK && (fflush(stdout) != 0 || ferror(stdout)))
         ls_fail_errno(&err, LS_FAILED, "cannot write to standard output");

@@ -18,6 +18,7 @@ enum ls_purpose {
     LS_PURPOSE_SEARCH = 6,    /* random search: stream: tensor and trial; element: element index */
     LS_PURPOSE_WINDOW = 7,    /* --shuffle blocks: stream: epoch; element: window and block of round keys */
     LS_PURPOSE_SPLIT = 8,     /* --split, --folds: stream: class + 1 or 0; element: block of round keys */
+    LS_PURPOSE_CROSS_CHECK = 12, /* stream: step */
 };
 
 struct ls_bits128 {

@@ -216,6 +216,7 @@ static enum ls_code refuse_for_search(const struct train_options *o, struct ls_e
         {"augment", s->input.augment != NULL},
         {"eval-every", o->eval_every != 1},
         {"hash-every", o->hash_every != 0},
+        {"cross-check", o->faults.cross_check != 0},
         {"stop-at", o->stop.stop_at != NULL},
         {"patience", o->stop.patience > 0},
         {"monitor", o->stop.monitor},
@@ -282,6 +283,7 @@ static enum ls_code set_length(struct job *job, struct ls_error *err)
     set_epochs_and_steps(config, o->epochs, o->steps);
     config->eval_every = o->eval_every;
     config->hash_every = o->hash_every;
+    config->cross_check = o->faults.cross_check;
     const enum ls_code code = ls_stop_options_apply(&o->stop, &job->setup.data, config, err);
     return code == LS_OK ? ls_checkpoint_options_apply(&o->checkpoint, &config->checkpoint, err) : code;
 }
@@ -401,6 +403,7 @@ static enum ls_code compare_options(const struct job *job, struct ls_error *err)
                                c->steps,
                                c->eval_every,
                                c->hash_every,
+                               c->cross_check,
                                c->keep_best,
                                (int64_t)(c->stop.seconds * 1e6),
                                c->checkpoint.folder != NULL,

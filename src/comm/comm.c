@@ -116,6 +116,11 @@ const char *ls_comm_host(const struct ls_comm *comm)
     return comm->hosts[comm->rank];
 }
 
+const char *ls_comm_host_of(const struct ls_comm *comm, int rank)
+{
+    return comm->hosts[rank];
+}
+
 int ls_comm_ranks_on_host(const struct ls_comm *comm)
 {
     return comm->ranks_on_host;
@@ -173,8 +178,8 @@ enum ls_code ls_comm_allreduce(struct ls_comm *comm, enum ls_allreduce how, int6
 {
     (void)err;
     assert(n >= 0 && n_leaves >= 0 && n_roots >= 0 && n_roots <= LS_MAX_ROOTS);
-    if (how == LS_ALLREDUCE_TREE) {
-        comm->ops->reduce_tree(comm, n_leaves, n, sum, roots, n_roots);
+    if (how != LS_ALLREDUCE_MPI) {
+        comm->ops->reduce_tree(comm, how == LS_ALLREDUCE_TREE_DIRECT, n_leaves, n, sum, roots, n_roots);
         return LS_OK;
     }
     if (n_roots == 0)
@@ -277,6 +282,28 @@ enum ls_code ls_comm_compare_hashes(struct ls_comm *comm, struct ls_hash hash, c
         return LS_OK;
     comm->ops->collect(comm, &hash, sizeof hash, comm->hashes);
     return name_odd_ranks(comm, what, err);
+}
+
+int ls_comm_vote(struct ls_comm *comm, struct ls_hash hash, int *odd)
+{
+    struct ls_hash right;
+    comm->ops->collect(comm, &hash, sizeof hash, comm->hashes);
+    take_vote(comm->hashes, comm->size, &right);
+    int trusted = -1;
+    *odd = -1;
+    for (int rank = comm->size - 1; rank >= 0; rank--)
+        *(ls_hash_equal(comm->hashes[rank], right) ? &trusted : odd) = rank;
+    return trusted;
+}
+
+void ls_comm_take_largest(struct ls_comm *comm, uint64_t *values, int n)
+{
+    comm->ops->take_largest(comm, values, n);
+}
+
+void ls_comm_broadcast(struct ls_comm *comm, void *bytes, size_t n, int from)
+{
+    comm->ops->broadcast(comm, bytes, n, from);
 }
 
 enum ls_code ls_comm_gather(struct ls_comm *comm, const void *mine, size_t bytes, void *out,

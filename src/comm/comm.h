@@ -19,8 +19,9 @@
 struct ls_comm;
 
 enum ls_allreduce {
-    LS_ALLREDUCE_TREE, /* the contract's */
-    LS_ALLREDUCE_MPI,  /* MPI_Allreduce of local sums, order unspecified: for comparison only */
+    LS_ALLREDUCE_TREE,        /* the contract's */
+    LS_ALLREDUCE_MPI,         /* MPI_Allreduce of local sums, order unspecified: for comparison only */
+    LS_ALLREDUCE_TREE_DIRECT, /* the contract's by other messages where it can be: to check the first */
 };
 
 /* Starts communication.  Collective over the job.  Uses MPI when the process was started by mpirun or srun
@@ -61,9 +62,10 @@ enum ls_code ls_comm_agree(struct ls_comm *comm, struct ls_error *err);
  * subtrees, in the order and number that ls_tree_roots(n_leaves, its range, ...) gives: roots[0..n_roots). On
  * return `sum` (n floats) holds tree(all leaves), the same bits on every rank; with no leaf anywhere, zeros.
  * roots[0] may be `sum` itself, else no overlap; all roots are scratch afterwards.  A rank without leaves
- * passes n_roots == 0. LS_ALLREDUCE_MPI instead adds the rank's roots in order and calls
- * MPI_Allreduce(MPI_SUM). n and n_leaves must be the same on every rank.  Allocates nothing: scratch of a
- * fixed size is taken by ls_comm_create. */
+ * passes n_roots == 0.  LS_ALLREDUCE_TREE_DIRECT sends every root to the owner of a slice of the elements
+ * even where the tree would be climbed by pairs of ranks: other messages, same bits.  LS_ALLREDUCE_MPI
+ * instead adds the rank's roots in order and calls MPI_Allreduce(MPI_SUM). n and n_leaves must be the same on
+ * every rank.  Allocates nothing: scratch of a fixed size is taken by ls_comm_create. */
 enum ls_code ls_comm_allreduce(struct ls_comm *comm, enum ls_allreduce how, int64_t n_leaves, ptrdiff_t n,
                                float *sum, float *const *roots, int n_roots, struct ls_error *err);
 
@@ -85,6 +87,18 @@ enum ls_code ls_comm_spread(struct ls_comm *comm, double value, struct ls_spread
  * majority rank 0 is. */
 enum ls_code ls_comm_compare_hashes(struct ls_comm *comm, struct ls_hash hash, const char *what,
                                     struct ls_error *err);
+
+/* Collective.  Whose hash to trust: the lowest rank with the hash that most ranks have, without a majority
+ * rank 0.  *odd is the lowest rank with another hash, -1 when there is none. */
+int ls_comm_vote(struct ls_comm *comm, struct ls_hash hash, int *odd);
+
+/* Collective.  The largest of all ranks' values, elementwise, in place. */
+void ls_comm_take_largest(struct ls_comm *comm, uint64_t *values, int n);
+
+/* Collective.  `from`'s n bytes on every rank. */
+void ls_comm_broadcast(struct ls_comm *comm, void *bytes, size_t n, int from);
+
+const char *ls_comm_host_of(const struct ls_comm *comm, int rank);
 
 /* Collective.  Rank r's `bytes` (the same count on every rank) land at out[r*bytes] on rank 0; out may be
  * NULL elsewhere. */

@@ -18,8 +18,8 @@ struct ls_comm_ops {
     void (*destroy)(struct ls_comm *comm); /* frees what the backend owns, `comm` included */
     void (*barrier)(struct ls_comm *comm);
     void (*abort)(struct ls_comm *comm, int exit_status) __attribute__((noreturn));
-    void (*reduce_tree)(struct ls_comm *comm, int64_t n_leaves, ptrdiff_t n, float *sum, float *const *roots,
-                        int n_roots);
+    void (*reduce_tree)(struct ls_comm *comm, int direct, int64_t n_leaves, ptrdiff_t n, float *sum,
+                        float *const *roots, int n_roots);
     /* Over all ranks, elementwise, in place. */
     void (*add_floats)(struct ls_comm *comm, float *values, ptrdiff_t n);
     void (*add_counts)(struct ls_comm *comm, int64_t *values, int n);

@@ -143,9 +143,10 @@ static void barrier(struct ls_comm *comm)
     finish(mpi, "MPI_Ibarrier", MPI_Ibarrier(mpi->world, &request), &request);
 }
 
-static void reduce_tree(struct ls_comm *comm, int64_t n_leaves, ptrdiff_t n, float *sum, float *const *roots,
-                        int n_roots)
+static void reduce_tree(struct ls_comm *comm, int direct, int64_t n_leaves, ptrdiff_t n, float *sum,
+                        float *const *roots, int n_roots)
 {
+    mpi_of(comm)->reducer.always_direct = direct;
     ls_tree_allreduce(&mpi_of(comm)->reducer, n_leaves, n, sum, roots, n_roots);
 }
 

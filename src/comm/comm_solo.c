@@ -28,10 +28,10 @@ static void end_process(struct ls_comm *comm, int exit_status)
 }
 
 /* All leaves are this rank's, so the tree has one root, or none. */
-static void reduce_tree(struct ls_comm *comm, int64_t n_leaves, ptrdiff_t n, float *sum, float *const *roots,
-                        int n_roots)
+static void reduce_tree(struct ls_comm *comm, int direct, int64_t n_leaves, ptrdiff_t n, float *sum,
+                        float *const *roots, int n_roots)
 {
-    (void)comm;
+    (void)comm, (void)direct;
     assert(n_roots == (n_leaves > 0));
     if (n_roots == 0)
         memset(sum, 0, (size_t)n * sizeof *sum);

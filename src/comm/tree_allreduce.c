@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <string.h>
 
+#include "base/fault.h"
 #include "base/memory.h"
 
 enum channel { PARTIAL = 1, RESULT = 2 };
@@ -80,12 +81,14 @@ static void start_send(struct ls_reducer *reducer, int slot, const float *values
 static void start_receive(struct ls_reducer *reducer, int slot, float *values, ptrdiff_t n, int from,
                           enum channel channel)
 {
+    ls_fault_expect(slot, values, n);
     reducer->wire.receive(reducer->wire.self, slot, values, n, from, (int)channel);
 }
 
 static void await(struct ls_reducer *reducer, int slot)
 {
     reducer->wire.wait(reducer->wire.self, slot);
+    ls_fault_arrived(slot);
 }
 
 static void await_all(struct ls_reducer *reducer)
@@ -395,9 +398,10 @@ void ls_tree_allreduce(struct ls_reducer *reducer, int64_t n_leaves, ptrdiff_t n
         return;
     }
     const float *own = n_roots ? roots[0] : NULL;
-    if (reducer->wire.size == 1 || (plan->perfect && n <= reducer->tuning.small_n))
+    const int pairs = plan->perfect && !reducer->always_direct;
+    if (reducer->wire.size == 1 || (pairs && n <= reducer->tuning.small_n))
         reduce_doubling(reducer, n, sum, own);
-    else if (plan->perfect && plan->n_active == plan->n_ranks)
+    else if (pairs && plan->n_active == plan->n_ranks)
         reduce_halving(reducer, n, sum, own);
     else
         reduce_direct(reducer, n, sum, roots, n_roots);

@@ -40,6 +40,7 @@ struct ls_reduce_tuning {
 struct ls_reducer {
     struct ls_wire wire;
     struct ls_reduce_tuning tuning;
+    int always_direct;   /* the direct exchange for any plan: to check the other ways */
     struct ls_plan plan; /* of the last call: n_leaves changes at most twice an epoch */
     float *scratch;
     ptrdiff_t scratch_n;

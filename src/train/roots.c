@@ -59,6 +59,15 @@ int ls_roots_append(struct ls_roots *roots, struct ls_range range)
     return added;
 }
 
+int ls_roots_append_cut(struct ls_roots *roots, struct ls_range range, int64_t leaf)
+{
+    if (leaf < range.begin || leaf >= range.end)
+        return ls_roots_append(roots, range);
+    return ls_roots_append(roots, (struct ls_range){range.begin, leaf}) +
+           ls_roots_append(roots, (struct ls_range){leaf, leaf + 1}) +
+           ls_roots_append(roots, (struct ls_range){leaf + 1, range.end});
+}
+
 /* Slots i and i+1 become one in slot i; the freed vector goes behind the live ones. */
 static void merge_pair(struct ls_roots *roots, int i, struct ls_node parent, const struct ls_ops *ops)
 {

@@ -32,6 +32,9 @@ void ls_roots_start(struct ls_roots *roots, int64_t n_leaves);
  * slots, to be filled by the caller, are roots->slots[old n ...]. */
 int ls_roots_append(struct ls_roots *roots, struct ls_range range);
 
+/* The same with `leaf`, if it is in the range, as a node of its own. */
+int ls_roots_append_cut(struct ls_roots *roots, struct ls_range range, int64_t leaf);
+
 /* Adds siblings until none are left.  ops may be NULL: then only the nodes are merged. */
 void ls_roots_merge(struct ls_roots *roots, const struct ls_ops *ops);
 

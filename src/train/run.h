@@ -5,6 +5,7 @@
 #include "base/contract.h"
 #include "optim/average.h"
 #include "train/accumulate.h"
+#include "train/cross_check.h"
 #include "train/trainer.h"
 
 /* Everything that changes while training, besides the parameters. */
@@ -20,6 +21,7 @@ struct ls_run {
     int64_t good_step;
     struct ls_engine engine;
     struct ls_accumulator accumulator;
+    struct ls_cross_check cross_check;
     struct ls_sampler sampler;
     struct ls_optimizer optimizer;
     struct ls_learning_rate rate;

@@ -4,6 +4,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/fault.h"
 #include "base/memory.h"
 #include "base/timer.h"
 
@@ -83,6 +84,10 @@ static int slots_for(const struct ls_engine *engine, const struct ls_engine_plan
         const int needed = slots_of(engine, plan->batch[i], engine->pass_leaves);
         most = needed > most ? needed : most;
     }
+    /* A leaf that is cut out of a subtree leaves one more at each of the subtree's levels. */
+    int64_t leaves = ls_count_leaves(plan->batch[0], engine->microbatch);
+    for (; plan->with_probe && leaves > 1; leaves = (leaves + 1) / 2)
+        most++;
     return most;
 }
 
@@ -195,20 +200,35 @@ static enum ls_code ask_about_samples(struct ls_engine *engine, const struct ls_
     return ls_comm_agree(engine->comm, err);
 }
 
+/* Whether the batch at hand is one that the probe keeps something of. */
+static int watched(const struct ls_engine *engine)
+{
+    return ls_probe_watches(engine->probe, engine->row_offset);
+}
+
 /* struct ls_pass's finish_sums: the tree over the parts of all ranks. */
 static const float *finish_sums(void *context, ptrdiff_t n)
 {
     struct ls_engine *engine = context;
     double since = ls_now_s();
-    float **sums = engine->sync.slots;
+    struct ls_roots *sync = &engine->sync;
+    float **sums = sync->slots;
 #ifdef LS_MUTANT_LOCAL_BATCHNORM /* each rank's statistics for its own rows */
     for (int p = 1; p < engine->sync_parts; p++)
         engine->ops->tree_add(n, sums[0], sums[p]);
     return sums[0];
 #endif
-    if (ls_comm_allreduce(engine->comm, engine->allreduce, engine->sync_leaves, n, sums[0], sums,
-                          engine->sync_parts, &engine->sync_error) != LS_OK)
+    /* A part that was cut for the probe joins its siblings; there are none otherwise. */
+    ls_roots_start(sync, engine->sync_leaves);
+    sync->n_floats = n;
+    sync->n = engine->sync_parts;
+    memcpy(sync->nodes, engine->gradients.nodes, (size_t)sync->n * sizeof *sync->nodes);
+    ls_roots_merge(sync, engine->ops);
+    if (ls_comm_allreduce(engine->comm, engine->allreduce, engine->sync_leaves, n, sums[0], sums, sync->n,
+                          &engine->sync_error) != LS_OK)
         engine->sync_error.code = LS_FAILED;
+    if (watched(engine))
+        ls_probe_keep_sums(engine->probe, sums[0], n);
     const double waited = ls_now_s() - since;
     engine->times.allreduce_s += waited;
     engine->times.compute_s -= waited; /* the pass around it counts it in */
@@ -221,7 +241,8 @@ static int append_parts(struct ls_engine *engine, struct ls_range pass, int64_t 
 {
     struct ls_roots *roots = &engine->gradients;
     const int64_t m = engine->microbatch;
-    const int old = roots->n, added = ls_roots_append(roots, pass);
+    const int old = roots->n,
+              added = ls_roots_append_cut(roots, pass, watched(engine) ? engine->probe->leaf : -1);
     for (int p = 0; p < added; p++) {
         const struct ls_range leaves = ls_node_leaves(roots->nodes[old + p], roots->n_leaves);
         const int64_t part_end = leaves.end * m < B ? leaves.end * m : B;
@@ -232,11 +253,35 @@ static int append_parts(struct ls_engine *engine, struct ls_range pass, int64_t 
     return added;
 }
 
+void ls_engine_run_rows(struct ls_engine *engine, float *parameters, const struct ls_dataset *data,
+                        const struct ls_sampler *sampler, int64_t position, const struct ls_pass *pass,
+                        ptrdiff_t rows)
+{
+    double since = ls_now_s();
+    ls_sampler_indices(sampler, position, rows, engine->index);
+    const float *z = forward_rows(engine, parameters, data, rows, pass, &since);
+    for (int i = 0; i < engine->net->n_layers; i++)
+        if (!engine->net->layers[i].skip)
+            ls_fault_strike(LS_FAULT_ACTIVATION, engine->act.y[i], rows * engine->net->layers[i].out.count,
+                            1);
+    const struct ls_targets targets = targets_of(engine, data);
+    engine->ops->loss(&engine->loss, rows, engine->net->out.count, engine->sample_loss,
+                      ls_output_gradient(&engine->act), z, &targets);
+    spoil_loss(engine, data, rows);
+    for (int p = 0; p < pass->n_parts; p++)
+        pass->parts[p].flat[engine->net->n_floats] = engine->ops->leaf_sum(
+            pass->parts[p].end - pass->parts[p].begin, pass->m, engine->sample_loss + pass->parts[p].begin);
+    ls_backward(engine->net, engine->ops, parameters, &engine->act, rows, pass, 0);
+    for (int p = 0; p < pass->n_parts; p++)
+        ls_fault_strike(LS_FAULT_GRADIENT, pass->parts[p].flat, engine->net->n_floats,
+                        ls_count_leaves(pass->parts[p].end - pass->parts[p].begin, pass->m));
+    charge(&engine->times.compute_s, &since);
+}
+
 /* Forward, loss and backward for leaves [range.begin, range.end) of the batch, into new slots. */
 static void gradient_pass(struct ls_engine *engine, float *parameters, const struct ls_dataset *data,
                           const struct ls_sampler *sampler, int64_t first, int64_t B, struct ls_range range)
 {
-    double since = ls_now_s();
     const int64_t m = engine->microbatch;
     const int64_t begin = range.begin * m < B ? range.begin * m : B;
     const int64_t end = range.end * m < B ? range.end * m : B;
@@ -255,17 +300,12 @@ static void gradient_pass(struct ls_engine *engine, float *parameters, const str
                                  .context = engine};
     engine->sync_leaves = engine->gradients.n_leaves;
     engine->sync_parts = pass.n_parts;
-    ls_sampler_indices(sampler, first + begin, rows, engine->index);
-    const float *z = forward_rows(engine, parameters, data, rows, &pass, &since);
-    const struct ls_targets targets = targets_of(engine, data);
-    engine->ops->loss(&engine->loss, rows, engine->net->out.count, engine->sample_loss,
-                      ls_output_gradient(&engine->act), z, &targets);
-    spoil_loss(engine, data, rows);
-    for (int p = 0; p < pass.n_parts; p++)
-        parts[p].flat[engine->net->n_floats] = engine->ops->leaf_sum(
-            parts[p].end - parts[p].begin, (ptrdiff_t)m, engine->sample_loss + parts[p].begin);
-    ls_backward(engine->net, engine->ops, parameters, &engine->act, rows, &pass, 0);
-    ls_roots_merge(&engine->gradients, engine->ops);
+    ls_engine_run_rows(engine, parameters, data, sampler, first + begin, &pass, rows);
+    double since = ls_now_s();
+    struct ls_roots *roots = &engine->gradients;
+    if (watched(engine))
+        ls_probe_keep_leaf(engine->probe, roots, roots->n - pass.n_parts, pass.n_parts);
+    ls_roots_merge(roots, engine->ops);
     charge(&engine->times.compute_s, &since);
 }
 
@@ -274,8 +314,15 @@ static enum ls_code reduce(struct ls_engine *engine, struct ls_roots *roots, ptr
                            struct ls_error *err)
 {
     double since = ls_now_s();
-    const enum ls_code code = ls_comm_allreduce(engine->comm, engine->allreduce, roots->n_leaves, n,
-                                                roots->slots[0], roots->slots, roots->n, err);
+    const int check =
+        roots == &engine->gradients && watched(engine) && engine->allreduce == LS_ALLREDUCE_TREE;
+    if (check)
+        ls_probe_keep_roots(engine->probe, roots, n);
+    enum ls_code code = ls_comm_allreduce(engine->comm, engine->allreduce, roots->n_leaves, n,
+                                          roots->slots[0], roots->slots, roots->n, err);
+    if (check && code == LS_OK)
+        code = ls_probe_check_sum(engine->probe, engine->comm, engine->net, engine->step + 1, n,
+                                  roots->slots[0], err);
     charge(&engine->times.allreduce_s, &since);
     return code;
 }

@@ -17,6 +17,7 @@
 #include "data/sampler.h"
 #include "model/execute.h"
 #include "train/metrics.h"
+#include "train/probe.h"
 #include "train/roots.h"
 
 /* Seconds spent, since the caller last zeroed them. */
@@ -56,6 +57,7 @@ struct ls_engine {
     float *values;              /* (rows of a pass, n_values) */
     struct ls_step_times times;
     struct ls_prefetch *prefetch; /* the caller's: told of each batch; may be NULL */
+    struct ls_probe *probe;       /* the caller's, NULL: no step will be checked */
     struct ls_metrics *metrics; /* the caller's, set on all ranks or none; NULL: only struct ls_evaluation */
 };
 
@@ -72,6 +74,7 @@ struct ls_engine_plan {
     uint64_t seed;
     ptrdiff_t n_values; /* target numbers a sample */
     struct ls_augment augment;
+    int with_probe;     /* room for a leaf of its own, in any place */
     int with_gradients; /* 0: only forward and ls_engine_evaluate */
 };
 
@@ -90,6 +93,12 @@ void ls_engine_release(struct ls_engine *engine);
 enum ls_code ls_engine_gradient(struct ls_engine *engine, float *parameters, const struct ls_dataset *data,
                                 const struct ls_sampler *sampler, int64_t first, int64_t B, float **sum,
                                 struct ls_error *err);
+
+/* Local, unless pass->finish_sums is not.  Forward, loss and backward for the `rows` samples at `position` of
+ * the sampler's epoch: each part's gradients and loss. */
+void ls_engine_run_rows(struct ls_engine *engine, float *parameters, const struct ls_dataset *data,
+                        const struct ls_sampler *sampler, int64_t position, const struct ls_pass *pass,
+                        ptrdiff_t rows);
 
 struct ls_evaluation {
     float loss; /* mean over the samples, contract rule 3 */

@@ -5,10 +5,12 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/fault.h"
 #include "base/memory.h"
 #include "base/text.h"
 #include "base/timer.h"
 #include "train/divergence.h"
+#include "train/replica.h"
 #include "train/run.h"
 #include "train/signals.h"
 
@@ -48,11 +50,15 @@ static enum ls_code set_up(struct ls_run *run, struct ls_error *err)
         .seed = config->seed,
         .n_values = run->data->train.n_values,
         .augment = config->augment,
+        .with_probe = config->cross_check > 0,
         .with_gradients = 1,
     };
     enum ls_code code = ls_engine_create(&run->engine, run->net, run->ops, run->comm, &plan, err);
     if (code == LS_OK)
         code = ls_accumulator_create(&run->accumulator, config->batch, update / config->batch, run->net, err);
+    if (code == LS_OK)
+        code =
+            ls_cross_check_create(&run->cross_check, config->cross_check, config->batch, &run->engine, err);
     if (code == LS_OK)
         code = set_up_state(run, err);
     if (code != LS_OK)
@@ -90,6 +96,7 @@ static void tear_down(struct ls_run *run)
     ls_checkpoint_writer_destroy(&run->writer);
     ls_engine_release(&run->engine);
     ls_accumulator_release(&run->accumulator);
+    ls_cross_check_release(&run->cross_check);
     ls_optimizer_release(&run->optimizer);
     ls_average_release(&run->average);
     ls_free(run->good);
@@ -128,7 +135,7 @@ enum ls_code ls_run_compare(struct ls_run *run, struct ls_hash *hash, struct ls_
     if (err->code == LS_OK && run->average.flat)
         err->code = ls_net_hash(run->net, run->average.flat, hash, err);
     const enum ls_code code = ls_comm_agree(run->comm, err);
-    return code != LS_OK ? code : ls_comm_compare_hashes(run->comm, held, what, err);
+    return code != LS_OK ? code : ls_replica_compare(run->comm, run->net, run->parameters, held, what, err);
 }
 
 /* What a rank may ask all ranks for; each as often as there are ranks, and their sum stays below 2^24. */
@@ -208,7 +215,7 @@ static enum ls_code after_update(struct ls_run *run, struct ls_step_report *repo
 {
     enum ls_code code = LS_OK;
     report->hashed = ls_run_due(run->step, run->config->hash_every);
-    if (report->hashed)
+    if (report->hashed || ls_cross_check_is_due(&run->cross_check))
         code = ls_run_compare(run, &report->hash, err);
     if (code == LS_OK && run->observer && run->observer->on_step) {
         const double seconds = ls_now_s() - run->epoch_began_s - run->paused_s;
@@ -230,8 +237,13 @@ static enum ls_code one_step(struct ls_run *run, int64_t B, struct ls_error *err
     const int64_t first = run->position;
     run->engine.step = (uint64_t)run->step;
     run->engine.request = requests(run);
-    const enum ls_code code = ls_accumulate(&run->accumulator, &run->engine, run->parameters,
-                                            &run->data->train, &run->sampler, first, B, &sum, err);
+    ls_fault_step(run->step + 1, ls_comm_rank(run->comm));
+    ls_cross_check_begin(&run->cross_check, run->step + 1, B);
+    enum ls_code code = ls_accumulate(&run->accumulator, &run->engine, run->parameters, &run->data->train,
+                                      &run->sampler, first, B, &sum, err);
+    if (code == LS_OK)
+        code = ls_cross_check_end(&run->cross_check, run->parameters, &run->data->train, &run->sampler, first,
+                                  err);
     if (code != LS_OK)
         return code;
     run->step++;
@@ -255,10 +267,7 @@ static enum ls_code one_step(struct ls_run *run, int64_t B, struct ls_error *err
                                     .loss = loss};
     if (update(run, B, sum, &report))
         return diverged(run, loss, sum, err);
-#ifdef LS_MUTANT_STALE_REPLICA
-    if (run->step == 2 && ls_comm_rank(run->comm) == 1)
-        run->parameters[0] += 1.0f; /* a faulty core */
-#endif
+    ls_fault_strike(LS_FAULT_WEIGHT, run->parameters, run->net->n_floats, 1);
     return after_update(run, &report, err);
 }
 

@@ -30,9 +30,10 @@ struct ls_train_config {
     int64_t eval_every;        /* epochs between evaluations of the test data; 0: never */
     int64_t check_every;       /* updates between looks, beside those at epochs' ends; 0: only those */
     struct ls_stop_rule stop;
-    int keep_best;      /* end with the parameters of the best look instead of the last ones */
-    int64_t hash_every; /* steps between comparisons of replicas, beside those at each epoch's end; 0: only
-                           those */
+    int keep_best;       /* end with the parameters of the best look instead of the last ones */
+    int64_t cross_check; /* steps between checks of one leaf by another rank; 0: none */
+    int64_t hash_every;  /* steps between comparisons of replicas, beside those at each epoch's end; 0: only
+                            those */
     struct ls_checkpoint_rule checkpoint;
     const struct ls_checkpoint_source *resume; /* go on from there; NULL, or its file is NULL: from the
                                                   beginning */

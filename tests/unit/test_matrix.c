@@ -150,26 +150,6 @@ Test(mutants, batch_norm_by_rank_turns_the_matrix_red, .timeout = LIMIT_S + 20)
               outcome.err);
 }
 
-Test(mutants, a_stale_replica_is_found_and_named, .timeout = LIMIT_S + 20)
-{
-    const char *program = "build/mutant-stale-replica/lockstep";
-    char host[200] = "", expected[300];
-    need(program, "stale-replica");
-    gethostname(host, sizeof host - 1);
-    snprintf(expected, sizeof expected, "rank 1 on %s has ", host);
-    ls_launch_mpi(&outcome, 3, LIMIT_S, NULL,
-                  LS_ARGV(program, "train", "--steps", "6", "--hash-every", "1", "--quiet"));
-    cr_assert(outcome.status == 5, "status %d\n%s", outcome.status, outcome.err);
-    cr_assert(strstr(outcome.err, "lockstep: parameters after step 2 differ between ranks: ") &&
-                  strstr(outcome.err, expected),
-              "%s", outcome.err);
-    /* Without --hash-every, the end of the epoch finds it. */
-    ls_launch_mpi(&outcome, 3, LIMIT_S, NULL, LS_ARGV(program, "train", "--epochs", "1", "--quiet"));
-    cr_assert(outcome.status == 5 && strstr(outcome.err, "parameters after step 24 differ") &&
-                  strstr(outcome.err, expected),
-              "status %d\n%s", outcome.status, outcome.err);
-}
-
 Test(mutants, a_broken_derivative_fails_gradcheck, .timeout = LIMIT_S + 20)
 {
     const char *program = "build/mutant-broken-tanh/lockstep";
