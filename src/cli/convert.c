@@ -91,12 +91,6 @@ static enum ls_code parse(struct convert_options *o, int argc, char **argv, int 
 
 /* ---- the input ---- */
 
-static enum ls_code open_one(struct ls_stream *stream, const char *spec,
-                             const struct ls_stream_request *request, struct ls_error *err)
-{
-    return ls_stream_open(stream, spec, request, err);
-}
-
 /* Data that has no stream of its own; .lsd files have two parts, which a stream has not. */
 static enum ls_code open_dataset(struct job *job, struct ls_error *err)
 {
@@ -117,14 +111,19 @@ static enum ls_code open_input(struct job *job, struct ls_error *err)
     const struct convert_options *o = &job->options;
     if (!ls_stream_knows(o->in) || ls_lsd_is_meant(o->in))
         return open_dataset(job, err);
-    enum ls_code code = open_one(&job->streams[0], o->in, NULL, err);
-    const struct ls_stream_facts *train = &job->streams[0].facts;
-    const struct ls_stream_request request = {
-        .classes = &train->classes, .n_numbered = train->n_classes, .n_features = train->n_features};
-    job->has_test = o->test_data != NULL;
-    if (code == LS_OK && job->has_test)
-        code = open_one(&job->streams[1], o->test_data, &request, err);
-    return code;
+    struct ls_stream *train = &job->streams[0];
+    enum ls_code code = ls_stream_open(train, o->in, NULL, err);
+    if (code == LS_OK && train->facts.has_test && o->test_data)
+        code =
+            ls_fail(err, LS_USAGE, "--test-data %s is not needed: '%s' carries its own", o->test_data, o->in);
+    job->has_test = code == LS_OK && (train->facts.has_test || o->test_data);
+    if (!job->has_test)
+        return code;
+    const struct ls_stream_request request = {.classes =
+                                                  &train->facts.classes, /* as the training data has them */
+                                              .n_features = train->facts.n_features,
+                                              .test_part = train->facts.has_test};
+    return ls_stream_open(&job->streams[1], o->test_data ? o->test_data : o->in, &request, err);
 }
 
 static enum ls_code prepare(struct job *job, struct ls_error *err)

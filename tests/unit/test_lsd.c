@@ -492,6 +492,40 @@ Test(lsd_cli, ranks_write_the_same_file_and_it_trains_to_the_same_weights, .time
     folder_destroy(&here);
 }
 
+/* Records of CIFAR-10: a label, 3,072 pixels. */
+static void write_records(const struct folder *here, const char *name, int n, int first)
+{
+    const struct place place = in_folder(here, name);
+    FILE *out = fopen(place.path, "wb");
+    cr_assert_not_null(out);
+    for (int i = 0; i < n; i++) {
+        fputc((first + i) % 10, out);
+        for (int k = 0; k < 3072; k++)
+            fputc((first + 3 * i + k * k) % 256, out);
+    }
+    cr_assert_eq(fclose(out), 0);
+}
+
+/* A stream gives one part at a time; the file gets both. */
+Test(lsd_cli, test_data_that_a_format_carries_is_kept, .timeout = LIMIT_S)
+{
+    const struct folder here = folder_create();
+    char spec[600], name[40];
+    for (int i = 1; i <= 5; i++) {
+        snprintf(name, sizeof name, "data_batch_%d.bin", i);
+        write_records(&here, name, 4, 7 * i);
+    }
+    write_records(&here, "test_batch.bin", 3, 50);
+    snprintf(spec, sizeof spec, "cifar10:%s", here.path);
+    const struct place made = in_folder(&here, "a.lsd");
+    check_status(lockstep(1, "convert %s %s --block-bytes 9000", spec, made.path), 0, "convert");
+    expect_same_data(spec, made.path, 1);
+    const struct ls_outcome *o = lockstep(1, "convert %s %s --test-data %s", spec, made.path, spec);
+    cr_assert_eq(o->status, 2, "two kinds of test data: status %d", o->status);
+    has(o->err, "carries its own");
+    folder_destroy(&here);
+}
+
 Test(lsd_cli, damage_is_told_by_the_rank_that_sees_it, .timeout = LIMIT_S)
 {
     const struct folder here = folder_create();
