@@ -18,6 +18,7 @@ enum role { AS_PIXELS, AS_NUMBERS, AS_LABELS, AS_VALUES };
 struct pair {
     struct ls_array x, y; /* y.n_dims == 0: none */
     int labels;           /* y are labels, else values */
+    int32_t n_classes;    /* by the first reading of the labels; 0 before it has ended */
     int keep_missing;
     uint8_t *scratch; /* rows of either, before they are converted */
     size_t scratch_bytes;
@@ -107,9 +108,10 @@ static enum ls_code take_numbers(const struct ls_array *array, int64_t first, in
                       raw + bad * (size_t)array->type.bytes, what, err);
 }
 
-static enum ls_code take_labels(const struct ls_array *array, int64_t first, int64_t n, const uint8_t *raw,
+static enum ls_code take_labels(const struct pair *pair, int64_t first, int64_t n, const uint8_t *raw,
                                 int32_t *labels, struct ls_error *err)
 {
+    const struct ls_array *array = &pair->y;
     char place[40];
     for (int64_t i = 0; i < n; i++) {
         const double value = ls_element_value(&array->type, raw + i * (int64_t)array->type.bytes);
@@ -119,6 +121,12 @@ static enum ls_code take_labels(const struct ls_array *array, int64_t first, int
                            array->where, place_of(array, first + i, place), value, (long long)(first + i),
                            LS_MAX_LABEL, "; targets=values makes them numbers to predict");
         labels[i] = (int32_t)value;
+        if (pair->n_classes > 0 && labels[i] >= pair->n_classes)
+            return ls_fail(
+                err, LS_FAILED,
+                "%s%s: label %d of sample %lld; the largest was %d: it was changed while it was read",
+                array->where, place_of(array, first + i, place), labels[i], (long long)(first + i),
+                pair->n_classes - 1);
     }
     return LS_OK;
 }
@@ -138,7 +146,7 @@ static enum ls_code read_rows(struct pair *pair, struct ls_array *array, int64_t
         uint8_t *raw = direct ? (uint8_t *)x : pair->scratch;
         code = array->read(array, first + done, now, raw, err);
         if (code == LS_OK && role == AS_LABELS)
-            code = take_labels(array, first + done, now, raw, (int32_t *)to + done, err);
+            code = take_labels(pair, first + done, now, raw, (int32_t *)to + done, err);
         else if (code == LS_OK)
             code = take_numbers(array, first + done, now, raw, role == AS_NUMBERS && pair->keep_missing,
                                 role == AS_NUMBERS ? "feature" : "target", x, err);
@@ -252,6 +260,7 @@ static enum ls_code count_classes(struct ls_stream *stream, struct pair *pair,
     if (code == LS_OK && options->classes && options->classes->n > 0 && *n_classes > options->classes->n)
         return ls_fail(err, LS_FAILED, "%s has label %d; there are %d classes, so allowed are 0 to %d",
                        pair->y.where, *n_classes - 1, options->classes->n, options->classes->n - 1);
+    pair->n_classes = *n_classes;
     return code;
 }
 

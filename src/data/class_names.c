@@ -7,6 +7,7 @@
 
 #include "base/memory.h"
 #include "data/readers.h"
+#include "formats/quote.h"
 
 void ls_class_names_release(struct ls_class_names *classes)
 {
@@ -77,6 +78,40 @@ int ls_class_names_equal(const struct ls_class_names *a, const struct ls_class_n
     return 1;
 }
 
+static int has_control_characters(const char *text)
+{
+    while (*text && (unsigned char)*text >= 0x20 && *text != 0x7F)
+        text++;
+    return *text != '\0';
+}
+
+static int is_utf8(const char *text)
+{
+    json_t *string = json_string(text);
+    json_decref(string);
+    return string != NULL;
+}
+
+enum ls_code ls_class_names_check(const struct ls_class_names *classes, struct ls_error *err)
+{
+    for (int32_t i = 0; i < classes->n; i++) {
+        const char *name = classes->name[i], *why = NULL;
+        if (strlen(name) >= LS_LABEL_TEXT || *name == '\0')
+            why = "a name has 1 to 127 bytes";
+        else if (has_control_characters(name))
+            why = "control characters are no part of a name";
+        else if (!is_utf8(name))
+            why = "it is not UTF-8: iconv -f LATIN1 -t UTF-8 makes it, if the text is Latin-1";
+        if (why)
+            return ls_fail(err, LS_FAILED, "class %d is called '%s': %s", i, ls_quote(name).text, why);
+    }
+    struct ls_labels labels;
+    const enum ls_code code = ls_labels_init(&labels, classes, err); /* all are different */
+    if (code == LS_OK)
+        ls_labels_release(&labels);
+    return code;
+}
+
 const char *ls_class_name(const struct ls_class_names *classes, int32_t k, char text[LS_LABEL_TEXT])
 {
     if (k < classes->n)
@@ -135,9 +170,8 @@ enum ls_code ls_class_names_of_json(struct ls_class_names *classes, const char *
             ? ls_fail(err, LS_FAILED, "class names are no list of 1 to %d texts", LS_MAX_LABEL + 1)
             : make(classes, (int32_t)n, json_name, list, err);
     json_decref(list);
-    struct ls_labels labels;
-    if (code == LS_OK && (code = ls_labels_init(&labels, classes, err)) == LS_OK)
-        ls_labels_release(&labels); /* all are different */
+    if (code == LS_OK)
+        code = ls_class_names_check(classes, err);
     if (code != LS_OK)
         ls_class_names_release(classes);
     return code;

@@ -26,6 +26,10 @@ enum ls_code ls_class_names_copy(struct ls_class_names *to, const struct ls_clas
                                  struct ls_error *err);
 int ls_class_names_equal(const struct ls_class_names *a, const struct ls_class_names *b);
 
+/* Refuses names that a model could not carry, or that are no names: not UTF-8, without characters or with
+ * control characters among them, longer than a label may be, twice.  Files say what they like. */
+enum ls_code ls_class_names_check(const struct ls_class_names *classes, struct ls_error *err);
+
 /* The name of class k, into `text`: its number when there are no names. */
 enum { LS_LABEL_TEXT = 128 }; /* the longest label, with its NUL */
 const char *ls_class_name(const struct ls_class_names *classes, int32_t k, char text[LS_LABEL_TEXT]);

@@ -264,10 +264,13 @@ enum ls_code ls_lsd_names(const struct ls_lsd_file *file, struct ls_class_names 
         at += strlen(at) + 1;
         names->n++;
     }
-    if (names->n == file->header.n_names)
-        return LS_OK;
-    ls_class_names_release(names);
-    return LS_FAILED;
+    struct ls_error inner = {.code = LS_OK};
+    enum ls_code code = names->n == file->header.n_names ? LS_OK : LS_FAILED;
+    if (code == LS_OK && (code = ls_class_names_check(names, &inner)) != LS_OK)
+        ls_fail(err, code, "\"%s\": %.600s", file->path, inner.text);
+    if (code != LS_OK)
+        ls_class_names_release(names);
+    return code;
 }
 
 /* ---- datasets ---- */

@@ -25,12 +25,13 @@ static enum ls_code check_parts(const struct ls_lsd_plan *plan, const struct ls_
             "\"%s\": training samples have %d classes and %td target numbers, test samples %d and %td: "
             "one file holds one kind",
             plan->path, a->n_classes, a->n_values, b->n_classes, b->n_values);
-    if (plan->type == LS_LSD_KEEP && (a->is_bytes != b->is_bytes || a->divisor != b->divisor))
+    if (plan->type == LS_LSD_KEEP &&
+        (a->is_bytes != b->is_bytes || (a->is_bytes && a->divisor != b->divisor)))
         return ls_fail(
             err, LS_USAGE,
             "\"%s\": training and test inputs are kept in different ways (bytes over %g, 0: numbers; "
             "and over %g): give --type",
-            plan->path, (double)a->divisor, (double)b->divisor);
+            plan->path, a->is_bytes ? (double)a->divisor : 0, b->is_bytes ? (double)b->divisor : 0);
     return LS_OK;
 }
 

@@ -129,6 +129,7 @@ struct marks {
      * that of rank 0, so that a class goes on where the one before it stopped, and folds differ by one
      * sample. */
     int64_t (*ends)[LS_SPLIT_PARTS];
+    int n_parts;
     int64_t n_folds, fold;
 };
 
@@ -136,7 +137,7 @@ static void mark_part(void *context, int64_t sample, int32_t class, int64_t rank
 {
     struct marks *marks = context;
     int part = 0;
-    while (rank >= marks->ends[class][part])
+    while (part + 1 < marks->n_parts && rank >= marks->ends[class][part]) /* the last takes the rest */
         part++;
     marks->part[sample] = (uint8_t)part;
 }
@@ -248,6 +249,7 @@ static enum ls_code mark_all(struct marks *marks, const struct ls_data *data, co
                              struct ls_error *err)
 {
     struct walk walk;
+    marks->n_parts = split->n_parts;
     enum ls_code code = walk_begin(&walk, &data->train, split->stratify, split->seed, err);
     if (code == LS_OK)
         code = set_ends(marks, &data->train, split, err);

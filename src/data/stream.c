@@ -66,6 +66,14 @@ int ls_stream_knows(const char *spec)
     return known;
 }
 
+static enum ls_code check_classes(const struct ls_class_names *classes, const char *path,
+                                  struct ls_error *err)
+{
+    struct ls_error inner = {.code = LS_OK};
+    const enum ls_code code = ls_class_names_check(classes, &inner);
+    return code == LS_OK ? LS_OK : ls_fail(err, code, "\"%s\": %.600s", path, inner.text);
+}
+
 enum ls_code ls_stream_open(struct ls_stream *stream, const char *spec,
                             const struct ls_stream_request *request, struct ls_error *err)
 {
@@ -81,6 +89,8 @@ enum ls_code ls_stream_open(struct ls_stream *stream, const char *spec,
         stream->format = format->name;
     if (code == LS_OK)
         code = format->open(stream, &source, request ? request : &none, err);
+    if (code == LS_OK)
+        code = check_classes(&stream->facts.classes, source.files[0], err);
     ls_source_release(&source);
     if (code != LS_OK)
         ls_stream_close(stream);

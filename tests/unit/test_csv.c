@@ -135,6 +135,7 @@ static const struct refused refused[] = {
     {"x,y\n1,2\n", "delimiter=.", LS_USAGE, "delimiter=."},
     {"x,y\n1,2\n", "shape=2x2", LS_USAGE, "shape=2x2 takes 4~1 column"},
     {"x,y\n1,2\n", "shape=2xx", LS_USAGE, "shape=2xx"},
+    {"x,y\n1,caf\xE9\n", "", LS_FAILED, "a.csv\": class 0 is called 'caf~not UTF-8~iconv"},
     {"x,y\n1,2\n", "classes=a|a", LS_USAGE, "'a' is given twice"},
     {"x,y\n1,2\n", "classes=a|", LS_USAGE, "no class name"},
     {"x,y\n1,2\n", "clases=a|b", LS_USAGE, "clases"},

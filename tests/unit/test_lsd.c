@@ -314,6 +314,37 @@ CLEAN_TEST(lsd, a_label_that_is_no_class_is_refused_without_checksums)
     drop_small();
 }
 
+/* Names go into models and onto terminals; a file from elsewhere, whose checksums fit, may have any. */
+CLEAN_TEST(lsd, class_names_that_are_none_are_refused)
+{
+    static const struct {
+        const char *names, *part;
+    } cases[] = {{"ab\0ab", "'ab' is given twice"},
+                 {"a\033\0cd", "class 0 is called 'a?': control characters"},
+                 {"ab\0\xff\xff", "class 1 is called '"},
+                 {"\0abcd", "class 0 is called ''"},
+                 {"ab\0cd", NULL}};
+    struct folder made = folder_create();
+    const struct place csv = in_folder(&made, "a.csv"), lsd = in_folder(&made, "a.lsd");
+    write_file(csv.path, "x,y\n1,ab\n2,cd\n", 14);
+    const struct ls_outcome *out = lockstep(1, "convert %s %s --quiet", csv.path, lsd.path);
+    cr_assert_eq(out->status, LS_OK, "%s", out->err);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        size_t n;
+        uint8_t *bytes = (uint8_t *)read_file(lsd.path, &n);
+        memcpy(bytes + LS_LSD_PAGE, cases[i].names, 6);
+        ls_lsd_put_hash(bytes + 184, ls_hash_bytes(bytes + LS_LSD_PAGE, 6));
+        ls_lsd_put_hash(bytes + LS_LSD_PAGE - 16, ls_hash_bytes(bytes, LS_LSD_PAGE - 16));
+        write_file(lsd.path, (const char *)bytes, n);
+        free(bytes);
+        const int refused = is_refused(lsd.path, LS_CHECK_ON);
+        cr_expect_eq(refused, cases[i].part != NULL, "case %zu: %s", i, err.text);
+        if (refused && cases[i].part)
+            cr_expect(strstr(err.text, cases[i].part) && strstr(err.text, lsd.path), "%s", err.text);
+    }
+    folder_destroy(&made);
+}
+
 CLEAN_TEST(lsd, a_cut_or_longer_file_is_refused)
 {
     make_small("synthetic:n=60,shape=3x5,classes=4,test=20");

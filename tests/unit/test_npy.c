@@ -226,6 +226,29 @@ CLEAN_TEST(npy, cut_and_flipped)
     folder_destroy(&folder);
 }
 
+/* Labels are read twice: first to count the classes, which is what memory is taken by. */
+CLEAN_TEST(npy, labels_that_change_between_readings)
+{
+    struct folder folder = folder_create();
+    const struct place y = in_folder(&folder, "y.npy");
+    char spec[600];
+    size_t n;
+    char *bytes = read_file(DATA_FIXTURES "y_u1.npy", &n);
+    write_file(y.path, bytes, n);
+    snprintf(spec, sizeof spec, "npy:%sx_f4.npy,%s", DATA_FIXTURES, y.path);
+    struct ls_stream stream = stream_ok(spec);
+    struct ls_dataset dataset = {.n_samples = 0};
+    struct ls_error err = {.text = ""};
+    bytes[n - 2] = 77;
+    write_file(y.path, bytes, n);
+    cr_expect_eq(ls_stream_load(&stream, &dataset, &err), LS_FAILED);
+    cr_expect(strstr(err.text, "label 77 of sample 4; the largest was 3: it was changed"), "%s", err.text);
+    ls_dataset_release(&dataset);
+    ls_stream_close(&stream);
+    free(bytes);
+    folder_destroy(&folder);
+}
+
 Test(npy, training_needs_targets)
 {
     const struct ls_outcome *out = lockstep(1, "train --steps 1 --data npy:" DATA_FIXTURES "x_f4.npy");
