@@ -36,7 +36,8 @@ static enum ls_code open_data(struct ls_model_use *use, const struct ls_model_us
                                       .n_classes = two           ? 2
                                                    : outputs > 1 ? (int32_t)outputs
                                                                  : 0,
-                                      .n_features = model->net.in.count};
+                                      .n_features = model->net.in.count,
+                                      .needs_no_targets = options->needs_no_targets};
     return ls_data_open_for(&use->data, options->data, options->test_data, &known, err);
 }
 
@@ -53,6 +54,9 @@ static enum ls_code open_local(struct ls_model_use *use, const struct ls_model_u
     if (code != LS_OK)
         return code;
     code = choose_part(use, options, err);
+    const int has_targets = use->samples->values || ls_dataset_has_labels(use->samples);
+    if (code == LS_OK && options->needs_no_targets && !has_targets)
+        return ls_check_inputs(&use->model.net, use->samples, err);
     if (code == LS_OK)
         code = ls_check_fit(&use->model.net, use->model.loss.kind, use->samples, err);
     return code == LS_OK ? ls_loss_check_weights(&use->model.loss, use->samples, err) : code;

@@ -13,6 +13,7 @@ struct ls_model_use_options {
     int part; /* index into ls_data_parts; -1: not given */
     int whole;
     int64_t microbatch;
+    int needs_no_targets; /* data without labels and values are welcome */
 };
 
 extern const char *const ls_data_parts[];

@@ -12,7 +12,7 @@ enum { ROWS = 512 };
 static enum ls_code parse(struct ls_model_use_options *o, int argc, char **argv, const char **model,
                           int *help, struct ls_error *err)
 {
-    *o = (struct ls_model_use_options){.data = "digits", .part = -1};
+    *o = (struct ls_model_use_options){.data = "digits", .part = -1, .needs_no_targets = 1};
     const struct ls_option options[] = {LS_MODEL_USE_OPTIONS(o)};
     const struct ls_command_line line = {
         .command = "predict",
@@ -91,11 +91,19 @@ static void print_rows(const struct ls_model_use *use, int classes, int64_t firs
     }
 }
 
+/* Whether outputs mean classes: what the data's targets say, and without any the model's loss and names. */
+static int predicts_classes(const struct ls_model_use *use)
+{
+    const struct ls_model *model = &use->model;
+    if (ls_dataset_has_labels(use->samples) || use->samples->values)
+        return ls_dataset_has_labels(use->samples) && ls_loss_takes_labels(&model->loss, use->samples);
+    return model->loss.kind == LS_LOSS_SOFTMAX || model->loss.kind == LS_LOSS_HINGE || model->classes.n > 0;
+}
+
 static enum ls_code predict(const struct ls_model_use *use, struct ls_error *err)
 {
     const struct ls_net *net = &use->model.net;
-    const int classes =
-        ls_dataset_has_labels(use->samples) && ls_loss_takes_labels(&use->model.loss, use->samples);
+    const int classes = predicts_classes(use);
     struct ls_activations act;
     enum ls_code code = ls_activations_create(&act, net, ROWS, 0, err);
     if (code != LS_OK)

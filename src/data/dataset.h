@@ -114,6 +114,7 @@ struct ls_data_use {
     const struct ls_class_names *classes; /* NULL or n == 0: no names */
     int32_t n_classes;                    /* 0: any */
     ptrdiff_t n_features;                 /* 0: any */
+    int needs_no_targets;                 /* samples without labels and values are welcome (predict) */
 };
 enum ls_code ls_data_open_for(struct ls_data *data, const char *spec, const char *test_spec,
                               const struct ls_data_use *use, struct ls_error *err);

@@ -132,7 +132,7 @@ static enum ls_code read_stream(struct ls_data *data, int is_train, const char *
                                               .n_features = use->n_features,
                                               .test_part = test_part};
     enum ls_code code = ls_stream_open(&stream, spec, &request, err);
-    if (code == LS_OK && stream.facts.n_classes == 0 && stream.facts.n_values == 0)
+    if (code == LS_OK && !use->needs_no_targets && stream.facts.n_classes == 0 && stream.facts.n_values == 0)
         code = ls_fail(err, LS_USAGE, "data \"%s\" has neither labels nor target values", spec);
     if (code == LS_OK)
         code = ls_stream_load(&stream, is_train ? &data->train : &data->test, err);
@@ -202,7 +202,8 @@ static struct ls_data_use use_of_test(const struct ls_data *data, const struct l
     const struct ls_class_names *named = use->classes && use->classes->n > 0 ? use->classes : &data->classes;
     return (struct ls_data_use){.classes = named,
                                 .n_classes = use->n_classes ? use->n_classes : data->train.n_classes,
-                                .n_features = data->train.n_features};
+                                .n_features = data->train.n_features,
+                                .needs_no_targets = use->needs_no_targets};
 }
 
 static enum ls_code read_test(struct ls_data *data, const char *spec, const char *train_spec,
@@ -242,9 +243,10 @@ static void drop_values(struct ls_dataset *dataset)
 
 static const char *kind_of_targets(const struct ls_dataset *dataset)
 {
-    return !dataset->values                 ? "class labels"
-           : ls_dataset_has_labels(dataset) ? "labels or values"
-                                            : "target values";
+    return !dataset->values && !ls_dataset_has_labels(dataset) ? "no targets"
+           : !dataset->values                                  ? "class labels"
+           : ls_dataset_has_labels(dataset)                    ? "labels or values"
+                                                               : "target values";
 }
 
 /* Leaves the kinds of target that both have. */
@@ -252,6 +254,10 @@ static enum ls_code match_targets(struct ls_dataset *train, struct ls_dataset *t
 {
     const int labels = ls_dataset_has_labels(train) && ls_dataset_has_labels(test);
     const int values = train->values && test->values && train->n_values == test->n_values;
+    const int any =
+        ls_dataset_has_labels(train) || ls_dataset_has_labels(test) || train->values || test->values;
+    if (!any)
+        return LS_OK;
     if (!labels && train->values && test->values && !values)
         return ls_fail(err, LS_FAILED,
                        "training data \"%s\" has %td target numbers a sample, test data \"%s\" has %td",

@@ -23,12 +23,20 @@ static enum ls_code check_labels(const struct ls_net *net, enum ls_loss loss, co
     return LS_OK;
 }
 
+enum ls_code ls_check_inputs(const struct ls_net *net, const struct ls_dataset *data, struct ls_error *err)
+{
+    if (net->in.count == data->n_features)
+        return LS_OK;
+    return ls_fail(err, LS_USAGE, "the net takes %td inputs a sample, '%s' has %td", net->in.count,
+                   data->name, data->n_features);
+}
+
 enum ls_code ls_check_fit(const struct ls_net *net, enum ls_loss loss, const struct ls_dataset *data,
                           struct ls_error *err)
 {
-    if (net->in.count != data->n_features)
-        return ls_fail(err, LS_USAGE, "the net takes %td inputs a sample, '%s' has %td", net->in.count,
-                       data->name, data->n_features);
+    const enum ls_code code = ls_check_inputs(net, data, err);
+    if (code != LS_OK)
+        return code;
     const int needs_labels = loss == LS_LOSS_SOFTMAX || loss == LS_LOSS_HINGE;
     if (needs_labels && data->n_classes == 0)
         return ls_fail(

@@ -118,4 +118,7 @@ enum ls_code ls_engine_evaluate(struct ls_engine *engine, const float *parameter
 enum ls_code ls_check_fit(const struct ls_net *net, enum ls_loss loss, const struct ls_dataset *data,
                           struct ls_error *err);
 
+/* The net's input and a sample's alone.  Local. */
+enum ls_code ls_check_inputs(const struct ls_net *net, const struct ls_dataset *data, struct ls_error *err);
+
 #endif

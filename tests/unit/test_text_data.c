@@ -86,6 +86,30 @@ Test(text_data, a_label_is_one_class_everywhere, .timeout = LIMIT_S)
     folder_destroy(&folder);
 }
 
+/* What a model is for: samples whose class nobody knows. */
+Test(text_data, prediction_needs_no_labels, .timeout = LIMIT_S)
+{
+    const struct folder folder = folder_create();
+    const struct place train = text_file(&folder, "train.csv", "x,y,kind\n0,0,b\n1,0,c\n0,1,b\n");
+    const struct place bare = text_file(&folder, "bare.csv", "x,y\n0,0\n1,0\n0,1\n");
+    const struct place model = in_folder(&folder, "m.safetensors");
+    succeeds(lockstep(1, "train --data %s --net 'dense 2' --lr 1 --epochs 60 --quiet --save %s", train.path,
+                      model.path));
+    char labelled[600];
+    const struct ls_outcome *o = lockstep(1, "predict %s --data %s", model.path, train.path);
+    snprintf(labelled, sizeof labelled, "%.599s", succeeds(o)->out);
+    has(labelled, "\n1,c,");
+    o = lockstep(1, "predict %s --data csv:%s,label=none", model.path, bare.path);
+    cr_assert_str_eq(succeeds(o)->out, labelled);
+    o = lockstep(1, "eval %s --data csv:%s,label=none", model.path, bare.path);
+    cr_assert_eq(o->status, 2);
+    has(o->err, "neither labels nor target values");
+    o = lockstep(1, "predict %s --data csv:%s,label=none,ignore=x", model.path, bare.path);
+    cr_assert_eq(o->status, 2);
+    has(o->err, "the net takes 2 inputs a sample");
+    folder_destroy(&folder);
+}
+
 Test(text_data, info_describes_data, .timeout = LIMIT_S)
 {
     const struct folder folder = folder_create();
