@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/memory.h"
@@ -15,6 +16,7 @@
 #include "cli/options.h"
 #include "data/lsd_write.h"
 #include "data/readers.h"
+#include "data/source.h"
 #include "formats/savefile.h"
 
 struct convert_options {
@@ -91,7 +93,8 @@ static enum ls_code parse(struct convert_options *o, int argc, char **argv, int 
 
 /* ---- the input ---- */
 
-/* Data that has no stream of its own; .lsd files have two parts, which a stream has not. */
+/* Data that has no stream of its own, or stands beside such; .lsd files have two parts, which a stream has
+ * not. */
 static enum ls_code open_dataset(struct job *job, struct ls_error *err)
 {
     const struct convert_options *o = &job->options;
@@ -101,6 +104,8 @@ static enum ls_code open_dataset(struct job *job, struct ls_error *err)
     job->has_test = job->data.test.n_samples > 0;
     if (code == LS_OK)
         code = ls_stream_of_dataset(&job->streams[0], &job->data.train, NULL, err);
+    if (code == LS_OK && job->streams[0].facts.classes.n == 0)
+        code = ls_class_names_copy(&job->streams[0].facts.classes, &job->data.classes, err);
     if (code == LS_OK && job->has_test)
         code = ls_stream_of_dataset(&job->streams[1], &job->data.test, NULL, err);
     return code;
@@ -109,7 +114,7 @@ static enum ls_code open_dataset(struct job *job, struct ls_error *err)
 static enum ls_code open_input(struct job *job, struct ls_error *err)
 {
     const struct convert_options *o = &job->options;
-    if (!ls_stream_knows(o->in) || ls_lsd_is_meant(o->in))
+    if (!ls_data_streams(o->in) || (o->test_data && !ls_data_streams(o->test_data)))
         return open_dataset(job, err);
     struct ls_stream *train = &job->streams[0];
     enum ls_code code = ls_stream_open(train, o->in, NULL, err);
@@ -121,14 +126,33 @@ static enum ls_code open_input(struct job *job, struct ls_error *err)
         return code;
     const struct ls_stream_request request = {.classes =
                                                   &train->facts.classes, /* as the training data has them */
+                                              .n_numbered = train->facts.n_classes,
                                               .n_features = train->facts.n_features,
                                               .test_part = train->facts.has_test};
     return ls_stream_open(&job->streams[1], o->test_data ? o->test_data : o->in, &request, err);
 }
 
+/* What stands at OUT is replaced: that must not be what the user has the data in. */
+static enum ls_code check_output(const char *spec, const char *out, struct ls_error *err)
+{
+    struct ls_source source;
+    struct stat in, old;
+    const int parsed = ls_source_parse(&source, spec, NULL) == LS_OK, exists = stat(out, &old) == 0;
+    enum ls_code code = LS_OK;
+    for (int i = 0; parsed && exists && i < source.n_files && code == LS_OK; i++)
+        if (stat(source.files[i], &in) == 0 && in.st_dev == old.st_dev && in.st_ino == old.st_ino)
+            code = ls_fail(err, LS_USAGE, "'%s' would replace the data that it is made of: give another OUT",
+                           out);
+    ls_source_release(&source);
+    return code;
+}
+
 static enum ls_code prepare(struct job *job, struct ls_error *err)
 {
     const struct convert_options *o = &job->options;
+    if (check_output(o->in, o->out, err) != LS_OK ||
+        (o->test_data && check_output(o->test_data, o->out, err) != LS_OK))
+        return LS_USAGE;
     if (o->divisor != 0.0f && o->type != LS_LSD_U8)
         return ls_fail(err, LS_USAGE, "--divisor means nothing without --type u8");
     enum ls_code code = open_input(job, err);
@@ -289,15 +313,15 @@ static enum ls_code finish(struct job *job, struct ls_error *err)
 static void report(const struct job *job)
 {
     const struct ls_lsd_header *h = &job->header;
-    char a[32], b[32], bytes[32], hash[LS_HASH_TEXT];
+    char a[32], b[32], test[64] = "", bytes[32], hash[LS_HASH_TEXT];
     const double seconds = ls_now_s() - job->began_s;
     ls_hash_text(h->identity, hash);
-    printf(
-        "converted '%s' to '%s': %s training + %s test samples of %lld %s, %s bytes in %.2f s (%.0f MB/s), "
-        "checksum %s\n",
-        job->options.in, job->options.out, ls_text_grouped(h->part[0].n_samples, a),
-        ls_text_grouped(h->part[1].n_samples, b), (long long)h->n_features, h->is_bytes ? "bytes" : "numbers",
-        ls_text_grouped(h->file_bytes, bytes), seconds, (double)h->file_bytes / 1e6 / seconds, hash);
+    if (job->has_test)
+        snprintf(test, sizeof test, " training + %s test", ls_text_grouped(h->part[1].n_samples, b));
+    printf("converted '%s' to '%s': %s%s samples of %lld %s, %s bytes in %.2f s (%.0f MB/s), checksum %s\n",
+           job->options.in, job->options.out, ls_text_grouped(h->part[0].n_samples, a), test,
+           (long long)h->n_features, h->is_bytes ? "bytes" : "numbers", ls_text_grouped(h->file_bytes, bytes),
+           seconds, (double)h->file_bytes / 1e6 / seconds, hash);
 }
 
 static enum ls_code run(struct job *job, struct ls_error *err)

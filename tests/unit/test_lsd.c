@@ -557,6 +557,39 @@ Test(lsd_cli, test_data_that_a_format_carries_is_kept, .timeout = LIMIT_S)
     folder_destroy(&here);
 }
 
+/* Test data may be of another format, with or without a stream; the classes mean the same. */
+Test(lsd_cli, formats_go_together, .timeout = LIMIT_S)
+{
+    const struct folder here = folder_create();
+    const struct place csv = in_folder(&here, "a.csv"), svm = in_folder(&here, "b.svm"),
+                       odd = in_folder(&here, "odd.csv"), lsd = in_folder(&here, "b.lsd"),
+                       made = in_folder(&here, "made.lsd"), other = in_folder(&here, "other.lsd");
+    write_file(csv.path, "x,y,k\n1,2,0\n3,4,1\n5,6.5,2\n", 26);
+    write_file(svm.path, "1 1:3 2:4\n0 1:1 2:2\n", 20);
+    write_file(odd.path, "x,y,k\n3,4,b\n1,2,a\n", 18);
+    check_status(lockstep(1, "convert %s %s --test-data %s", csv.path, made.path, svm.path), 0, "libsvm");
+    check_status(lockstep(1, "convert %s %s", svm.path, lsd.path), 0, "its own");
+    const char *const tests[] = {lsd.path, "'inline:3,4=1;1,2=0'"};
+    for (int i = 0; i < 2; i++) {
+        const struct ls_outcome *o =
+            lockstep(1, "convert %s %s --test-data %s", csv.path, other.path, tests[i]);
+        check_status(o, 0, tests[i]);
+        has(o->out, "3 training + 2 test samples");
+        check_status(lockstep(1, "--version > /dev/null && cmp %s %s", made.path, other.path), 0, tests[i]);
+    }
+    const struct ls_outcome *o = lockstep(1, "convert %s %s --test-data %s", csv.path, other.path, odd.path);
+    check_status(o, 3, "labels of text beside numbers");
+    has(o->err, "odd.csv\":2: column 3 'k': found 'b': an unknown class; known are 0, 1, 2");
+    o = lockstep(1, "convert %s %s", csv.path, csv.path);
+    check_status(o, 2, "over itself");
+    has(o->err, "would replace the data");
+    o = lockstep(1, "convert %s %s --test-data %s", csv.path, lsd.path, lsd.path);
+    check_status(o, 2, "over its test data");
+    o = lockstep(1, "convert %s %s", csv.path, other.path);
+    has(o->out, ": 3 samples of 2 numbers");
+    folder_destroy(&here);
+}
+
 Test(lsd_cli, damage_is_told_by_the_rank_that_sees_it, .timeout = LIMIT_S)
 {
     const struct folder here = folder_create();
