@@ -8,184 +8,33 @@
 #include "base/contract.h"
 #include "base/memory.h"
 #include "base/text.h"
-#include "cli/checkpoint_options.h"
-#include "cli/fault_options.h"
-#include "cli/resume.h"
-#include "cli/setup.h"
-#include "cli/stop_options.h"
 #include "cli/train_folds.h"
+#include "cli/train_options.h"
 #include "cli/train_report.h"
 #include "cli/train_search.h"
 #include "train/evaluate.h"
 #include "train/signals.h"
 
-struct train_options {
-    struct ls_setup_options setup;
-    const char *save, *log;
-    int64_t epochs, steps, eval_every, hash_every;
-    struct ls_stop_options stop;
-    struct ls_fault_options faults;
-    struct ls_checkpoint_options checkpoint;
-    int quiet, progress;
-};
-
-static const char *const progress_choices[] = {"off", "on", "auto", NULL};
-
 /* Everything a run owns, so that one function frees it. */
 struct job {
-    struct train_options options;
+    struct ls_train_options options;
     struct ls_setup setup;
     struct ls_model_facts facts;
     struct ls_train_report report;
     struct ls_evaluation test;             /* of samples that no look was at */
     struct ls_configuration configuration; /* for checkpoints */
     struct ls_checkpoint_source source;    /* of a run that goes on */
-    int64_t old_epochs, old_steps, last;   /* its length; the newest file's step, whole or not (rank 0) */
+    int64_t last;                          /* its newest file's step, whole or not (rank 0) */
     struct ls_checkpoint_folder folder;    /* rank 0's */
 };
 
-/* The options on the command line, over those of the checkpoint when one is open. */
-static enum ls_code parse_over(struct job *job, const struct ls_command_line *line, int argc, char **argv,
-                               int *help, struct ls_error *err, int print)
+static enum ls_code cross_validate(const struct ls_train_options *o, struct ls_comm *comm,
+                                   struct ls_error *err)
 {
-    struct train_options *o = &job->options;
-    struct ls_option_values defaults, stored;
-    const int resumes = job->source.file != NULL;
-    int n_words = 0;
-    const char *words[1];
-    ls_options_values(line, &defaults);
-    enum ls_code code = resumes ? ls_resume_set_options(line, &job->source, err) : LS_OK;
-    if (code != LS_OK)
-        return code;
-    ls_options_values(line, &stored);
-    job->old_epochs = o->epochs;
-    job->old_steps = o->steps;
-    code = ls_options_parse(line, argc, argv, words, &n_words, print ? stdout : NULL, help, err);
-    if (code != LS_OK || *help)
-        return code;
-    if (o->stop.keep.number > 0) /* --keep K */
-        o->checkpoint.keep = o->stop.keep.number;
-    ls_options_values(line, &job->configuration.values);
-    ls_configuration_record(&job->configuration, &defaults);
-    if (resumes)
-        o->setup.resume = job->source.path.text;
-    return resumes && !o->checkpoint.with_changes
-               ? ls_resume_check_options(&stored, &job->configuration.values, err)
-               : LS_OK;
-}
-
-static enum ls_code parse(struct job *job, int argc, char **argv, int *help, struct ls_error *err, int print)
-{
-    struct train_options *o = &job->options;
-    *o = (struct train_options){.setup = ls_setup_options_none,
-                                .epochs = -1,
-                                .steps = -1,
-                                .eval_every = 1,
-                                .faults = LS_FAULT_OPTIONS_DEFAULT,
-                                .checkpoint = {.keep = 2},
-                                .progress = 2};
-    const double most = 1e9, big = 1e15;
-    const struct ls_option options[] = {
-        LS_DATA_AND_NET_OPTIONS(&o->setup),
-        {"folds", "K", LS_OPTION_INT, &o->setup.folds,
-         "cross-validation: train K times, each time without one of K parts, which then judges the model",
-         "none", 2, 1e6, NULL, NULL},
-        {"epochs", "N", LS_OPTION_INT, &o->epochs, "passes over the training data",
-         "20, or no limit with --steps", 0, most, NULL, NULL},
-        {"steps", "N", LS_OPTION_INT, &o->steps,
-         "stop after so many updates; with --epochs, schedules still fill those", "no limit", 0, big, NULL,
-         NULL},
-        LS_OPTIMIZER_OPTIONS(&o->setup.update),
-        LS_START_OPTIONS(&o->setup),
-        LS_STOP_OPTIONS(&o->stop),
-        LS_SESSION_OPTIONS(&o->setup.session),
-        LS_ALLREDUCE_OPTION(&o->setup),
-        {"eval-every", "N", LS_OPTION_INT, &o->eval_every,
-         "epochs between evaluations of the validation or test data; 0: never", "1", 0, most, NULL, NULL},
-        {"hash-every", "N", LS_OPTION_INT, &o->hash_every,
-         "steps between comparisons of all ranks' weights, each logged; they are always compared at an "
-         "epoch's end",
-         "0", 0, most, NULL, NULL},
-        LS_FAULT_OPTIONS(&o->faults),
-        {"save", "FILE", LS_OPTION_TEXT, &o->save, "write the model there at the end, as safetensors",
-         "not saved", 0, 0, NULL, NULL},
-        LS_CHECKPOINT_OPTIONS(&o->checkpoint),
-        {"load", "FILE", LS_OPTION_TEXT, &o->setup.load,
-         "start from this model's weights, and its net unless --net is given", "none", 0, 0, NULL, NULL},
-        {"log", "FILE", LS_OPTION_TEXT, &o->log,
-         "write one JSON object a line there: the run, each epoch, the end", "none", 0, 0, NULL, NULL},
-        {"quiet", NULL, LS_OPTION_FLAG, &o->quiet, "print only the last epoch's line", NULL, 0, 0, NULL,
-         NULL},
-        {"progress", "on|off|auto", LS_OPTION_CHOICE, &o->progress,
-         "a live line on stderr; auto: when that is a terminal and no mpirun is in between", "auto", 0, 0,
-         progress_choices, NULL},
-    };
-    const struct ls_command_line line = {
-        .command = "train",
-        .synopsis = "lockstep train [OPTION ...]   or   mpirun -n RANKS lockstep train [OPTION ...]",
-        .summary = "Trains a net by gradient descent. The result depends on the options that say "
-                   "what to train; it "
-                   "does not depend on ranks, threads, SIMD width or --serial, to the last bit.",
-        .notes =
-            "batch gradient descent is --batch all, stochastic gradient descent is --batch 1.\n"
-            "LOCKSTEP_ISA=portable|avx2|avx512 in the environment forces a SIMD width, LOCKSTEP_DATA "
-            "names a folder with\n"
-            "data sets.\n"
-            "exit status: 0 done; 2 usage; 3 a file, the data, memory or the network failed; 4 training "
-            "went non-finite\n"
-            "(--save then gets the last epoch's model); 5 replicas disagree; 6 SIGINT, SIGTERM or SIGUSR1 on "
-            "any "
-            "rank: training\n"
-            "ended after a whole step, which is in a checkpoint, or without --checkpoint in the model of "
-            "--save.\n",
-        .options = options,
-        .n_options = sizeof options / sizeof options[0],
-    };
-    return parse_over(job, &line, argc, argv, help, err, print);
-}
-
-/* Cross-validation gives numbers, no model, and lets nothing see the samples that judge. */
-static enum ls_code refuse_for_folds(const struct train_options *o, struct ls_error *err)
-{
-    static const char no_model[] = "it trains many models and keeps none";
-    static const char no_looks[] = "a look at the fold's samples would choose the model that they judge";
-    const struct {
-        const char *name;
-        int given;
-        const char *why;
-    } refused[] = {
-        {"save", o->save != NULL, no_model},
-        {"split", o->setup.split.split != NULL, "the folds are the split"},
-        {"test-data", o->setup.test_data != NULL, "each fold is the test data of one training"},
-        {"load", o->setup.load != NULL, "a model that knows the samples cannot be judged by them"},
-        {"eval-every", o->eval_every != 1, no_looks},
-        {"check-every", o->stop.check_every > 0, no_looks},
-        {"stop-at", o->stop.stop_at != NULL, no_looks},
-        {"patience", o->stop.patience > 0, no_looks},
-        {"monitor", o->stop.monitor, no_looks},
-        {"keep", o->stop.keep.choice != 0 || o->stop.keep.number > 0, no_looks},
-        {"gradient-tolerance", o->stop.gradient_tolerance > 0, "all trainings have one length"},
-        {"max-time", o->stop.max_time > 0, "all trainings have one length"},
-        {"checkpoint", o->checkpoint.folder != NULL, no_model},
-        {"checkpoint-every", o->checkpoint.every != NULL, no_model},
-        {"resume", o->checkpoint.resume != NULL, no_model},
-        {"optimizer random-search", o->setup.update.optimizer == LS_RANDOM_SEARCH, "it makes no updates"},
-    };
-    for (size_t i = 0; i < sizeof refused / sizeof refused[0]; i++)
-        if (refused[i].given)
-            return ls_fail(err, LS_USAGE, "--%s does not go with --folds: %s", refused[i].name,
-                           refused[i].why);
-    return LS_OK;
-}
-
-static enum ls_code cross_validate(const struct train_options *o, struct ls_comm *comm, struct ls_error *err)
-{
-    err->code = refuse_for_folds(o, err);
+    err->code = ls_train_options_for_folds(o, err);
     const enum ls_code code = ls_comm_agree(comm, err);
     const struct ls_folds_options folds = {.setup = &o->setup,
-                                           .epochs = o->epochs >= 0  ? o->epochs
-                                                     : o->steps >= 0 ? INT64_MAX
-                                                                     : 20,
+                                           .epochs = ls_train_epochs(o->epochs, o->steps),
                                            .steps = o->steps,
                                            .hash_every = o->hash_every,
                                            .log = o->log,
@@ -198,58 +47,19 @@ static int searching(const struct job *job)
     return job->options.setup.update.optimizer == LS_RANDOM_SEARCH;
 }
 
-/* Random search has no updates, batches or looks: what speaks of them is refused by name. */
-static enum ls_code refuse_for_search(const struct train_options *o, struct ls_error *err)
-{
-    const struct ls_setup_options *s = &o->setup;
-    const struct {
-        const char *name;
-        int given;
-    } refused[] = {
-        {"epochs", o->epochs >= 0},
-        {"steps", o->steps >= 0},
-        {"batch", s->batch != 0},
-        {"accumulate", s->accumulate != 1},
-        {"shuffle", s->shuffle != LS_SHUFFLE_ON},
-        {"shuffle-block", s->shuffle_block != 0},
-        {"drop-last", s->drop_last},
-        {"augment", s->input.augment != NULL},
-        {"eval-every", o->eval_every != 1},
-        {"hash-every", o->hash_every != 0},
-        {"cross-check", o->faults.cross_check != 0},
-        {"stop-at", o->stop.stop_at != NULL},
-        {"patience", o->stop.patience > 0},
-        {"monitor", o->stop.monitor},
-        {"check-every", o->stop.check_every > 0},
-        {"gradient-tolerance", o->stop.gradient_tolerance > 0},
-        {"max-time", o->stop.max_time > 0},
-        {"keep", o->stop.keep.choice != 0},
-        {"checkpoint", o->checkpoint.folder != NULL},
-        {"resume", o->checkpoint.resume != NULL},
-    };
-    for (size_t i = 0; i < sizeof refused / sizeof refused[0]; i++)
-        if (refused[i].given)
-            return ls_fail(
-                err, LS_USAGE,
-                "--%s means nothing to --optimizer random-search, which makes no updates: give --trials",
-                refused[i].name);
-    return LS_OK;
-}
-
 static void set_epochs_and_steps(struct ls_train_config *config, int64_t epochs, int64_t steps)
 {
-    const int64_t default_epochs = steps >= 0 ? INT64_MAX : 20;
-    config->epochs = epochs >= 0 ? epochs : default_epochs;
+    config->epochs = ls_train_epochs(epochs, steps);
     config->steps = steps;
 }
 
 /* A run that goes on may be longer or shorter than it was to be, unless its schedule stretches with it. */
 static enum ls_code check_length(const struct job *job, struct ls_error *err)
 {
-    const struct train_options *o = &job->options;
+    const struct ls_train_options *o = &job->options;
     const struct ls_train_config *now = &job->setup.config;
     struct ls_train_config old = *now;
-    set_epochs_and_steps(&old, job->old_epochs, job->old_steps);
+    set_epochs_and_steps(&old, job->options.old_epochs, job->options.old_steps);
     const int64_t per_epoch =
         ls_updates_per_epoch(job->setup.data.train.n_samples, now->batch * now->accumulate, now->drop_last);
     const float rate = now->optimizer.learning_rate;
@@ -257,7 +67,7 @@ static enum ls_code check_length(const struct job *job, struct ls_error *err)
         ls_learning_rate_start(&now->schedule, rate, per_epoch, old.epochs, old.steps);
     const struct ls_learning_rate is =
         ls_learning_rate_start(&now->schedule, rate, per_epoch, now->epochs, now->steps);
-    const char *what = o->epochs != job->old_epochs ? "epochs" : "steps";
+    const char *what = o->epochs != job->options.old_epochs ? "epochs" : "steps";
     if (was.total != is.total && ls_schedule_ends_with_run(&now->schedule))
         return ls_fail(err, LS_USAGE,
                        "--%s would change the result: the schedule is stretched over the run, which had %lld "
@@ -276,7 +86,7 @@ static enum ls_code check_length(const struct job *job, struct ls_error *err)
 /* How long it goes on, what it looks at, and when it stops. */
 static enum ls_code set_length(struct job *job, struct ls_error *err)
 {
-    const struct train_options *o = &job->options;
+    const struct ls_train_options *o = &job->options;
     struct ls_train_config *config = &job->setup.config;
     if (searching(job))
         return ls_search_check_init(&job->setup.init, o->setup.init, err);
@@ -347,7 +157,7 @@ static int same_file(const char *a, const char *b)
 /* A folder has the checkpoints of one run: mixed with another's, the newest would be anybody's. */
 static enum ls_code open_checkpoints(struct job *job, struct ls_error *err)
 {
-    const struct train_options *o = &job->options;
+    const struct ls_train_options *o = &job->options;
     const char *folder = job->setup.config.checkpoint.folder;
     int64_t last = 0;
     if (!folder)
@@ -373,7 +183,7 @@ static enum ls_code open_outputs(struct job *job, struct ls_error *err)
 {
     if (ls_comm_rank(job->setup.session.comm) != 0)
         return LS_OK;
-    const struct train_options *o = &job->options;
+    const struct ls_train_options *o = &job->options;
     enum ls_code code = LS_OK;
     if (o->log && o->save && same_file(o->log, o->save))
         return ls_fail(err, LS_USAGE, "--log and --save both name '%s': give two files", o->log);
@@ -390,7 +200,7 @@ static enum ls_code open_outputs(struct job *job, struct ls_error *err)
 
 static int show_progress(const struct job *job)
 {
-    const struct train_options *o = &job->options;
+    const struct ls_train_options *o = &job->options;
     return !o->quiet && (o->progress == 1 ||
                          (o->progress == 2 && isatty(2) && ls_comm_size(job->setup.session.comm) == 1));
 }
@@ -415,7 +225,7 @@ static enum ls_code compare_options(const struct job *job, struct ls_error *err)
 static enum ls_code prepare(struct job *job, struct ls_comm *comm, struct ls_error *err)
 {
     const struct ls_setup_options *options = &job->options.setup;
-    err->code = searching(job) ? refuse_for_search(&job->options, err) : LS_OK;
+    err->code = searching(job) ? ls_train_options_for_search(&job->options, err) : LS_OK;
     enum ls_code code = ls_comm_agree(comm, err);
     if (code == LS_OK)
         code = ls_setup_open(&job->setup, options, comm, err);
@@ -546,7 +356,8 @@ static enum ls_code find_checkpoint(struct job *job, struct ls_comm *comm, int a
     code = ls_resume_choose(&job->source, o->resume, may_begin, &job->last, comm, err);
     if (code != LS_OK || !job->source.file)
         return code;
-    err->code = parse(job, argc, argv, &(int){0}, err, 0);
+    err->code = ls_train_options_read(&job->options, &job->source, &job->configuration, argc, argv, &(int){0},
+                                      0, err);
     return ls_comm_agree(comm, err);
 }
 
@@ -554,7 +365,8 @@ enum ls_code ls_command_train(struct ls_comm *comm, int argc, char **argv, struc
 {
     struct job job = {0};
     int help = 0;
-    err->code = parse(&job, argc, argv, &help, err, ls_comm_rank(comm) == 0);
+    err->code = ls_train_options_read(&job.options, &job.source, &job.configuration, argc, argv, &help,
+                                      ls_comm_rank(comm) == 0, err);
     enum ls_code code = ls_comm_agree(comm, err); /* a script may give each rank its own options */
     if (code != LS_OK || help)
         return code;
