@@ -40,7 +40,7 @@ enum ls_code ls_info_check_file(const char *word, struct ls_error *err)
     struct stat facts;
     const size_t n = strlen(word), n_ending = strlen(".safetensors");
     const int called_model = n > n_ending && strcmp(word + n - n_ending, ".safetensors") == 0;
-    if (stat(word, &facts) != 0 || called_model || is_model(word))
+    if (stat(word, &facts) != 0 || !S_ISREG(facts.st_mode) || called_model || is_model(word))
         return LS_OK;
     return ls_fail(
         err, LS_FAILED,
