@@ -99,6 +99,7 @@ static enum ls_code evaluate_and_show(struct ls_model_use *use, const struct eva
         const struct ls_eval_report report = {.samples = use->samples->name,
                                               .part = use->split.n_parts > 0 ? use->part : NULL,
                                               .split = use->split.text,
+                                              .is_other = ls_model_use_is_other(use, &options->use),
                                               .result = &result,
                                               .metrics = &metrics,
                                               .names = &use->model.classes,

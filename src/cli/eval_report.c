@@ -142,6 +142,8 @@ void ls_eval_print(const struct ls_eval_report *report, FILE *out)
     fprintf(out, "samples   %lld of %s", (long long)report->result->n_samples, report->samples);
     if (report->part)
         fprintf(out, ", the %s part of --split %s", report->part, report->split);
+    if (report->is_other)
+        fprintf(out, ", uncut: not the data, by hash, that the model's --split was of");
     fprintf(out, "\nloss      %s\n", ls_text_of_float(report->result->loss, loss));
     if (m->n_classes > 0)
         print_classes_summary(report, out);

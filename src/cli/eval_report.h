@@ -11,6 +11,7 @@
 struct ls_eval_report {
     const char *samples;      /* their name */
     const char *part, *split; /* which part of them, as --split cut them; part NULL: they are not cut */
+    int is_other; /* the model knows a split, of other data: these may have samples that it was trained on */
     const struct ls_evaluation *result;
     const struct ls_metrics *metrics;
     const struct ls_class_names *names; /* of the classes */

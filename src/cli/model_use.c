@@ -6,6 +6,11 @@
 
 const char *const ls_data_parts[] = {"test", "train", "validation", NULL};
 
+int ls_model_use_is_other(const struct ls_model_use *use, const struct ls_model_use_options *options)
+{
+    return !options->whole && use->split.n_parts == 0 && ls_safetensors_metadata(use->model.file, "split");
+}
+
 static enum ls_code choose_part(struct ls_model_use *use, const struct ls_model_use_options *options,
                                 struct ls_error *err)
 {
@@ -19,7 +24,7 @@ static enum ls_code choose_part(struct ls_model_use *use, const struct ls_model_
     const char *why = "";
     if (options->whole)
         why = ": --no-split takes them whole";
-    else if (use->split.n_parts == 0 && ls_safetensors_metadata(use->model.file, "split"))
+    else if (ls_model_use_is_other(use, options))
         why = ": they are not the data that the model was trained on (by hash), so they are not split";
     return ls_fail(err, LS_USAGE, "--part %s: '%s' has no %s samples%s", use->part, options->data, use->part,
                    why);

@@ -73,6 +73,9 @@ struct ls_model_use {
 /* Collective; ends in agreement.  Release with ls_model_use_release, also after failure. */
 enum ls_code ls_model_use_open(struct ls_model_use *use, const struct ls_model_use_options *options,
                                const char *path, struct ls_comm *comm, struct ls_error *err);
+
+/* Whether the model was trained on a part of data that, by hash, are not these. */
+int ls_model_use_is_other(const struct ls_model_use *use, const struct ls_model_use_options *options);
 void ls_model_use_release(struct ls_model_use *use);
 
 #endif

@@ -106,12 +106,10 @@ static enum ls_code check_classes(const struct ls_stream *stream, const struct l
                                   const char *path, struct ls_error *err)
 {
     const struct ls_class_names *found = &stream->facts.classes;
-    int same = found->n == 0 || wanted->n == 0 || found->n == wanted->n;
-    for (int32_t i = 0; same && i < found->n && wanted->n > 0; i++)
-        same = strcmp(found->name[i], wanted->name[i]) == 0;
-    return same ? LS_OK
-                : ls_fail(err, LS_FAILED,
-                          "\"%s\": its class names are not those of the other data, in this order", path);
+    if (found->n == 0 || wanted->n == 0 || ls_class_names_equal(found, wanted))
+        return LS_OK;
+    return ls_fail(err, LS_FAILED, "\"%s\": its class names are not those of the other data, in this order",
+                   path);
 }
 
 static enum ls_code open_stream(struct ls_stream *stream, struct ls_source *source,

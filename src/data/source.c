@@ -2,6 +2,7 @@
 #include "data/source.h"
 
 #include <ctype.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/memory.h"
@@ -75,14 +76,16 @@ const char *ls_source_setting(struct ls_source *source, const char *name)
 enum ls_code ls_source_check(const struct ls_source *source, const char *const *known, int least_files,
                              int most_files, struct ls_error *err)
 {
-    char list[200];
+    char list[200], most[24] = "";
+    if (most_files > least_files)
+        snprintf(most, sizeof most, " to %d", most_files);
     for (int i = 0; i < source->n_settings; i++)
         if (!source->settings[i].used)
             return ls_fail(err, LS_USAGE, "data \"%s\": unknown setting %s=; allowed are %s",
                            source->files[0], source->settings[i].name,
                            known[0] ? ls_text_join(known, list, sizeof list) : "none");
     if (source->n_files < least_files || source->n_files > most_files)
-        return ls_fail(err, LS_USAGE, "data \"%s\": %d file%s named; %d to %d are needed", source->files[0],
-                       source->n_files, source->n_files == 1 ? " is" : "s are", least_files, most_files);
+        return ls_fail(err, LS_USAGE, "data \"%s\": %d file%s named; needed: %d%s", source->files[0],
+                       source->n_files, source->n_files == 1 ? " is" : "s are", least_files, most);
     return LS_OK;
 }

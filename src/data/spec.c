@@ -5,6 +5,7 @@
 
 #include "base/memory.h"
 #include "base/text.h"
+#include "data/formats.h"
 #include "data/lsd_file.h"
 #include "data/readers.h"
 #include "data/stream.h"
@@ -22,15 +23,20 @@ static const char *after_name(const char *spec, const char *name)
 
 static enum ls_code unknown_name(const char *spec, struct ls_error *err)
 {
+    enum { N_NAMES = sizeof known_names / sizeof known_names[0] - 1, MOST_FORMATS = 32 };
+    const char *names[N_NAMES + MOST_FORMATS + 1] = {NULL};
     char name[64] = "";
     const size_t n = strcspn(spec, ":");
+    memcpy(names, known_names, N_NAMES * sizeof *names);
+    for (int i = 0; ls_formats[i] && i < MOST_FORMATS; i++)
+        names[N_NAMES + i] = ls_formats[i]->name;
     memcpy(name, spec, n < sizeof name ? n : sizeof name - 1);
     return ls_fail(
         err, LS_USAGE,
         "unknown data \"%s\"; did you mean %s?  Known are digits, fashion-mnist, idx:IMAGES,LABELS, "
         "synthetic:n=N,shape=AxB,classes=C,seed=S,test=N, inline:X..=Y..;X..=Y.. and files ('lockstep info "
         "formats' lists their kinds)%s",
-        name, ls_text_nearest(name, known_names),
+        name, ls_text_nearest(name, names),
         strchr(spec, '/') || strchr(spec, '.')
             ? "; if this is a file's name, say its format in front: csv:FILE, libsvm:FILE"
             : "");

@@ -149,6 +149,8 @@ Test(cli, a_misspelt_word_gets_the_nearest_known_one, .timeout = LIMIT_S)
         {"train --loss sofmax", "did you mean 'softmax'?"},
         {"train --data digit", "did you mean digits?"},
         {"train --data fashion", "did you mean fashion-mnist?"},
+        {"train --data npzz:a.npz", "did you mean npz?"},
+        {"train --data csv:a.csv,b.csv", "2 files are named; needed: 1"},
         {"train --data synthetic:clases=3", "did you mean classes?"},
         {"train --init he", "did you mean 'he-uniform'?"},
         {"train --init xavier-norml", "did you mean 'xavier-normal'?"},

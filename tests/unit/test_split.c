@@ -374,6 +374,7 @@ Test(split, eval_finds_the_parts_again, .timeout = LIMIT_S)
         "--no-split");
     o = lockstep(1, "eval %s/a --data synthetic:n=999,shape=20,classes=4,test=0", folder.path);
     has(o->out, "samples   999 of", "other data");
+    has(o->out, ", uncut: not the data, by hash, that the model's --split was of\n", "other data");
     o = lockstep(1, "eval %s/a --data synthetic:n=999,shape=20,classes=4,test=0 --part validation",
                  folder.path);
     check_status(o, 2, "a part of other data");
