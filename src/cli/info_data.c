@@ -245,6 +245,8 @@ static enum ls_code describe_dataset(const char *spec, struct ls_error *err)
 {
     struct ls_data data;
     enum ls_code code = ls_data_open(&data, spec, NULL, err);
+    if (code == LS_OK) /* figures of a damaged file would mislead */
+        code = ls_data_check(&data, LS_CHECK_ON, 0, 1, err);
     if (code == LS_OK)
         printf("data        %s\nformat      %.*s\n", spec, (int)(data.train.file ? 3 : strcspn(spec, ":")),
                data.train.file ? "lsd" : spec);

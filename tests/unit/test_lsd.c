@@ -599,6 +599,9 @@ Test(lsd_cli, damage_is_told_by_the_rank_that_sees_it, .timeout = LIMIT_S)
     const struct ls_outcome *o = lockstep(3, "train --data %s --epochs 1", bad.path);
     cr_assert_eq(o->status, 3);
     has(o->err, "inputs of training samples 1410 to 1499");
+    o = lockstep(1, "info %s", bad.path);
+    cr_assert_eq(o->status, 3);
+    has(o->err, "inputs of training samples 1410 to 1499");
     folder_destroy(&here);
 }
 
