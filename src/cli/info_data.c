@@ -42,6 +42,11 @@ enum ls_code ls_info_check_file(const char *word, struct ls_error *err)
     const int called_model = n > n_ending && strcmp(word + n - n_ending, ".safetensors") == 0;
     if (stat(word, &facts) != 0 || !S_ISREG(facts.st_mode) || called_model || is_model(word))
         return LS_OK;
+    if (!S_ISREG(facts.st_mode))
+        return ls_fail(err, LS_FAILED,
+                       "cannot describe '%s': it is not a regular file; of a folder of data say the format, "
+                       "as cifar10:%s",
+                       word, word);
     return ls_fail(
         err, LS_FAILED,
         "'%s' is no model (safetensors), and neither its name nor its first bytes say which data it "
