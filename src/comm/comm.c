@@ -376,3 +376,18 @@ const char *ls_comm_library_built(void)
     return "none";
 #endif
 }
+
+void ls_comm_disagree(struct ls_comm *comm, const char *what)
+{
+    fprintf(stderr,
+            "lockstep: replicas disagree: rank %d of %d, on %s: %s. A message, memory or a core of some rank "
+            "changed bits; resume from the last checkpoint, with --cross-check 1 to find out whose\n",
+            comm->rank, comm->size, comm->hosts[comm->rank], what);
+    ls_comm_abort(comm, LS_REPLICA);
+}
+
+void ls_comm_meet(struct ls_comm *comm, double seconds, const char *what)
+{
+    if (!comm->ops->meet(comm, seconds))
+        ls_comm_disagree(comm, what);
+}

@@ -113,6 +113,14 @@ enum ls_code ls_comm_gather_variable(struct ls_comm *comm, const void *mine, siz
 
 enum ls_code ls_comm_barrier(struct ls_comm *comm, struct ls_error *err);
 
+/* Collective, if all is well: for a rank that is about to act on numbers which should be the same on all
+ * ranks. When not all ranks come here within so many seconds, they have seen others: prints `what` with rank
+ * and host, and ends the job with the status of LS_REPLICA. */
+void ls_comm_meet(struct ls_comm *comm, double seconds, const char *what);
+
+/* Ends the job because of `what`, which the other ranks cannot know; prints it with rank and host. */
+void ls_comm_disagree(struct ls_comm *comm, const char *what) __attribute__((noreturn));
+
 /* Ends the whole job at once, from any rank: for a rank that cannot reach agreement.  Prints nothing.  NULL
  * (no communication yet) ends this process.  Does not return. */
 void ls_comm_abort(struct ls_comm *comm, int exit_status) __attribute__((noreturn));

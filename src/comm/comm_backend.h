@@ -33,6 +33,8 @@ struct ls_comm_ops {
     /* Other tuning of the tree, for tests and measurements. */
     enum ls_code (*tune)(struct ls_comm *comm, const struct ls_reduce_tuning *tuning, struct ls_error *err);
     void (*set_stall_timeout)(struct ls_comm *comm, double seconds);
+    /* Whether all ranks call this within so many seconds. */
+    int (*meet)(struct ls_comm *comm, double seconds);
 };
 
 enum { LS_HOST_TEXT = 64 };

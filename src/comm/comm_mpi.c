@@ -249,6 +249,11 @@ static void set_stall_timeout(struct ls_comm *comm, double seconds)
     mpi_of(comm)->watch.timeout_s = seconds;
 }
 
+static int meet(struct ls_comm *comm, double seconds)
+{
+    return ls_mpi_meet(&mpi_of(comm)->watch, seconds);
+}
+
 static const struct ls_comm_ops mpi_ops = {
     .destroy = destroy,
     .barrier = barrier,
@@ -262,6 +267,7 @@ static const struct ls_comm_ops mpi_ops = {
     .gather = gather,
     .tune = tune,
     .set_stall_timeout = set_stall_timeout,
+    .meet = meet,
 };
 
 int ls_comm_mpi_is_running(void)

@@ -191,3 +191,19 @@ int ls_mpi_wait(struct ls_mpi_watch *watch, MPI_Request *request, const char *ca
         patience = begin_patience();
     }
 }
+
+/* On the communicator of roll calls, so that it matches no call of ranks that are elsewhere. */
+int ls_mpi_meet(struct ls_mpi_watch *watch, double seconds)
+{
+    struct patience patience = begin_patience();
+    MPI_Request request;
+    int done = 0;
+    if (MPI_Ibarrier(watch->roll, &request) != MPI_SUCCESS)
+        return 0;
+    while (!done && look(&patience) < seconds) {
+        answer(watch);
+        if (MPI_Test(&request, &done, MPI_STATUS_IGNORE) != MPI_SUCCESS)
+            return 0;
+    }
+    return done;
+}

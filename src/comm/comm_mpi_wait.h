@@ -36,4 +36,7 @@ void ls_mpi_watch_release(struct ls_mpi_watch *watch);
  * job when a rank does not answer. */
 int ls_mpi_wait(struct ls_mpi_watch *watch, MPI_Request *request, const char *call);
 
+/* Whether all ranks come here within so many seconds.  When not, nothing collective can follow. */
+int ls_mpi_meet(struct ls_mpi_watch *watch, double seconds);
+
 #endif

@@ -88,6 +88,12 @@ static void set_stall_timeout(struct ls_comm *comm, double seconds)
     (void)comm, (void)seconds; /* nobody to wait for */
 }
 
+static int meet(struct ls_comm *comm, double seconds)
+{
+    (void)comm, (void)seconds;
+    return 1;
+}
+
 static const struct ls_comm_ops solo_ops = {
     .destroy = destroy,
     .barrier = barrier,
@@ -101,6 +107,7 @@ static const struct ls_comm_ops solo_ops = {
     .gather = gather,
     .tune = tune,
     .set_stall_timeout = set_stall_timeout,
+    .meet = meet,
 };
 
 enum ls_code ls_comm_create_solo(struct ls_comm **comm, struct ls_error *err)

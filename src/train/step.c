@@ -327,9 +327,18 @@ static enum ls_code reduce(struct ls_engine *engine, struct ls_roots *roots, ptr
     return code;
 }
 
+enum { REQUEST_UNIT = 3 };
+
+static int64_t read_request(float sum)
+{
+    const int whole = sum >= 0.0f && sum < 0x1p24f && sum == (float)(int64_t)sum;
+    return whole && (int64_t)sum % REQUEST_UNIT == 0 ? (int64_t)sum / REQUEST_UNIT : -1;
+}
+
 /* Gradients and loss, and behind them the sum of the ranks' requests, so that to ask for something takes no
- * message of its own: whole numbers below 2^24 add exactly in any order.  A rank without leaves has no root
- * for its request; then there is a message for them. */
+ * message of its own: whole numbers below 2^24 add exactly in any order.  They travel as multiples of 3,
+ * which no 0 becomes when one of its bits flips.  A rank without leaves has no root for its request; then
+ * there is a message for them. */
 static enum ls_code reduce_gradients(struct ls_engine *engine, struct ls_error *err)
 {
     struct ls_roots *roots = &engine->gradients;
@@ -338,9 +347,9 @@ static enum ls_code reduce_gradients(struct ls_engine *engine, struct ls_error *
     const struct ls_range last = ls_leaves_of_rank(roots->n_leaves, size, size - 1);
     const int with_all = last.begin < last.end;
     for (int i = 0; i < roots->n; i++)
-        roots->slots[i][at] = i == 0 ? (float)engine->request : 0.0f;
+        roots->slots[i][at] = i == 0 ? (float)(REQUEST_UNIT * engine->request) : 0.0f;
     enum ls_code code = reduce(engine, roots, at + with_all, err);
-    engine->requested = with_all ? (int64_t)roots->slots[0][at] : engine->request;
+    engine->requested = with_all ? read_request(roots->slots[0][at]) : engine->request;
     if (code == LS_OK && !with_all)
         code = ls_comm_sum_counts(engine->comm, &engine->requested, 1, err);
     return code;

@@ -32,14 +32,14 @@ struct ls_engine {
     struct ls_loss_rule loss;
     enum ls_allreduce allreduce;
     int64_t microbatch;
-    uint64_t seed;             /* keys what a training step draws, with `step` */
-    uint64_t step;             /* of the gradient to come; the caller counts it */
-    int64_t request;           /* what this rank asks all ranks for, from 0; their sum must stay below 2^24 */
-    int64_t requested;         /* the sum of all ranks' requests, as of the last gradient */
-    int64_t row_offset;        /* where the batch at hand begins within its update */
-    int64_t pass_leaves;       /* leaves that one forward and backward covers; a power of two */
-    int64_t eval_leaves;       /* the same for evaluation */
-    ptrdiff_t rows;            /* of the largest pass */
+    uint64_t seed;       /* keys what a training step draws, with `step` */
+    uint64_t step;       /* of the gradient to come; the caller counts it */
+    int64_t request;     /* what this rank asks all ranks for, from 0; their sum must stay below 2^22 */
+    int64_t requested;   /* the sum of all ranks' requests, as of the last gradient; -1: it arrived damaged */
+    int64_t row_offset;  /* where the batch at hand begins within its update */
+    int64_t pass_leaves; /* leaves that one forward and backward covers; a power of two */
+    int64_t eval_leaves; /* the same for evaluation */
+    ptrdiff_t rows;      /* of the largest pass */
     struct ls_augment augment; /* of training's samples; whoever trains sets its epoch */
 
     struct ls_activations act;

@@ -138,8 +138,30 @@ enum ls_code ls_run_compare(struct ls_run *run, struct ls_hash *hash, struct ls_
     return code != LS_OK ? code : ls_replica_compare(run->comm, run->net, run->parameters, held, what, err);
 }
 
-/* What a rank may ask all ranks for; each as often as there are ranks, and their sum stays below 2^24. */
-enum { ASK_END = 1, ASK_CHECKPOINT = 1 << 20, ASK_TIME_IS_OVER = 1 << 21, ASK_WRITE_FAILED = 1 << 22 };
+/* Whether all ranks' parameters are compared after the update at hand. */
+static int is_compared(const struct ls_run *run)
+{
+    return ls_run_due(run->step, run->config->hash_every) || ls_cross_check_is_due(&run->cross_check);
+}
+
+/* Loss, gradients or parameters are not finite.  They should be so on all ranks: if one only has seen a
+ * message that changed on its way, it must not act alone. */
+static enum ls_code not_finite(struct ls_run *run, float loss, const float *sum, struct ls_error *err)
+{
+    const double patience_s = 30;
+    struct ls_hash hash;
+    if (is_compared(run)) { /* by those too who see nothing wrong */
+        const enum ls_code code = ls_run_compare(run, &hash, err);
+        if (code != LS_OK)
+            return code;
+    } else {
+        ls_comm_meet(run->comm, patience_s, "its numbers are not finite, those of others are");
+    }
+    return diverged(run, loss, sum, err);
+}
+
+/* What a rank may ask all ranks for: the end as often as there are ranks, the rest once. */
+enum { ASK_END = 1, ASK_CHECKPOINT = 1 << 18, ASK_TIME_IS_OVER = 1 << 19, ASK_WRITE_FAILED = 1 << 20 };
 
 /* Signals reach any rank.  Rank 0's clock decides, so that all ranks do the same after the same update. */
 static int64_t requests(const struct ls_run *run)
@@ -178,6 +200,9 @@ static enum ls_code heed_requests(struct ls_run *run, struct ls_error *err)
 {
     const struct ls_checkpoint_rule *rule = &run->config->checkpoint;
     const int64_t asked = run->engine.requested;
+    if (asked < 0)
+        ls_comm_disagree(run->comm,
+                         "what the ranks ask of one another arrived as no number that any can ask");
     const int ends = (asked & (ASK_CHECKPOINT - 1)) != 0;
     if (asked & ASK_TIME_IS_OVER && run->stop == LS_STOP_NONE)
         run->stop = LS_STOP_TIME;
@@ -215,7 +240,7 @@ static enum ls_code after_update(struct ls_run *run, struct ls_step_report *repo
 {
     enum ls_code code = LS_OK;
     report->hashed = ls_run_due(run->step, run->config->hash_every);
-    if (report->hashed || ls_cross_check_is_due(&run->cross_check))
+    if (is_compared(run))
         code = ls_run_compare(run, &report->hash, err);
     if (code == LS_OK && run->observer && run->observer->on_step) {
         const double seconds = ls_now_s() - run->epoch_began_s - run->paused_s;
@@ -254,7 +279,7 @@ static enum ls_code one_step(struct ls_run *run, int64_t B, struct ls_error *err
     const float loss_sum = sum[run->net->n_floats];
     const float loss = loss_sum * (1.0f / (float)B);
     if (!isfinite(loss) || !ls_averages_are_finite(run->net, run->parameters))
-        return diverged(run, loss, sum, err);
+        return not_finite(run, loss, sum, err);
     const int64_t telling = 16; /* samples: the loss of fewer may be anything */
     if (run->step == 1 && B >= telling)
         run->first_loss = loss;
@@ -266,7 +291,7 @@ static enum ls_code one_step(struct ls_run *run, int64_t B, struct ls_error *err
                                     .steps_per_epoch = run->rate.per_epoch,
                                     .loss = loss};
     if (update(run, B, sum, &report))
-        return diverged(run, loss, sum, err);
+        return not_finite(run, loss, sum, err);
     ls_fault_strike(LS_FAULT_WEIGHT, run->parameters, run->net->n_floats, 1);
     return after_update(run, &report, err);
 }
