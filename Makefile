@@ -207,6 +207,12 @@ format: ## Format all C sources in place
 	@clang-format -i $(shell git ls-files '*.[ch]')
 
 
+.PHONY: faults
+faults: ## Flip 1,000 bits of each kind, and count what notices (about 3 minutes)
+	$(quiet)scripts/deps.sh test
+	$(quiet)$(MAKE) --no-print-directory FAULTS=1 build/faults/mpi-cases
+	$(quiet)scripts/faults.sh
+
 .PHONY: chaos
 chaos: ## 50 runs killed at random moments and resumed on other ranks: the same bits (about 5 minutes)
 	$(quiet)scripts/deps.sh build

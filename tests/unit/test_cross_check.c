@@ -2,9 +2,11 @@
 #include <criterion/criterion.h>
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "files.h"
 #include "lockstep.h"
 
 enum { LIMIT_S = 60 };
@@ -46,7 +48,7 @@ Test(mpi, a_cross_check_changes_no_bit, .timeout = LIMIT_S + 20)
 static const struct ls_outcome *with_fault(int ranks, const char *fault, const char *options)
 {
     static struct ls_outcome o;
-    static char setting[120], command[600];
+    static char setting[120], command[1000];
     static const char program[] = "build/faults/lockstep";
     cr_assert(access(program, X_OK) == 0, "'%s' is missing: make FAULTS=1 %s (make test does that)", program,
               program);
@@ -107,6 +109,37 @@ Test(mutants, a_message_that_changes_on_its_way_is_found, .timeout = LIMIT_S + 2
         expect_found(with_fault(4, "message:step=2,rank=3,element=40,bit=3", cuts[i]),
                      WORDS("lockstep: the allreduce of the gradients of step 2 is wrong: on rank ",
                            ", and reduced a second time from the same subtree sums "));
+}
+
+/* Between comparisons a rank whose numbers alone turned to infinity must not leave the others waiting. */
+Test(mutants, one_rank_that_is_not_finite_does_not_act_alone, .timeout = LIMIT_S + 20)
+{
+    const struct ls_outcome *o = lockstep_after(2,
+                                                "LOCKSTEP_FAULT=message:step=1,rank=1,element=2109,bit=30 "
+                                                "build/faults/lockstep train --steps 2 --net "
+                                                "'dense 32, tanh, dense 10' #",
+                                                "train");
+    cr_assert(o->status == 5 && strstr(o->err, "lockstep: replicas disagree: rank 1 of 2, on ") &&
+                  strstr(o->err, ": its numbers are not finite, those of others are."),
+              "status %d\n%s", o->status, o->err);
+}
+
+/* A weight that is wrong never gets into a checkpoint: the one before it is whole, and leads to the bits of
+ * the run in which nothing happened. */
+Test(mutants, the_checkpoint_before_a_flip_is_intact, .timeout = 2 * LIMIT_S)
+{
+    const struct folder folder = folder_create();
+    char options[200], command[200];
+    const struct hash_text clean = last_hash(lockstep(1, "train " SMALL)->out);
+    snprintf(options, sizeof options, "--checkpoint %s/c --checkpoint-every 2steps", folder.path);
+    expect_found(with_fault(3, "weight:step=4,rank=2,element=135,bit=3", options),
+                 WORDS("lockstep: parameters after step 4 differ between ranks: rank 2 on "));
+    const struct ls_outcome *o = lockstep(2, "train --resume %s/c", folder.path);
+    const struct hash_text resumed = last_hash(o->out);
+    cr_assert(o->status == 0 && clean.text[0] && strcmp(resumed.text, clean.text) == 0,
+              "status %d, %s, not %s\n%s", o->status, resumed.text, clean.text, o->err);
+    snprintf(command, sizeof command, "find %s -delete", folder.path);
+    cr_assert_eq(system(command), 0);
 }
 
 #endif
