@@ -179,6 +179,8 @@ static const char *value_of(const struct ls_option *option, char number[40])
         snprintf(number, 40, "%llu", (unsigned long long)*(const uint64_t *)option->target);
         return number;
     case LS_OPTION_FLOAT:
+        if (*(const float *)option->target != *(const float *)option->target)
+            return NULL; /* a NaN stands for "not given" */
         snprintf(number, 40, "%s", ls_text_of_float(*(const float *)option->target, digits));
         return number;
     case LS_OPTION_INT:

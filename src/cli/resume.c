@@ -3,17 +3,59 @@
 
 #include <string.h>
 
+#include "base/memory.h"
 #include "base/text.h"
 
 /* What is not in the lists belongs to the result: an option that nobody thought of here is refused rather
  * than let through. */
-static const char *const of_the_machine[] = {
-    "threads",    "serial", "save",     "log",           "quiet",       "progress",
-    "checkpoint", "resume", "max-time", "stall-timeout", "cross-check", "resume-with-changes",
-    NULL};
+static const char *const of_the_machine[] = {"folds",
+                                             "threads",
+                                             "serial",
+                                             "save",
+                                             "log",
+                                             "quiet",
+                                             "progress",
+                                             "checkpoint",
+                                             "resume",
+                                             "max-time",
+                                             "stall-timeout",
+                                             "cross-check",
+                                             "resume-with-changes",
+                                             NULL};
 /* Carried, and free to change; what is read as data and net is compared itself, lengths where they matter. */
 static const char *const free_to_change[] = {"data",   "test-data", "checkpoint-every", "keep-checkpoints",
-                                             "epochs", "steps",     "hash-every",       NULL};
+                                             "epochs", "steps",     "hash-every",       "check-data",
+                                             NULL};
+/* Judged by what they come to in the model's metadata, not by their text: several texts mean the same, one
+ * of them often nothing given. */
+static const char *const by_meaning[] = {"batch",
+                                         "lr",
+                                         "momentum",
+                                         "weight-decay",
+                                         "beta1",
+                                         "beta2",
+                                         "alpha",
+                                         "epsilon",
+                                         "trust",
+                                         "clip-norm",
+                                         "clip-value",
+                                         "ema",
+                                         "schedule",
+                                         "warmup",
+                                         "normalise",
+                                         "scale",
+                                         "augment",
+                                         "shuffle-block",
+                                         "loss",
+                                         "label-smoothing",
+                                         "huber-delta",
+                                         "normalize",
+                                         "trust-skips-vectors",
+                                         "class-weights",
+                                         NULL};
+/* Keys of metadata that are no option's name with '_' for '-'. */
+static const char *const other_names[][2] = {
+    {"learning_rate", "lr"}, {"scaled_lr_from_batch", "scale-lr-to"}, {"train_samples", "data"}};
 
 static int is_among(const char *name, const char *const *names)
 {
@@ -102,7 +144,11 @@ static void set_stored(void *context, const char *key, const char *value)
     struct ls_error inner = {.code = LS_OK};
     if (setting->code != LS_OK || strncmp(key, "option.", 7) != 0)
         return;
-    if (ls_options_set(setting->line, key + 7, value, &inner) != LS_OK)
+    if (!is_carried(key + 7)) /* a file must not choose where this program writes */
+        setting->code = ls_fail(setting->err, LS_FAILED,
+                                "'%s' holds --%.40s, which no checkpoint carries: it was changed",
+                                setting->path, key + 7);
+    else if (ls_options_set(setting->line, key + 7, value, &inner) != LS_OK)
         setting->code =
             ls_fail(setting->err, LS_FAILED, "'%s' holds an option that this program does not know: %.600s",
                     setting->path, inner.text);
@@ -118,11 +164,10 @@ enum ls_code ls_resume_set_options(const struct ls_command_line *line,
 
 static enum ls_code refuse(const char *what, const char *stored, const char *now, struct ls_error *err)
 {
-    return ls_fail(
-        err, LS_USAGE,
-        "--%s would change the result: the checkpoint was written with %.200s, now it is %.200s: leave "
-        "it out, or give --resume-with-changes",
-        what, stored ? stored : "none", now ? now : "none");
+    return ls_fail(err, LS_USAGE,
+                   "--%s would change the result: the checkpoint was written with%s%.200s, now it is %.200s: "
+                   "leave it out, or give --resume-with-changes",
+                   what, stored ? " " : "out it", stored ? stored : "", now ? now : "not there");
 }
 
 enum ls_code ls_resume_check_options(const struct ls_option_values *stored,
@@ -130,7 +175,7 @@ enum ls_code ls_resume_check_options(const struct ls_option_values *stored,
 {
     for (int i = 0; i < now->n; i++) {
         const char *name = now->option[i].name;
-        if (is_carried(name) && !is_among(name, free_to_change) &&
+        if (is_carried(name) && !is_among(name, free_to_change) && !is_among(name, by_meaning) &&
             !same_text(stored->option[i].text, now->option[i].text))
             return refuse(name, stored->option[i].text, now->option[i].text, err);
     }
@@ -142,4 +187,85 @@ enum ls_code ls_resume_check_text(const struct ls_checkpoint_source *source, con
 {
     const char *stored = ls_safetensors_metadata(source->file, key);
     return same_text(stored, now) ? LS_OK : refuse(what, stored, now, err);
+}
+
+enum ls_code ls_resume_check_data(const struct ls_checkpoint_source *source, const char *hash,
+                                  struct ls_error *err)
+{
+    const char *stored = ls_safetensors_metadata(source->file, "data_hash");
+    if (same_text(stored, hash))
+        return LS_OK;
+    return ls_fail(
+        err, LS_USAGE,
+        "--data would change the result: the samples are not those that the checkpoint was written "
+        "with (their hash was %.32s, now it is %s): give the same data, or --resume-with-changes",
+        stored ? stored : "not stated", hash);
+}
+
+static const char *option_of(const char *key, char name[48])
+{
+    for (size_t i = 0; i < sizeof other_names / sizeof other_names[0]; i++)
+        if (strcmp(key, other_names[i][0]) == 0)
+            return other_names[i][1];
+    snprintf(name, 48, "%s", key);
+    for (char *c = name; *c; c++)
+        *c = *c == '_' ? '-' : *c;
+    return name;
+}
+
+static const char *find_fact(const struct ls_model_facts *facts, const char *key)
+{
+    for (int i = 0; i < facts->n; i++)
+        if (strcmp(facts->fact[i].key, key) == 0)
+            return facts->fact[i].text;
+    return NULL;
+}
+
+/* An average that keeps nothing of itself is none. */
+static const char *meaning(const char *key, const char *text)
+{
+    return text && strcmp(key, "ema") == 0 && strcmp(text, "0") == 0 ? NULL : text;
+}
+
+static enum ls_code check_fact(const struct ls_checkpoint_source *source, const char *key, const char *now,
+                               struct ls_error *err)
+{
+    char name[48];
+    const char *stored = meaning(key, ls_safetensors_metadata(source->file, key));
+    now = meaning(key, now);
+    return same_text(stored, now) ? LS_OK : refuse(option_of(key, name), stored, now, err);
+}
+
+static enum ls_code check_loss(const struct ls_checkpoint_source *source, const struct ls_loss_rule *loss,
+                               struct ls_error *err)
+{
+    char smoothing[LS_FLOAT_TEXT], delta[LS_FLOAT_TEXT];
+    char *weights = loss->class_weights ? ls_loss_weights_text(loss, err) : NULL;
+    if (loss->class_weights && !weights)
+        return LS_FAILED;
+    const struct ls_metadata told[] = {
+        {"loss", ls_loss_names[loss->kind]},
+        {"label_smoothing", loss->smoothing != 0.0f ? ls_text_of_float(loss->smoothing, smoothing) : NULL},
+        {"huber_delta", loss->kind == LS_LOSS_HUBER ? ls_text_of_float(loss->delta, delta) : NULL},
+        {"class_weights", weights}};
+    enum ls_code code = LS_OK;
+    for (size_t i = 0; i < sizeof told / sizeof told[0] && code == LS_OK; i++)
+        code = check_fact(source, told[i].key, told[i].value, err);
+    ls_free(weights);
+    return code;
+}
+
+enum ls_code ls_resume_check_meaning(const struct ls_checkpoint_source *source,
+                                     const struct ls_model_facts *facts, const struct ls_loss_rule *loss,
+                                     struct ls_error *err)
+{
+    /* Absent where they are not in use, so one that went away would not be met below. */
+    static const char *const may_be_absent[] = {"ema", "schedule", "warmup", "clip_norm", "clip_value", NULL};
+    enum ls_code code = check_loss(source, loss, err);
+    for (int i = 0; i < facts->n && code == LS_OK; i++)
+        if (strcmp(facts->fact[i].key, "data") != 0) /* its name: what is in it is compared by hash */
+            code = check_fact(source, facts->fact[i].key, facts->fact[i].text, err);
+    for (int i = 0; may_be_absent[i] && code == LS_OK; i++)
+        code = check_fact(source, may_be_absent[i], find_fact(facts, may_be_absent[i]), err);
+    return code;
 }

@@ -31,12 +31,22 @@ enum ls_code ls_resume_set_options(const struct ls_command_line *line,
                                    const struct ls_checkpoint_source *source, struct ls_error *err);
 
 /* Refuses, by name and with both values, an option that would change the result.  --data, --net, --epochs and
- * --steps are not looked at: what they mean is known only later. */
+ * --steps are not looked at, nor what ls_resume_check_meaning judges: that is known only later. */
 enum ls_code ls_resume_check_options(const struct ls_option_values *stored,
                                      const struct ls_option_values *now, struct ls_error *err);
 
 /* Whether what stands under the key is this text; else refused as `what`. */
 enum ls_code ls_resume_check_text(const struct ls_checkpoint_source *source, const char *key,
                                   const char *what, const char *now, struct ls_error *err);
+
+/* The same of the data, by the hash of all samples. */
+enum ls_code ls_resume_check_data(const struct ls_checkpoint_source *source, const char *hash,
+                                  struct ls_error *err);
+
+/* Refuses, as an option and with both values, what the configuration comes to when the checkpoint's came to
+ * something else: of options whose texts may differ and mean the same, and of defaults. */
+enum ls_code ls_resume_check_meaning(const struct ls_checkpoint_source *source,
+                                     const struct ls_model_facts *facts, const struct ls_loss_rule *loss,
+                                     struct ls_error *err);
 
 #endif

@@ -109,7 +109,9 @@ static enum ls_code check_resumed(struct job *job, struct ls_error *err)
         return LS_OK;
     enum ls_code code = ls_resume_check_text(source, "net", "net", job->setup.net.text, err);
     if (code == LS_OK)
-        code = ls_resume_check_text(source, "data_hash", "data", job->configuration.data_hash, err);
+        code = ls_resume_check_data(source, job->configuration.data_hash, err);
+    if (code == LS_OK)
+        code = ls_resume_check_meaning(source, &job->facts, &config->loss, err);
     return code == LS_OK ? check_length(job, err) : code;
 }
 
@@ -238,14 +240,14 @@ static enum ls_code prepare(struct job *job, struct ls_comm *comm, struct ls_err
         err->code = ls_setup_config(&job->setup, options, err);
     if (err->code == LS_OK)
         err->code = set_length(job, err);
-    if (err->code == LS_OK && job->source.file)
-        err->code = check_resumed(job, err);
-    if (err->code == LS_OK)
-        err->code = ls_setup_parameters(&job->setup, options, err);
     if (err->code == LS_OK) {
         ls_setup_facts(&job->setup, options, &job->facts);
         ls_stop_facts(&job->options.stop, &job->facts);
     }
+    if (err->code == LS_OK && job->source.file)
+        err->code = check_resumed(job, err);
+    if (err->code == LS_OK)
+        err->code = ls_setup_parameters(&job->setup, options, err);
     if ((code = ls_comm_agree(comm, err)) == LS_OK)
         code = compare_options(job, err);
     if (code != LS_OK)

@@ -184,6 +184,23 @@ static enum ls_code read_weights(struct ls_run *run, struct ls_error *err)
     return code;
 }
 
+/* What a run cannot have been in, whatever its options were: then the file is none of this program's. */
+static enum ls_code check_place(const struct ls_run *run, struct ls_error *err)
+{
+    const struct ls_checkpoint_source *source = run->config->resume;
+    if (run->step != source->step)
+        return ls_fail(
+            err, LS_FAILED,
+            "'%s' cannot be resumed: by its name it is of step %lld, by its state.step of %lld: was "
+            "it renamed?",
+            source->path.text, (long long)source->step, (long long)run->step);
+    if (run->epoch < 1 || run->position < 1)
+        return ls_fail(err, LS_FAILED,
+                       "'%s' cannot be resumed: after an update no run is in epoch %lld at position %lld",
+                       source->path.text, (long long)run->epoch, (long long)run->position);
+    return LS_OK;
+}
+
 enum ls_code ls_run_restore(struct ls_run *run, struct ls_error *err)
 {
     struct ls_run_array arrays[LS_RUN_ARRAYS];
@@ -198,6 +215,8 @@ enum ls_code ls_run_restore(struct ls_run *run, struct ls_error *err)
     }
     if (code == LS_OK)
         code = read_numbers(run, err);
+    if (code == LS_OK)
+        code = check_place(run, err);
     if (code != LS_OK)
         return code;
     ls_optimizer_resume(&run->optimizer, all_states ? run->optimizer.updates : 0);

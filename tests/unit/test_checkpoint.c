@@ -351,6 +351,53 @@ CHECKPOINT_TEST(changes_are_refused_by_name)
     leave(&folder);
 }
 
+/* What an option comes to counts, not its text, nor whether it was given. */
+CHECKPOINT_TEST(defaults_may_be_given_and_are_told_by_their_values)
+{
+    const struct folder folder = folder_create();
+    const char *at = folder.path;
+    static const struct {
+        const char *words, *part;
+    } cases[] = {
+        {"--lr 0.2", "--lr would change the result: the checkpoint was written with 0.1, now it is 0.2"},
+        {"--batch 32", "--batch would change the result: the checkpoint was written with 64, now it is 32"},
+        {"--loss hinge", "--loss would change the result: the checkpoint was written with softmax, now it is "
+                         "hinge"},
+        {"--momentum 0.5", "--momentum would change the result: the checkpoint was written with 0, now it is "
+                           "0.5"},
+        {"--clip-norm 1",
+         "--clip-norm would change the result: the checkpoint was written without it, now it "
+         "is 1"},
+        {"--ema 0.5", "--ema would change the result"},
+        {"--schedule 'step every=2'", "--schedule would change the result"},
+        {"--warmup 3u", "--warmup would change the result"},
+        {"--scale standard", "--scale would change the result"},
+        {"--normalise channel", "--normalise would change the result"},
+        {"--augment flip", "--augment would change the result"},
+        {"--label-smoothing 0.1", "--label-smoothing would change the result"},
+        {"--class-weights balanced", "--class-weights would change the result"},
+    };
+    check(lockstep(1, "train --epochs 1 --quiet --threads 1 --checkpoint %s/c", at), 0, "train");
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        const struct ls_outcome *o = lockstep(1, "train --resume %s/c --quiet %s", at, cases[i].words);
+        check(o, USAGE, cases[i].words);
+        has(o, cases[i].part);
+    }
+    check(lockstep(1,
+                   "train --resume %s/c --quiet --lr 0.10 --batch 64 --loss softmax --momentum 0 --ema 0 "
+                   "--schedule constant --warmup 0 --weight-decay 0 --scale none --normalise none --augment "
+                   "none --check-data on --steps 24",
+                   at),
+          0, "the same");
+    check(lockstep(1, "train --epochs 1 --quiet --schedule 'step factor=0.5 every=2' --checkpoint %s/d", at),
+          0, "train");
+    check(lockstep(1, "train --resume %s/d --quiet --schedule 'step every=2 factor=0.5'", at), 0, "order");
+    const struct ls_outcome *o = lockstep(1, "train --resume %s/d --quiet --schedule constant", at);
+    check(o, USAGE, "away");
+    has(o, "--schedule would change the result: the checkpoint was written with step");
+    leave(&folder);
+}
+
 CHECKPOINT_TEST(a_schedule_that_ends_with_the_run_holds_its_length)
 {
     const struct folder folder = folder_create();
@@ -459,6 +506,60 @@ CLEAN_TEST(checkpoint, cut_anywhere_or_changed_anywhere_it_is_passed_over)
     }
     close(fd);
     free(bytes);
+    leave(&folder);
+}
+
+/* Changes text in the header to as much other text and puts the right checksum. */
+static void forge(const char *path, const char *from, const char *to)
+{
+    size_t n;
+    char *bytes = read_file(path, &n), *digits = bytes + 8 + sizeof LS_SEAL_BEGINNING - 1;
+    char text[LS_HASH_TEXT];
+    uint64_t header = 0;
+    memcpy(&header, bytes, 8);
+    char *at = memmem(bytes, 8 + header, from, strlen(from));
+    cr_assert(at && strlen(from) == strlen(to), "no '%s' in the header", from);
+    memcpy(at, to, strlen(to));
+    memset(digits, '0', LS_HASH_TEXT - 1);
+    ls_hash_text(ls_hash_bytes(bytes, n), text);
+    memcpy(digits, text, LS_HASH_TEXT - 1);
+    write_file(path, bytes, n);
+    free(bytes);
+}
+
+/* A checksum says that nothing changed by accident, not who wrote the file: it must not choose where this
+ * program writes, and numbers that no run can have are refused. */
+CHECKPOINT_TEST(a_forged_one_neither_writes_elsewhere_nor_goes_on_from_nowhere)
+{
+    const struct folder folder = folder_create();
+    const char *at = folder.path;
+    static const struct {
+        const char *from, *to, *part;
+        int status;
+    } cases[] = {
+        {"\"option.seed\":\"7\"", "\"option.save\":\"7\"", "holds --save, which no checkpoint carries",
+         FAILED},
+        {"\"option.seed\":\"7\"", "\"option.log\": \"7\"", "holds --log, which no checkpoint carries",
+         FAILED},
+        {"\"option.momentum\":\"0.5\"", "\"option.momentum\":\"0.6\"", "--momentum would change", USAGE},
+        {"\"option.batch\":\"300\"", "\"option.batch\":\"200\"", "--batch would change", USAGE},
+        {"\"state.step\":\"10\"", "\"state.step\":\"11\"", "by its name it is of step 10", FAILED},
+        {"\"state.epoch\":\"2\"", "\"state.epoch\":\"0\"", "no run is in epoch 0", FAILED},
+        {"\"state.epoch\":\"2\"", "\"state.epoch\":\"9\"", "the checkpoint is in epoch 9 already", USAGE},
+        {"\"state.position\":\"1500\"", "\"state.position\":\"-500\"", "its state.position is '-500'",
+         FAILED},
+        {"\"state.waited\":\"0\"", "\"state.waited\":\"x\"", "its state.waited is 'x'", FAILED},
+    };
+    check(lockstep(1, PLAIN "--seed 7 --momentum 0.5 --checkpoint %s/c", at), 0, "train");
+    const struct place place = in_folder(&folder, "f");
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        copy_checkpoint(&folder, "c", "f", 10);
+        forge(ls_checkpoint_path(place.path, 10).text, cases[i].from, cases[i].to);
+        const struct ls_outcome *o = lockstep(1, "train --resume %s/f --quiet", at);
+        check(o, cases[i].status, cases[i].to);
+        has(o, cases[i].part);
+    }
+    cr_assert(access("7", F_OK) != 0, "a forged checkpoint chose a file to write");
     leave(&folder);
 }
 
