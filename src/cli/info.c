@@ -127,8 +127,7 @@ static enum ls_code parse(struct ls_info_net *o, int argc, char **argv, const ch
     };
     const struct ls_command_line line = {
         .command = "info",
-        .synopsis = "lockstep info MODEL|DATA   or   info --net NET   or   info nets   or   info formats   "
-                    "or   info machine",
+        .synopsis = "lockstep info MODEL|DATA   or   info --net NET   or   info nets|formats|machine",
         .summary =
             "Describes a saved model: layers, shapes, parameters, hashes, how it was trained. Or data, as "
             "--data of train takes it: samples, shape, classes and their balance, ranges, missing values. Or "

@@ -18,6 +18,7 @@
 #include "base/fault.h"
 #include "base/memory.h"
 #include "base/philox.h"
+#include "comm/comm_backend.h"
 #include "train/trainer.h"
 
 #if LS_WITH_FAULTS
@@ -81,6 +82,10 @@ static int set_up(struct campaign *c, struct ls_error *err)
     if (!c->start || !c->weights)
         return 0;
     ls_net_initialise(&c->net, &init, 5, c->start);
+    struct ls_reduce_tuning whole_vectors = ls_reduce_default_tuning();
+    whole_vectors.small_n = 1 << 16; /* so that draw knows what lies where in a message */
+    if (ls_comm_tune(c->comm, &whole_vectors, 1 << 30, err) != LS_OK)
+        return 0;
     ls_fault_plan(NULL);
     if (train(c, HASHES, &c->clean, &steps, err) != LS_OK || steps != STEPS)
         return 0;
