@@ -26,16 +26,34 @@ field() { sed -n "s/^stat::$1: *//p" "$log" | tail -n 1; }
 run() {
     # shellcheck disable=SC2086
     "$@" $dictionary -artifact_prefix="$findings/" -max_len=$longest -timeout=10 -rss_limit_mb=1024 -print_final_stats=1 \
-        "$corpus" "tests/fuzz/corpus/$target" $regressions >"$log" 2>&1 && return
+        $fork "$corpus" "tests/fuzz/corpus/$target" $regressions >"$log" 2>&1 && return
     found=$((found + 1))
     grep -m 3 -E 'fuzz: finding|ERROR: |runtime error|Test unit written' "$log" >&2
+}
+# libhdf5 crashes on some damaged files, and leaks memory of its own on others.  Each such input is looked at again: what the
+# library does is put aside and counted apart, by the library's name in the report; anything else is a finding.  In fork
+# mode some reports come without their input, or do not repeat.
+sort_crashes() {
+    mkdir -p "$findings/in-libhdf5"
+    found=0
+    for input in "$findings"/crash-* "$findings"/leak-* "$findings"/timeout-* "$findings"/oom-*; do
+        [ -f "$input" ] || continue
+        if timeout 60 "$checked/fuzz/$target" -timeout=10 -rss_limit_mb=1024 "$input" >"$log.crash" 2>&1; then
+            rm "$input"
+        elif grep -q 'fuzz: finding' "$log.crash" || ! grep -q libhdf5 "$log.crash"; then
+            found=$((found + 1))
+            echo "$input" >&2
+        else
+            mv "$input" "$findings/in-libhdf5"
+        fi
+    done
+    in_library=$(find "$findings/in-libhdf5" -type f | wc -l)
 }
 
 total=0
 log=$(mktemp)
-table=$(mktemp)
-trap 'rm -f "$log" "$table"' EXIT
-printf '%-16s %12s %9s %9s %8s  %s\n' target executions exec/s sanitized coverage findings | tee "$table"
+trap 'rm -f "$log" "$log.crash"' EXIT
+printf '%-16s %12s %9s %9s %8s  %s\n' target executions exec/s sanitized coverage findings
 for target in "$@"; do
     findings=build/fuzz-findings/$target
     corpus=build/fuzz-corpus/$target
@@ -43,8 +61,13 @@ for target in "$@"; do
     dictionary=""
     regressions=""
     found=0
+    fork=""
+    in_library=0
     longest=1024
-    [ "$target" = checkpoint ] && longest=4096
+    case $target in
+    checkpoint) longest=4096 ;;
+    hdf5) longest=4096 fork="-detect_leaks=0 -fork=1 -ignore_crashes=1 -ignore_ooms=1 -ignore_timeouts=1" ;;
+    esac
     [ -f "tests/fuzz/$target.dict" ] && dictionary=-dict=tests/fuzz/$target.dict
     [ -d "tests/fuzz/regressions/$target" ] && regressions=tests/fuzz/regressions/$target
     if [ -n "$RUNS" ]; then
@@ -52,7 +75,9 @@ for target in "$@"; do
     else
         run "$plain/fuzz/$target" -max_total_time="$TIME"
     fi
+    [ -z "$fork" ] || sort_crashes
     executed=$(field number_of_executed_units)
+    [ -n "$executed" ] || executed=$(sed -n 's/^#\([0-9]*\): cov: .*/\1/p' "$log" | tail -n 1)
     speed=$(field average_exec_per_sec)
     coverage=$(sed -n 's/.* cov: \([0-9]*\) .*/\1/p' "$log" | tail -n 1)
     if [ -n "$RUNS" ]; then
@@ -60,7 +85,9 @@ for target in "$@"; do
     else
         run "$checked/fuzz/$target" -max_total_time=$(((TIME + 3) / 4))
     fi
-    printf '%-16s %12s %9s %9s %8s  %s\n' "$target" "${executed:-0}" "${speed:-0}" "$(field number_of_executed_units)" "${coverage:-0}" $found
+    [ -z "$fork" ] || sort_crashes
+    printf '%-16s %12s %9s %9s %8s  %s\n' "$target" "${executed:-0}" "${speed:-0}" "$(field number_of_executed_units)" "${coverage:-0}" \
+        "$found$([ "$in_library" = 0 ] || echo ", $in_library in libhdf5")"
     total=$((total + found))
     [ "${executed:-0}" -gt 0 ] || total=$((total + 1))
 done
