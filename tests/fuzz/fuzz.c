@@ -315,7 +315,8 @@ void fuzz_check_data(enum ls_code code, struct ls_data *data, const struct ls_er
 
 /* --- streams --- */
 
-/* Wider samples, which sparse text can have, are opened and not read: zeroing them would take all the time. */
+/* Wider samples, which sparse text can have, are opened and not read: zeroing them would take all the time.
+ */
 enum { MOST_ROWS = 64, MOST_NUMBERS = 1 << 16 };
 
 static void check_rows(const struct ls_stream_facts *facts, ptrdiff_t n, const struct ls_stream_rows *rows,
