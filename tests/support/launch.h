@@ -15,6 +15,7 @@ enum { LS_OUTCOME_TEXT = 1 << 16 };
 struct ls_outcome {
     int status;    /* exit status; 128 + signal when a signal ended it; -1 when it could not be started or ran
                       too long */
+    int signal;    /* that ended the program itself, 0: none */
     int timed_out; /* it and all its children were ended */
     double seconds;
     char out[LS_OUTCOME_TEXT],

@@ -284,14 +284,19 @@ CHECKPOINT_TEST(a_signal_ends_a_run_after_the_step)
     const struct folder folder = folder_create();
     const char *at = folder.path;
     for (int i = 0; i < 3; i++) {
-        char before[100];
-        snprintf(before, sizeof before, "env --default-signal=INT timeout --preserve-status -s %s 0.4",
-                 signals[i]);
+        char before[300]; /* the signal comes when the log has a few steps */
+        snprintf(before, sizeof before,
+                 "rm -f %s/log; (until [ \"$(cat %s/log 2>/dev/null | wc -l)\" -gt 4 ]; do sleep 0.05; done; "
+                 "kill -%s $$) & exec env --default-signal=INT",
+                 at, at, signals[i]);
         check(lockstep_after(1, before,
-                             "train --epochs 1000000 --quiet --checkpoint %s/c%d --save %s/none.st", at, i,
-                             at),
+                             "train --epochs 1000000 --quiet --hash-every 1 --log %s/log --checkpoint %s/c%d "
+                             "--save %s/none.st",
+                             at, at, i, at),
               INTERRUPTED, signals[i]);
-        check(lockstep_after(1, before, "train --epochs 1000000 --quiet --save %s/s%d.st", at, i),
+        check(lockstep_after(1, before,
+                             "train --epochs 1000000 --quiet --hash-every 1 --log %s/log --save %s/s%d.st",
+                             at, at, i),
               INTERRUPTED, signals[i]);
         check(lockstep(1, "eval %s/s%d.st", at, i), 0, "the model of --save");
     }
