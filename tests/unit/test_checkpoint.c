@@ -262,7 +262,7 @@ CHECKPOINT_TEST(lockstep_run_starts_again)
     const struct ls_outcome *o =
         lockstep_after(1,
                        "export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 "
-                       "OMPI_MCA_mpi_yield_when_idle=1; : ",
+                       "OMPI_MCA_mpi_yield_when_idle=1 ASAN_OPTIONS=detect_leaks=0; : ",
                        "; scripts/lockstep-run -n 3 --shrink --mpirun '--oversubscribe --bind-to none' -- "
                        "%s/program train %s "
                        "--checkpoint %s/c --checkpoint-every 20 --save %s/a.st",

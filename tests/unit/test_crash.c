@@ -96,7 +96,7 @@ static void check_and_fail(void)
 
 static void write_nowhere(void)
 {
-    volatile int *volatile nowhere = NULL;
+    volatile int *volatile nowhere = (volatile int *)64; /* the first page is never there */
     *nowhere = 1;
 }
 
@@ -141,8 +141,6 @@ Test(crash, an_abort_and_a_wild_write_are_told, .timeout = 20)
     cr_assert(died_of(status, SIGABRT) && strstr(text, "ends: SIGABRT, a check inside the program"), "%s",
               text);
     cr_assert(!strstr(text, "sent by"), "%s", text);
-#if !defined __SANITIZE_UNDEFINED__
     status = last_words_of(write_nowhere, text, sizeof text);
     cr_assert(died_of(status, SIGSEGV) && strstr(text, "ends: SIGSEGV, an address"), "%s", text);
-#endif
 }
