@@ -13,6 +13,7 @@
 
 #include "base/memory.h"
 #include "comm/comm_backend.h"
+#include "comm/shared.h"
 
 /* What started this process: the environment variable that tells, and the number of ranks it claims (0: not
  * said). */
@@ -190,6 +191,59 @@ enum ls_code ls_comm_allreduce(struct ls_comm *comm, enum ls_allreduce how, int6
         ls_plan_add(sum, sum, roots[root], n);
     comm->ops->add_floats(comm, sum, n);
     return LS_OK;
+}
+
+static enum ls_code take_vectors(struct ls_vectors *vectors, struct ls_error *err)
+{
+    for (int i = 0; i < vectors->n; i++) {
+        vectors->at[i] = ls_alloc((size_t)vectors->n_floats, sizeof(float), "vectors of an allreduce", err);
+        if (!vectors->at[i])
+            return LS_FAILED;
+    }
+    return LS_OK;
+}
+
+enum ls_code ls_comm_vectors_create(struct ls_comm *comm, int n, ptrdiff_t n_floats,
+                                    struct ls_vectors *vectors, struct ls_error *err)
+{
+    *vectors = (struct ls_vectors){.n = n, .n_floats = n_floats};
+    if (err->code == LS_OK) {
+        vectors->at = ls_alloc((size_t)n, sizeof *vectors->at, "vectors of an allreduce", err);
+        err->code = vectors->at ? LS_OK : LS_FAILED;
+    }
+    if (ls_comm_agree(comm, err) != LS_OK)
+        return err->code;
+    if (comm->ops->vectors_create) {
+        const enum ls_code code = comm->ops->vectors_create(comm, vectors, err);
+        if (code != LS_OK || vectors->shared)
+            return code;
+    }
+    err->code = take_vectors(vectors, err);
+    return ls_comm_agree(comm, err);
+}
+
+void ls_comm_vectors_destroy(struct ls_comm *comm, struct ls_vectors *vectors)
+{
+    if (vectors->shared)
+        comm->ops->vectors_destroy(comm, vectors);
+    for (int i = 0; vectors->at && !vectors->shared && i < vectors->n; i++)
+        ls_free(vectors->at[i]);
+    ls_free(vectors->at);
+    *vectors = (struct ls_vectors){0};
+}
+
+enum ls_code ls_comm_allreduce_vectors(struct ls_comm *comm, enum ls_allreduce how,
+                                       struct ls_vectors *vectors, int64_t n_leaves, ptrdiff_t n,
+                                       float *const *roots, int n_roots, const float **sum,
+                                       struct ls_error *err)
+{
+    if (how == LS_ALLREDUCE_TREE && vectors->shared) {
+        *sum = ls_shared_reduce(vectors->shared, n_leaves, n, roots, n_roots);
+        return LS_OK;
+    }
+    float *own = n_roots > 0 ? roots[0] : vectors->at[0];
+    *sum = own;
+    return ls_comm_allreduce(comm, how, n_leaves, n, own, roots, n_roots, err);
 }
 
 enum ls_code ls_comm_sum_counts(struct ls_comm *comm, int64_t *counts, int n, struct ls_error *err)

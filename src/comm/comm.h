@@ -1,6 +1,6 @@
 /* Communication: buffers and agreement, nothing about models.
  *
- * comm_mpi.c is the only file that knows MPI; comm_solo.c is one rank without it.  `make MPI=0` builds only
+ * comm_mpi*.c are the only files that know MPI; comm_solo.c is one rank without it.  `make MPI=0` builds only
  * the latter, and a run that no mpirun started uses it too, so a laptop pays nothing for MPI_Init.  Every
  * function marked collective must be called by all ranks in the same order; functions that can fail on one
  * rank only end in agreement, so all ranks return the same code.  When MPI itself fails inside one of them,
@@ -21,6 +21,7 @@ struct ls_comm;
 enum ls_allreduce {
     LS_ALLREDUCE_TREE,        /* the contract's */
     LS_ALLREDUCE_MPI,         /* MPI_Allreduce of local sums, order unspecified: for comparison only */
+    LS_ALLREDUCE_MESSAGES,    /* the contract's by messages even between ranks of one host */
     LS_ALLREDUCE_TREE_DIRECT, /* the contract's by other messages where it can be: to check the first */
 };
 
@@ -68,6 +69,30 @@ enum ls_code ls_comm_agree(struct ls_comm *comm, struct ls_error *err);
  * every rank.  Allocates nothing: scratch of a fixed size is taken by ls_comm_create. */
 enum ls_code ls_comm_allreduce(struct ls_comm *comm, enum ls_allreduce how, int64_t n_leaves, ptrdiff_t n,
                                float *sum, float *const *roots, int n_roots, struct ls_error *err);
+
+/* Vectors of a rank whose tree sums the others want.  Where ranks share a host they lie in memory that all of
+ * them see, and are added without a message or a copy; elsewhere this is ordinary memory. */
+struct ls_vectors {
+    int n;              /* may differ from rank to rank */
+    ptrdiff_t n_floats; /* of each; the same on every rank */
+    float **at;         /* (n), zeroed, 64-byte aligned */
+    void *shared;       /* how the host's ranks share them; NULL: they do not */
+};
+
+/* Collective.  err->code is this rank's outcome of what came before (LS_OK for none): the first thing done is
+ * to agree on it.  *vectors is the caller's storage, to be released by ls_comm_vectors_destroy, which is
+ * local and accepts what failed, and zeroed storage. */
+enum ls_code ls_comm_vectors_create(struct ls_comm *comm, int n, ptrdiff_t n_floats,
+                                    struct ls_vectors *vectors, struct ls_error *err);
+void ls_comm_vectors_destroy(struct ls_comm *comm, struct ls_vectors *vectors);
+
+/* Collective.  ls_comm_allreduce of roots that are among vectors->at.  *sum is memory of the host: n floats
+ * to be read only, valid until the next call with the same vectors or their release.  The vectors may be
+ * written again at once, unless the sum is one of them, which it is where nobody shares. */
+enum ls_code ls_comm_allreduce_vectors(struct ls_comm *comm, enum ls_allreduce how,
+                                       struct ls_vectors *vectors, int64_t n_leaves, ptrdiff_t n,
+                                       float *const *roots, int n_roots, const float **sum,
+                                       struct ls_error *err);
 
 /* Collective.  Exact sums of counts, in place. */
 enum ls_code ls_comm_sum_counts(struct ls_comm *comm, int64_t *counts, int n, struct ls_error *err);

@@ -35,6 +35,10 @@ struct ls_comm_ops {
     void (*set_stall_timeout)(struct ls_comm *comm, double seconds);
     /* Whether all ranks call this within so many seconds. */
     int (*meet)(struct ls_comm *comm, double seconds);
+    /* Collective; agrees.  Where ranks share memory, sets vectors->shared, and `at` to what all of them see;
+     * else leaves both alone.  NULL: never.  n, n_floats and at are set. */
+    enum ls_code (*vectors_create)(struct ls_comm *comm, struct ls_vectors *vectors, struct ls_error *err);
+    void (*vectors_destroy)(struct ls_comm *comm, struct ls_vectors *vectors);
 };
 
 enum { LS_HOST_TEXT = 64 };

@@ -1,4 +1,4 @@
-/* Ranks over MPI; beside comm_mpi_wait.c the only file that includes mpi.h.
+/* Ranks over MPI; only comm_mpi*.[ch] include mpi.h.
  *
  * Works on a communicator of its own, with errors returned: a call that fails is named in the message, with
  * the rank and MPI's words for it, and then the job ends, since a rank that cannot communicate cannot agree
@@ -13,33 +13,18 @@
 #include <string.h>
 
 #include "base/memory.h"
-#include "comm/comm_backend.h"
-#include "comm/comm_mpi_wait.h"
+#include "comm/comm_mpi.h"
 
 enum { TAG_GATHER = 0 }; /* the channels of ls_wire are the others */
-
-struct mpi_comm {
-    struct ls_comm base; /* first, so a pointer to one is a pointer to the other */
-    MPI_Comm world;
-    int owns_mpi;
-    MPI_Request *requests; /* the slots of the wire */
-    struct ls_reducer reducer;
-    struct ls_mpi_watch watch;
-};
-
-static struct mpi_comm *mpi_of(struct ls_comm *comm)
-{
-    return (struct mpi_comm *)comm;
-}
 
 static void end_job(struct ls_comm *comm, int exit_status) __attribute__((noreturn));
 static void end_job(struct ls_comm *comm, int exit_status)
 {
-    MPI_Abort(mpi_of(comm)->world, exit_status);
+    MPI_Abort(ls_mpi_of(comm)->world, exit_status);
     _Exit(exit_status);
 }
 
-static void check(struct mpi_comm *mpi, const char *call, int code)
+void ls_mpi_check(struct ls_mpi *mpi, const char *call, int code)
 {
     if (code == MPI_SUCCESS)
         return;
@@ -54,82 +39,100 @@ static void check(struct mpi_comm *mpi, const char *call, int code)
 }
 
 /* Ends a nonblocking call that was started with `code`. */
-static void finish(struct mpi_comm *mpi, const char *call, int code, MPI_Request *request)
+static void finish(struct ls_mpi *mpi, const char *call, int code, MPI_Request *request)
 {
-    check(mpi, call, code);
-    check(mpi, call, ls_mpi_wait(&mpi->watch, request, call));
+    ls_mpi_check(mpi, call, code);
+    ls_mpi_check(mpi, call, ls_mpi_wait(&mpi->watch, request, call));
 }
 
 /* The one place where a count becomes MPI's int. */
-static int narrow(struct mpi_comm *mpi, int64_t count)
+static int narrow(struct ls_mpi *mpi, int64_t count)
 {
     if (count < 0 || count > INT_MAX)
-        check(mpi, "a message longer than MPI can count", MPI_ERR_COUNT);
+        ls_mpi_check(mpi, "a message longer than MPI can count", MPI_ERR_COUNT);
     return (int)count;
 }
 
 /* How many of `left` elements go into the next message. */
-static int next_count(struct mpi_comm *mpi, size_t left, size_t element_bytes)
+static int next_count(struct ls_mpi *mpi, size_t left, size_t element_bytes)
 {
     const size_t most = mpi->base.most_bytes / element_bytes;
     return narrow(mpi, (int64_t)(left < most ? left : most));
 }
 
+static int world_rank(const struct ls_mpi_reducer *reducer, int member)
+{
+    return reducer->first ? reducer->first[member] + reducer->lane : member;
+}
+
 static void wire_send(void *self, int slot, const float *values, ptrdiff_t n, int to, int channel)
 {
-    struct mpi_comm *mpi = self;
-    check(mpi, "MPI_Isend",
-          MPI_Isend(values, narrow(mpi, n), MPI_FLOAT, to, channel, mpi->world, &mpi->requests[slot]));
+    struct ls_mpi_reducer *r = self;
+    ls_mpi_check(r->mpi, "MPI_Isend",
+                 MPI_Isend(values, narrow(r->mpi, n), MPI_FLOAT, world_rank(r, to), channel, r->mpi->world,
+                           &r->requests[slot]));
 }
 
 static void wire_receive(void *self, int slot, float *values, ptrdiff_t n, int from, int channel)
 {
-    struct mpi_comm *mpi = self;
-    check(mpi, "MPI_Irecv",
-          MPI_Irecv(values, narrow(mpi, n), MPI_FLOAT, from, channel, mpi->world, &mpi->requests[slot]));
+    struct ls_mpi_reducer *r = self;
+    ls_mpi_check(r->mpi, "MPI_Irecv",
+                 MPI_Irecv(values, narrow(r->mpi, n), MPI_FLOAT, world_rank(r, from), channel, r->mpi->world,
+                           &r->requests[slot]));
 }
 
 static void wire_wait(void *self, int slot)
 {
-    struct mpi_comm *mpi = self;
-    if (mpi->requests[slot] != MPI_REQUEST_NULL)
-        finish(mpi, "a message of the allreduce", MPI_SUCCESS, &mpi->requests[slot]);
+    struct ls_mpi_reducer *r = self;
+    if (r->requests[slot] != MPI_REQUEST_NULL)
+        finish(r->mpi, "a message of the allreduce", MPI_SUCCESS, &r->requests[slot]);
 }
 
-static enum ls_code take_reducer(struct mpi_comm *mpi, const struct ls_reduce_tuning *tuning,
-                                 struct ls_error *err)
+enum ls_code ls_mpi_reducer_create(struct ls_mpi_reducer *reducer, struct ls_mpi *mpi, int rank,
+                                   struct ls_members members, int lane, const struct ls_reduce_tuning *tuning,
+                                   struct ls_error *err)
 {
-    const struct ls_wire wire = {mpi->base.rank, mpi->base.size, mpi, wire_send, wire_receive, wire_wait};
-    const int n_slots = ls_reduce_slots(mpi->base.size, tuning);
-    mpi->requests = ls_alloc((size_t)n_slots, sizeof(MPI_Request), "messages in flight", err);
-    if (!mpi->requests)
+    const struct ls_wire wire = {rank, members.n, reducer, wire_send, wire_receive, wire_wait};
+    const int n_slots = ls_reduce_slots(members.n, tuning);
+    *reducer = (struct ls_mpi_reducer){.mpi = mpi, .first = members.first, .lane = lane};
+    reducer->requests = ls_alloc((size_t)n_slots, sizeof(MPI_Request), "messages in flight", err);
+    if (!reducer->requests)
         return LS_FAILED;
     for (int slot = 0; slot < n_slots; slot++)
-        mpi->requests[slot] = MPI_REQUEST_NULL;
-    return ls_reducer_init(&mpi->reducer, &wire, tuning, err);
+        reducer->requests[slot] = MPI_REQUEST_NULL;
+    return ls_reducer_init(&reducer->tree, &wire, members.first, tuning, err);
 }
 
-static void release_reducer(struct mpi_comm *mpi)
+void ls_mpi_reducer_release(struct ls_mpi_reducer *reducer)
 {
-    ls_free(mpi->requests);
-    mpi->requests = NULL;
-    ls_reducer_release(&mpi->reducer);
+    ls_free(reducer->requests);
+    reducer->requests = NULL;
+    ls_reducer_release(&reducer->tree);
+}
+
+static enum ls_code take_reducers(struct ls_mpi *mpi, const struct ls_reduce_tuning *tuning,
+                                  struct ls_error *err)
+{
+    const enum ls_code code = ls_mpi_reducer_create(
+        &mpi->reducer, mpi, mpi->base.rank, (struct ls_members){mpi->base.size, NULL}, 0, tuning, err);
+    return code == LS_OK ? ls_mpi_hosts_tune(mpi, tuning, err) : code;
 }
 
 static enum ls_code tune(struct ls_comm *comm, const struct ls_reduce_tuning *tuning, struct ls_error *err)
 {
-    release_reducer(mpi_of(comm));
-    return take_reducer(mpi_of(comm), tuning, err);
+    ls_mpi_reducer_release(&ls_mpi_of(comm)->reducer);
+    return take_reducers(ls_mpi_of(comm), tuning, err);
 }
 
 static void destroy(struct ls_comm *comm)
 {
-    struct mpi_comm *mpi = mpi_of(comm);
+    struct ls_mpi *mpi = ls_mpi_of(comm);
     const int owns_mpi = mpi->owns_mpi;
-    release_reducer(mpi);
+    ls_mpi_reducer_release(&mpi->reducer);
+    ls_mpi_hosts_release(mpi);
     ls_mpi_watch_release(&mpi->watch);
     if (mpi->world != MPI_COMM_NULL)
-        check(mpi, "MPI_Comm_free", MPI_Comm_free(&mpi->world));
+        ls_mpi_check(mpi, "MPI_Comm_free", MPI_Comm_free(&mpi->world));
     ls_comm_release_tables(comm);
     ls_free(mpi);
     if (owns_mpi)
@@ -138,7 +141,7 @@ static void destroy(struct ls_comm *comm)
 
 static void barrier(struct ls_comm *comm)
 {
-    struct mpi_comm *mpi = mpi_of(comm);
+    struct ls_mpi *mpi = ls_mpi_of(comm);
     MPI_Request request;
     finish(mpi, "MPI_Ibarrier", MPI_Ibarrier(mpi->world, &request), &request);
 }
@@ -146,15 +149,16 @@ static void barrier(struct ls_comm *comm)
 static void reduce_tree(struct ls_comm *comm, int direct, int64_t n_leaves, ptrdiff_t n, float *sum,
                         float *const *roots, int n_roots)
 {
-    mpi_of(comm)->reducer.always_direct = direct;
-    ls_tree_allreduce(&mpi_of(comm)->reducer, n_leaves, n, sum, roots, n_roots);
+    struct ls_reducer *reducer = &ls_mpi_of(comm)->reducer.tree;
+    reducer->always_direct = direct;
+    ls_tree_allreduce(reducer, n_leaves, n, sum, roots, n_roots);
 }
 
 /* Without a time limit MPI's own blocking sum, since that is what the tree is compared with: the nonblocking
  * twin is another algorithm, and slower. */
 static void add_floats(struct ls_comm *comm, float *values, ptrdiff_t n)
 {
-    struct mpi_comm *mpi = mpi_of(comm);
+    struct ls_mpi *mpi = ls_mpi_of(comm);
     while (n > 0) {
         const int count = next_count(mpi, (size_t)n, sizeof *values);
         MPI_Request request;
@@ -163,8 +167,8 @@ static void add_floats(struct ls_comm *comm, float *values, ptrdiff_t n)
                    MPI_Iallreduce(MPI_IN_PLACE, values, count, MPI_FLOAT, MPI_SUM, mpi->world, &request),
                    &request);
         else
-            check(mpi, "MPI_Allreduce",
-                  MPI_Allreduce(MPI_IN_PLACE, values, count, MPI_FLOAT, MPI_SUM, mpi->world));
+            ls_mpi_check(mpi, "MPI_Allreduce",
+                         MPI_Allreduce(MPI_IN_PLACE, values, count, MPI_FLOAT, MPI_SUM, mpi->world));
         values += count;
         n -= count;
     }
@@ -172,7 +176,7 @@ static void add_floats(struct ls_comm *comm, float *values, ptrdiff_t n)
 
 static void add_counts(struct ls_comm *comm, int64_t *values, int n)
 {
-    struct mpi_comm *mpi = mpi_of(comm);
+    struct ls_mpi *mpi = ls_mpi_of(comm);
     MPI_Request request;
     finish(mpi, "MPI_Iallreduce",
            MPI_Iallreduce(MPI_IN_PLACE, values, n, MPI_INT64_T, MPI_SUM, mpi->world, &request), &request);
@@ -180,7 +184,7 @@ static void add_counts(struct ls_comm *comm, int64_t *values, int n)
 
 static void take_largest(struct ls_comm *comm, uint64_t *values, int n)
 {
-    struct mpi_comm *mpi = mpi_of(comm);
+    struct ls_mpi *mpi = ls_mpi_of(comm);
     MPI_Request request;
     finish(mpi, "MPI_Iallreduce",
            MPI_Iallreduce(MPI_IN_PLACE, values, n, MPI_UINT64_T, MPI_MAX, mpi->world, &request), &request);
@@ -188,7 +192,7 @@ static void take_largest(struct ls_comm *comm, uint64_t *values, int n)
 
 static void broadcast(struct ls_comm *comm, void *bytes, size_t n, int from)
 {
-    struct mpi_comm *mpi = mpi_of(comm);
+    struct ls_mpi *mpi = ls_mpi_of(comm);
     MPI_Request request;
     finish(mpi, "MPI_Ibcast",
            MPI_Ibcast(bytes, narrow(mpi, (int64_t)n), MPI_BYTE, from, mpi->world, &request), &request);
@@ -196,14 +200,14 @@ static void broadcast(struct ls_comm *comm, void *bytes, size_t n, int from)
 
 static void collect(struct ls_comm *comm, const void *mine, size_t n, void *all)
 {
-    struct mpi_comm *mpi = mpi_of(comm);
+    struct ls_mpi *mpi = ls_mpi_of(comm);
     const int count = narrow(mpi, (int64_t)n);
     MPI_Request request;
     finish(mpi, "MPI_Iallgather",
            MPI_Iallgather(mine, count, MPI_BYTE, all, count, MPI_BYTE, mpi->world, &request), &request);
 }
 
-static void send_bytes(struct mpi_comm *mpi, const char *bytes, size_t n, int to)
+static void send_bytes(struct ls_mpi *mpi, const char *bytes, size_t n, int to)
 {
     while (n > 0) {
         const int count = next_count(mpi, n, 1);
@@ -215,7 +219,7 @@ static void send_bytes(struct mpi_comm *mpi, const char *bytes, size_t n, int to
     }
 }
 
-static void receive_bytes(struct mpi_comm *mpi, char *bytes, size_t n, int from)
+static void receive_bytes(struct ls_mpi *mpi, char *bytes, size_t n, int from)
 {
     while (n > 0) {
         const int count = next_count(mpi, n, 1);
@@ -230,7 +234,7 @@ static void receive_bytes(struct mpi_comm *mpi, char *bytes, size_t n, int from)
 /* Messages rather than MPI_Gatherv, whose displacements are ints: the whole may be longer than 2 GiB. */
 static void gather(struct ls_comm *comm, const void *mine, size_t mine_bytes, void *out, const size_t *sizes)
 {
-    struct mpi_comm *mpi = mpi_of(comm);
+    struct ls_mpi *mpi = ls_mpi_of(comm);
     if (comm->rank != 0) {
         send_bytes(mpi, mine, mine_bytes, 0);
         return;
@@ -246,12 +250,12 @@ static void gather(struct ls_comm *comm, const void *mine, size_t mine_bytes, vo
 
 static void set_stall_timeout(struct ls_comm *comm, double seconds)
 {
-    mpi_of(comm)->watch.timeout_s = seconds;
+    ls_mpi_of(comm)->watch.timeout_s = seconds;
 }
 
 static int meet(struct ls_comm *comm, double seconds)
 {
-    return ls_mpi_meet(&mpi_of(comm)->watch, seconds);
+    return ls_mpi_meet(&ls_mpi_of(comm)->watch, seconds);
 }
 
 static const struct ls_comm_ops mpi_ops = {
@@ -268,6 +272,8 @@ static const struct ls_comm_ops mpi_ops = {
     .tune = tune,
     .set_stall_timeout = set_stall_timeout,
     .meet = meet,
+    .vectors_create = ls_mpi_vectors_create,
+    .vectors_destroy = ls_mpi_vectors_destroy,
 };
 
 int ls_comm_mpi_is_running(void)
@@ -333,12 +339,12 @@ static void learn_hosts(struct ls_comm *comm)
 }
 
 /* Everything that takes memory, with one agreement at its end. */
-static enum ls_code take_memory(struct mpi_comm *mpi, struct ls_error *err)
+static enum ls_code take_memory(struct ls_mpi *mpi, struct ls_error *err)
 {
     const struct ls_reduce_tuning tuning = ls_reduce_default_tuning();
     uint64_t failed = ls_mpi_watch_init(&mpi->watch, &mpi->base, mpi->world, err) != LS_OK ||
                       ls_comm_take_tables(&mpi->base, err) != LS_OK ||
-                      take_reducer(mpi, &tuning, err) != LS_OK;
+                      take_reducers(mpi, &tuning, err) != LS_OK;
     const uint64_t own = failed;
     take_largest(&mpi->base, &failed, 1);
     if (failed && !own)
@@ -357,15 +363,16 @@ enum ls_code ls_comm_create_mpi(struct ls_comm **comm, int n_expected, const cha
             MPI_Finalize();
         return started;
     }
-    struct mpi_comm *mpi = ls_alloc(1, sizeof *mpi, "communication of ranks", err);
+    struct ls_mpi *mpi = ls_alloc(1, sizeof *mpi, "communication of ranks", err);
     if (!mpi)
         MPI_Abort(MPI_COMM_WORLD, LS_FAILED); /* nothing to agree with yet */
-    *mpi = (struct mpi_comm){.base = {.ops = &mpi_ops, .most_bytes = 1 << 30}, .owns_mpi = owns_mpi};
+    *mpi = (struct ls_mpi){.base = {.ops = &mpi_ops, .most_bytes = 1 << 30}, .owns_mpi = owns_mpi};
     MPI_Comm_dup(MPI_COMM_WORLD, &mpi->world); /* MPI's default still holds: a failure ends the job */
     MPI_Comm_set_errhandler(mpi->world, MPI_ERRORS_RETURN);
     MPI_Comm_rank(mpi->world, &mpi->base.rank);
     MPI_Comm_size(mpi->world, &mpi->base.size);
     ls_comm_mpi_library(mpi->base.library, sizeof mpi->base.library);
+    ls_mpi_hosts_find(mpi);
     if (take_memory(mpi, err) != LS_OK) {
         destroy(&mpi->base);
         return LS_FAILED;

@@ -139,17 +139,18 @@ static int lowest_of_the_living(const struct ls_mpi_watch *watch)
     return rank == watch->comm->rank;
 }
 
-/* Whether the request finished meanwhile, else all have answered.  The lowest rank that answers speaks; the
- * others give it time to. */
-static int call_the_roll(struct ls_mpi_watch *watch, MPI_Request *request, int *code, const char *call)
+/* Whether what is waited for came meanwhile, else all have answered.  The lowest rank that answers speaks;
+ * the others give it time to. */
+static int call_the_roll(struct ls_mpi_watch *watch, int (*done)(void *context), void *context,
+                         const char *call)
 {
     const double head_start_s = 2.0, grace = grace_s(watch);
     struct patience patience = begin_patience();
-    int done = 0;
+    int is_done = 0;
     send_pings(watch);
-    while (!done && *code == MPI_SUCCESS && missing(watch) > 0) {
+    while (!is_done && missing(watch) > 0) {
         answer(watch);
-        *code = MPI_Test(request, &done, MPI_STATUS_IGNORE);
+        is_done = done(context);
         if (look(&patience) >= grace + (lowest_of_the_living(watch) ? 0.0 : head_start_s) && missing(watch))
             blame(watch, call);
     }
@@ -159,7 +160,7 @@ static int call_the_roll(struct ls_mpi_watch *watch, MPI_Request *request, int *
             MPI_Wait(&watch->requests[rank], MPI_STATUS_IGNORE);
         else if (watch->requests[rank] != MPI_REQUEST_NULL)
             MPI_Request_free(&watch->requests[rank]);
-    return done;
+    return is_done;
 }
 
 /* The slow part of waiting, once in a while: whether it is time to call the roll. */
@@ -176,20 +177,37 @@ static int is_late(struct ls_mpi_watch *watch, struct patience *patience)
     return waited >= watch->timeout_s - grace_s(watch);
 }
 
-int ls_mpi_wait(struct ls_mpi_watch *watch, MPI_Request *request, const char *call)
+void ls_mpi_wait_until(struct ls_mpi_watch *watch, int (*done)(void *context), void *context,
+                       const char *call)
 {
     struct patience patience = {0};
-    int done = 0, code = MPI_SUCCESS;
-    for (unsigned polls = 1;; polls++) {
-        code = MPI_Test(request, &done, MPI_STATUS_IGNORE);
-        if (done || code != MPI_SUCCESS)
-            return code;
+    for (unsigned polls = 1; !done(context); polls++) {
         if (watch->timeout_s <= 0.0 || polls % POLLS_A_LOOK != 0 || !is_late(watch, &patience))
             continue;
-        if (call_the_roll(watch, request, &code, call) || code != MPI_SUCCESS)
-            return code;
+        if (call_the_roll(watch, done, context, call))
+            return;
         patience = begin_patience();
     }
+}
+
+struct tested {
+    MPI_Request *request;
+    int code;
+};
+
+static int test(void *context)
+{
+    struct tested *tested = context;
+    int done = 0;
+    tested->code = MPI_Test(tested->request, &done, MPI_STATUS_IGNORE);
+    return done || tested->code != MPI_SUCCESS;
+}
+
+int ls_mpi_wait(struct ls_mpi_watch *watch, MPI_Request *request, const char *call)
+{
+    struct tested tested = {request, MPI_SUCCESS};
+    ls_mpi_wait_until(watch, test, &tested, call);
+    return tested.code;
 }
 
 /* On the communicator of roll calls, so that it matches no call of ranks that are elsewhere. */

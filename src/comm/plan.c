@@ -10,12 +10,43 @@ static int64_t least(int64_t a, int64_t b)
     return a < b ? a : b;
 }
 
-struct ls_plan ls_plan_make(int64_t n_leaves, int n_ranks)
+struct ls_range ls_plan_leaves(int64_t n_leaves, int n_ranks, int begin, int end)
 {
-    struct ls_plan plan = {.n_leaves = n_leaves, .n_ranks = n_ranks};
+    return (struct ls_range){ls_leaves_of_rank(n_leaves, n_ranks, begin).begin,
+                             ls_leaves_of_rank(n_leaves, n_ranks, end - 1).end};
+}
+
+static struct ls_range leaves_of(const struct ls_plan *plan, int member)
+{
+    const int n = plan->members.n, *first = plan->members.first;
+    return first ? ls_plan_leaves(plan->n_leaves, first[n], first[member], first[member + 1])
+                 : ls_leaves_of_rank(plan->n_leaves, n, member);
+}
+
+/* Subtrees of one size next to each other, of which only the last may be smaller, are a level of the tree;
+ * with a power of two of them no odd node is left anywhere above it. */
+static int is_perfect(const struct ls_plan *plan)
+{
+    const int n = plan->n_active;
+    const struct ls_range begin = leaves_of(plan, 0);
+    const int64_t size = begin.end - begin.begin;
+    if (plan->most_roots > 1 || (n & (n - 1)) != 0)
+        return 0;
+    for (int member = 1; member < n; member++) {
+        const struct ls_range leaves = leaves_of(plan, member);
+        const int64_t held = leaves.end - leaves.begin;
+        if (leaves.begin != member * size || held > size || (held < size && member < n - 1))
+            return 0;
+    }
+    return n <= 1 || (size & (size - 1)) == 0;
+}
+
+struct ls_plan ls_plan_make(int64_t n_leaves, struct ls_members members)
+{
+    struct ls_plan plan = {.n_leaves = n_leaves, .members = members};
     struct ls_node nodes[LS_MAX_ROOTS];
-    for (int rank = 0; rank < n_ranks; rank++) {
-        const int n_roots = ls_plan_roots(&plan, rank, nodes);
+    for (int member = 0; member < members.n; member++) {
+        const int n_roots = ls_plan_roots(&plan, member, nodes);
         if (n_roots == 0)
             break;
         plan.n_active++;
@@ -23,15 +54,13 @@ struct ls_plan ls_plan_make(int64_t n_leaves, int n_ranks)
         if (n_roots > plan.most_roots)
             plan.most_roots = n_roots;
     }
-    /* One root on rank 0 of several means that blocks are whole subtrees of one size, so ranks are the tree's
-     * lowest level; with a power of two of them no odd node is left anywhere. */
-    plan.perfect = plan.most_roots == 1 && (plan.n_active & (plan.n_active - 1)) == 0;
+    plan.perfect = is_perfect(&plan);
     return plan;
 }
 
-int ls_plan_roots(const struct ls_plan *plan, int rank, struct ls_node nodes[LS_MAX_ROOTS])
+int ls_plan_roots(const struct ls_plan *plan, int member, struct ls_node nodes[LS_MAX_ROOTS])
 {
-    return ls_tree_roots(plan->n_leaves, ls_leaves_of_rank(plan->n_leaves, plan->n_ranks, rank), nodes);
+    return ls_tree_roots(plan->n_leaves, leaves_of(plan, member), nodes);
 }
 
 struct ls_range ls_plan_slice(ptrdiff_t n, int n_owners, int owner, ptrdiff_t granule)

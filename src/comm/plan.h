@@ -1,7 +1,7 @@
 /* Who adds what in the tree over all ranks: geometry and the order of merging, without any communication.
  *
- * Pure functions of (n_leaves, n_ranks): every rank computes the same plan, so no rank is ever told what
- * another holds. */
+ * Members of a plan are the ranks, or the hosts with all their ranks' leaves.  Pure functions of n_leaves and
+ * the layout: every rank computes the same plan, so no rank is ever told what another holds. */
 #ifndef LS_COMM_PLAN_H
 #define LS_COMM_PLAN_H
 
@@ -10,20 +10,29 @@
 
 #include "base/tree.h"
 
-struct ls_plan {
-    int64_t n_leaves;
-    int n_ranks;
-    int n_active;    /* ranks that hold leaves: always the first ones */
-    int most_roots;  /* of any rank */
-    int64_t n_roots; /* of all ranks */
-    int perfect; /* one root on each active rank, their number a power of two: pairs of ranks at distances 1,
-                    2, 4 … are then exactly the siblings of the tree */
+/* Who the members are: member i is ranks [first[i], first[i + 1]); first == NULL: rank i. */
+struct ls_members {
+    int n;
+    const int *first; /* (n + 1), ascending from 0 */
 };
 
-struct ls_plan ls_plan_make(int64_t n_leaves, int n_ranks);
+struct ls_plan {
+    int64_t n_leaves;
+    struct ls_members members;
+    int n_active;    /* members that hold leaves: always the first ones */
+    int most_roots;  /* of any member */
+    int64_t n_roots; /* of all members */
+    int perfect;     /* one root of the same size on each active member, their number a power of two: pairs of
+                        members at distances 1, 2, 4 … are then exactly the siblings of the tree */
+};
 
-/* The subtree roots that `rank` holds, ascending; returns their number. */
-int ls_plan_roots(const struct ls_plan *plan, int rank, struct ls_node nodes[LS_MAX_ROOTS]);
+struct ls_plan ls_plan_make(int64_t n_leaves, struct ls_members members);
+
+/* The subtree roots that a member holds, ascending; returns their number. */
+int ls_plan_roots(const struct ls_plan *plan, int member, struct ls_node nodes[LS_MAX_ROOTS]);
+
+/* The leaves of ranks [begin, end) of n_ranks. */
+struct ls_range ls_plan_leaves(int64_t n_leaves, int n_ranks, int begin, int end);
 
 /* Elements [0, n) dealt to n_owners in contiguous slices whose inner borders are multiples of `granule`, the
  * earlier owners having the longer ones.  Late owners have none when n is small. */

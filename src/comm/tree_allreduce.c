@@ -35,7 +35,7 @@ static ptrdiff_t most_owned(const struct ls_reducer *reducer)
 {
     const struct ls_plan *plan = &reducer->plan;
     const ptrdiff_t fits =
-        (ptrdiff_t)(reducer->scratch_n / ((int64_t)plan->most_roots * plan->n_ranks + plan->n_roots));
+        (ptrdiff_t)(reducer->scratch_n / ((int64_t)plan->most_roots * plan->members.n + plan->n_roots));
     assert(fits > 0);
     return fits;
 }
@@ -46,7 +46,7 @@ static ptrdiff_t granule(const struct ls_reducer *reducer)
     return fits < reducer->tuning.granule_n ? fits : reducer->tuning.granule_n;
 }
 
-enum ls_code ls_reducer_init(struct ls_reducer *reducer, const struct ls_wire *wire,
+enum ls_code ls_reducer_init(struct ls_reducer *reducer, const struct ls_wire *wire, const int *first,
                              const struct ls_reduce_tuning *tuning, struct ls_error *err)
 {
     /* At least a line of 16 elements fits for every root a rank can hold, twice. */
@@ -58,8 +58,11 @@ enum ls_code ls_reducer_init(struct ls_reducer *reducer, const struct ls_wire *w
         n = tuning->small_n;
     if (n < tuning->segment_n * tuning->window)
         n = tuning->segment_n * tuning->window;
-    *reducer =
-        (struct ls_reducer){.wire = *wire, .tuning = *tuning, .plan = {.n_leaves = -1}, .scratch_n = n};
+    *reducer = (struct ls_reducer){.wire = *wire,
+                                   .members = {wire->size, first},
+                                   .tuning = *tuning,
+                                   .plan = {.n_leaves = -1},
+                                   .scratch_n = n};
     reducer->scratch = ls_alloc((size_t)n, sizeof *reducer->scratch, "scratch of the allreduce", err);
     return reducer->scratch ? LS_OK : LS_FAILED;
 }
@@ -389,7 +392,7 @@ void ls_tree_allreduce(struct ls_reducer *reducer, int64_t n_leaves, ptrdiff_t n
                        float *const *roots, int n_roots)
 {
     if (reducer->plan.n_leaves != n_leaves)
-        reducer->plan = ls_plan_make(n_leaves, reducer->wire.size);
+        reducer->plan = ls_plan_make(n_leaves, reducer->members);
     const struct ls_plan *plan = &reducer->plan;
     if (n == 0)
         return;
@@ -401,7 +404,7 @@ void ls_tree_allreduce(struct ls_reducer *reducer, int64_t n_leaves, ptrdiff_t n
     const int pairs = plan->perfect && !reducer->always_direct;
     if (reducer->wire.size == 1 || (pairs && n <= reducer->tuning.small_n))
         reduce_doubling(reducer, n, sum, own);
-    else if (pairs && plan->n_active == plan->n_ranks)
+    else if (pairs && plan->n_active == plan->members.n)
         reduce_halving(reducer, n, sum, own);
     else
         reduce_direct(reducer, n, sum, roots, n_roots);

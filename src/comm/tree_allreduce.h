@@ -39,6 +39,7 @@ struct ls_reduce_tuning {
 
 struct ls_reducer {
     struct ls_wire wire;
+    struct ls_members members;
     struct ls_reduce_tuning tuning;
     int always_direct;   /* the direct exchange for any plan: to check the other ways */
     struct ls_plan plan; /* of the last call: n_leaves changes at most twice an epoch */
@@ -52,10 +53,12 @@ struct ls_reduce_tuning ls_reduce_default_tuning(void);
 /* Slots that a wire of `size` ranks must have. */
 int ls_reduce_slots(int size, const struct ls_reduce_tuning *tuning);
 
-/* Local.  Takes all memory that any later call needs, whatever its n, so an allreduce cannot run out of
- * memory on one rank only.  *reducer is the caller's storage; a released or zeroed one may be released again.
+/* Local.  first: which ranks' leaves the wire's members have between them (struct ls_members; kept), NULL
+ * when they are the ranks.  Takes all memory that any later call needs, whatever its n, so an allreduce
+ * cannot run out of memory on one rank only.  *reducer is the caller's storage; a released or zeroed one may
+ * be released again.
  */
-enum ls_code ls_reducer_init(struct ls_reducer *reducer, const struct ls_wire *wire,
+enum ls_code ls_reducer_init(struct ls_reducer *reducer, const struct ls_wire *wire, const int *first,
                              const struct ls_reduce_tuning *tuning, struct ls_error *err);
 void ls_reducer_release(struct ls_reducer *reducer);
 

@@ -21,7 +21,7 @@ void ls_accumulator_release(struct ls_accumulator *accumulator)
 
 enum ls_code ls_accumulate(struct ls_accumulator *accumulator, struct ls_engine *engine, float *parameters,
                            const struct ls_dataset *data, const struct ls_sampler *sampler, int64_t first,
-                           int64_t B, float **sum, struct ls_error *err)
+                           int64_t B, const float **sum, struct ls_error *err)
 {
     const int64_t batch = accumulator->batch, n_batches = (B - 1) / batch + 1;
     struct ls_roots *roots = &accumulator->roots;

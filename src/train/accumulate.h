@@ -22,6 +22,6 @@ void ls_accumulator_release(struct ls_accumulator *accumulator);
 /* Collective.  As ls_engine_gradient, for the B samples of an update, B at most n batches. */
 enum ls_code ls_accumulate(struct ls_accumulator *accumulator, struct ls_engine *engine, float *parameters,
                            const struct ls_dataset *data, const struct ls_sampler *sampler, int64_t first,
-                           int64_t B, float **sum, struct ls_error *err);
+                           int64_t B, const float **sum, struct ls_error *err);
 
 #endif

@@ -38,9 +38,19 @@ enum ls_code ls_roots_create(struct ls_roots *roots, int n_slots, ptrdiff_t n_fl
     return LS_OK;
 }
 
+enum ls_code ls_roots_create_in(struct ls_roots *roots, int n_slots, ptrdiff_t n_floats, float *const *slots,
+                                struct ls_error *err)
+{
+    *roots = (struct ls_roots){.n_floats = n_floats, .n_slots = n_slots, .borrowed = 1};
+    roots->slots = ls_alloc((size_t)n_slots, sizeof *roots->slots, "gradient slots", err);
+    for (int i = 0; roots->slots && i < n_slots; i++)
+        roots->slots[i] = slots[i];
+    return roots->slots ? LS_OK : LS_FAILED;
+}
+
 void ls_roots_release(struct ls_roots *roots)
 {
-    for (int i = 0; roots->slots && i < roots->n_slots; i++)
+    for (int i = 0; roots->slots && !roots->borrowed && i < roots->n_slots; i++)
         ls_free(roots->slots[i]);
     ls_free(roots->slots);
     *roots = (struct ls_roots){0};

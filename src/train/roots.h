@@ -13,7 +13,7 @@
 struct ls_roots {
     int64_t n_leaves;   /* of the tree at hand */
     ptrdiff_t n_floats; /* of a slot */
-    int n_slots;
+    int n_slots, borrowed;
     float **slots; /* slots[0..n) hold finished subtrees in ascending order; the rest are free */
     int n;
     struct ls_node nodes[2 * LS_MAX_ROOTS]; /* of slots[0..n) */
@@ -24,6 +24,10 @@ int ls_roots_needed(int64_t n_leaves, struct ls_range range, int64_t pass_leaves
 
 enum ls_code ls_roots_create(struct ls_roots *roots, int n_slots, ptrdiff_t n_floats, struct ls_error *err);
 void ls_roots_release(struct ls_roots *roots);
+
+/* The same with slots that are the caller's, and stay so. */
+enum ls_code ls_roots_create_in(struct ls_roots *roots, int n_slots, ptrdiff_t n_floats, float *const *slots,
+                                struct ls_error *err);
 
 /* Forgets all sums; the next tree has n_leaves. */
 void ls_roots_start(struct ls_roots *roots, int64_t n_leaves);

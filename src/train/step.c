@@ -98,13 +98,36 @@ static enum ls_code create_roots(struct ls_engine *engine, const struct ls_engin
     const int n_slots = slots_for(engine, plan);
     enum ls_code code = LS_OK;
     if (plan->with_gradients)
-        code = ls_roots_create(&engine->gradients, n_slots, net->n_floats + LS_SLOT_EXTRA, err);
+        code = ls_roots_create_in(&engine->gradients, n_slots, net->n_floats + LS_SLOT_EXTRA,
+                                  engine->vectors.at, err);
     if (code == LS_OK && plan->with_gradients && net->sync_floats > 0)
         code = ls_roots_create(&engine->sync, n_slots, net->sync_floats, err);
     if (code == LS_OK)
         code = ls_roots_create(&engine->losses, slots_of(engine, plan->n_evaluated, engine->eval_leaves),
                                1 + 3 * plan->n_values, err);
     return code;
+}
+
+/* All but what sums are in. */
+static enum ls_code create_buffers(struct ls_engine *engine, const struct ls_engine_plan *plan,
+                                   struct ls_error *err)
+{
+    struct passes passes;
+    enum ls_code code = plan_passes(engine->net, plan, ls_comm_size(engine->comm), &passes, err);
+    if (code != LS_OK)
+        return code;
+    engine->pass_leaves = passes.train_leaves;
+    engine->eval_leaves = passes.eval_leaves;
+    engine->rows = passes.rows;
+    const size_t rows = (size_t)passes.rows;
+    code = ls_activations_create(&engine->act, engine->net, passes.rows, plan->with_gradients, err);
+    if (code != LS_OK)
+        return code;
+    engine->sample_loss = ls_alloc(rows, sizeof *engine->sample_loss, "losses", err);
+    engine->index = ls_alloc(rows, sizeof *engine->index, "indices", err);
+    engine->labels = ls_alloc(rows, sizeof *engine->labels, "labels", err);
+    engine->values = ls_alloc(rows, (size_t)plan->n_values * sizeof *engine->values, "targets", err);
+    return engine->sample_loss && engine->index && engine->labels && engine->values ? LS_OK : LS_FAILED;
 }
 
 enum ls_code ls_engine_create(struct ls_engine *engine, const struct ls_net *net, const struct ls_ops *ops,
@@ -118,28 +141,13 @@ enum ls_code ls_engine_create(struct ls_engine *engine, const struct ls_net *net
                                  .microbatch = plan->microbatch,
                                  .seed = plan->seed,
                                  .augment = plan->augment};
-    struct passes passes;
-    enum ls_code code = plan_passes(net, plan, ls_comm_size(comm), &passes, err);
-    if (code != LS_OK)
-        goto fail;
-    engine->pass_leaves = passes.train_leaves;
-    engine->eval_leaves = passes.eval_leaves;
-    engine->rows = passes.rows;
-    const size_t rows = (size_t)passes.rows;
-    code = ls_activations_create(&engine->act, net, passes.rows, plan->with_gradients, err);
-    if (code == LS_OK)
-        code = create_roots(engine, plan, err);
-    if (code != LS_OK)
-        goto fail;
-    engine->sample_loss = ls_alloc(rows, sizeof *engine->sample_loss, "losses", err);
-    engine->index = ls_alloc(rows, sizeof *engine->index, "indices", err);
-    engine->labels = ls_alloc(rows, sizeof *engine->labels, "labels", err);
-    engine->values = ls_alloc(rows, (size_t)plan->n_values * sizeof *engine->values, "targets", err);
-    if (engine->sample_loss && engine->index && engine->labels && engine->values)
-        return LS_OK;
-fail:
-    ls_engine_release(engine);
-    return LS_FAILED;
+    enum ls_code code = create_buffers(engine, plan, err);
+    if (plan->with_gradients) {
+        err->code = code;
+        code = ls_comm_vectors_create(comm, slots_for(engine, plan), net->n_floats + LS_SLOT_EXTRA,
+                                      &engine->vectors, err);
+    }
+    return code == LS_OK ? create_roots(engine, plan, err) : code;
 }
 
 void ls_engine_release(struct ls_engine *engine)
@@ -148,6 +156,7 @@ void ls_engine_release(struct ls_engine *engine)
         return;
     ls_activations_release(&engine->act);
     ls_roots_release(&engine->gradients);
+    ls_comm_vectors_destroy(engine->comm, &engine->vectors);
     ls_roots_release(&engine->losses);
     ls_roots_release(&engine->sync);
     ls_free(engine->sample_loss);
@@ -314,15 +323,25 @@ static enum ls_code reduce(struct ls_engine *engine, struct ls_roots *roots, ptr
                            struct ls_error *err)
 {
     double since = ls_now_s();
-    const int check =
-        roots == &engine->gradients && watched(engine) && engine->allreduce == LS_ALLREDUCE_TREE;
+    const enum ls_code code = ls_comm_allreduce(engine->comm, engine->allreduce, roots->n_leaves, n,
+                                                roots->slots[0], roots->slots, roots->n, err);
+    charge(&engine->times.allreduce_s, &since);
+    return code;
+}
+
+/* The same of gradients, n floats of each slot. */
+static enum ls_code reduce_slots(struct ls_engine *engine, ptrdiff_t n, const float **sum,
+                                 struct ls_error *err)
+{
+    double since = ls_now_s();
+    struct ls_roots *roots = &engine->gradients;
+    const int check = watched(engine) && engine->allreduce != LS_ALLREDUCE_MPI;
     if (check)
         ls_probe_keep_roots(engine->probe, roots, n);
-    enum ls_code code = ls_comm_allreduce(engine->comm, engine->allreduce, roots->n_leaves, n,
-                                          roots->slots[0], roots->slots, roots->n, err);
+    enum ls_code code = ls_comm_allreduce_vectors(engine->comm, engine->allreduce, &engine->vectors,
+                                                  roots->n_leaves, n, roots->slots, roots->n, sum, err);
     if (check && code == LS_OK)
-        code = ls_probe_check_sum(engine->probe, engine->comm, engine->net, engine->step + 1, n,
-                                  roots->slots[0], err);
+        code = ls_probe_check_sum(engine->probe, engine->comm, engine->net, engine->step + 1, n, *sum, err);
     charge(&engine->times.allreduce_s, &since);
     return code;
 }
@@ -339,7 +358,7 @@ static int64_t read_request(float sum)
  * message of its own: whole numbers below 2^24 add exactly in any order.  They travel as multiples of 3,
  * which no 0 becomes when one of its bits flips.  A rank without leaves has no root for its request; then
  * there is a message for them. */
-static enum ls_code reduce_gradients(struct ls_engine *engine, struct ls_error *err)
+static enum ls_code reduce_gradients(struct ls_engine *engine, const float **sum, struct ls_error *err)
 {
     struct ls_roots *roots = &engine->gradients;
     const ptrdiff_t at = engine->net->n_floats + 1;
@@ -348,15 +367,15 @@ static enum ls_code reduce_gradients(struct ls_engine *engine, struct ls_error *
     const int with_all = last.begin < last.end;
     for (int i = 0; i < roots->n; i++)
         roots->slots[i][at] = i == 0 ? (float)(REQUEST_UNIT * engine->request) : 0.0f;
-    enum ls_code code = reduce(engine, roots, at + with_all, err);
-    engine->requested = with_all ? read_request(roots->slots[0][at]) : engine->request;
+    enum ls_code code = reduce_slots(engine, at + with_all, sum, err);
+    engine->requested = with_all ? read_request((*sum)[at]) : engine->request;
     if (code == LS_OK && !with_all)
         code = ls_comm_sum_counts(engine->comm, &engine->requested, 1, err);
     return code;
 }
 
 enum ls_code ls_engine_gradient(struct ls_engine *engine, float *parameters, const struct ls_dataset *data,
-                                const struct ls_sampler *sampler, int64_t first, int64_t B, float **sum,
+                                const struct ls_sampler *sampler, int64_t first, int64_t B, const float **sum,
                                 struct ls_error *err)
 {
     const int64_t n_leaves = ls_count_leaves(B, engine->microbatch);
@@ -373,12 +392,11 @@ enum ls_code ls_engine_gradient(struct ls_engine *engine, float *parameters, con
         for (int64_t at = mine.begin; at < mine.end; at = ls_pass_end(at, mine.end, engine->pass_leaves))
             gradient_pass(engine, parameters, data, sampler, first, B,
                           (struct ls_range){at, ls_pass_end(at, mine.end, engine->pass_leaves)});
-    *sum = engine->gradients.slots[0];
     if (engine->sync_error.code != LS_OK) { /* which ranks agreed on */
         *err = engine->sync_error;
         return err->code;
     }
-    const enum ls_code code = reduce_gradients(engine, err);
+    const enum ls_code code = reduce_gradients(engine, sum, err);
     return code == LS_OK ? ask_about_samples(engine, data, (*sum)[engine->net->n_floats], err) : code;
 }
 

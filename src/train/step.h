@@ -43,6 +43,7 @@ struct ls_engine {
     struct ls_augment augment; /* of training's samples; whoever trains sets its epoch */
 
     struct ls_activations act;
+    struct ls_vectors vectors; /* that the gradients' sums are in */
     struct ls_roots
         gradients; /* slots of net->n_floats + LS_SLOT_EXTRA: gradients, then the loss at [net->n_floats] */
     struct ls_roots
@@ -82,16 +83,17 @@ struct ls_engine_plan {
 enum ls_code ls_engine_rows(const struct ls_net *net, const struct ls_engine_plan *plan, int n_ranks,
                             ptrdiff_t *rows, struct ls_error *err);
 
-/* Local.  The engine keeps pointers to net, ops and comm. */
+/* Collective with gradients, else local.  What failed is not always agreed on.  The engine keeps pointers to
+ * net, ops and comm.  It may be released also after failure. */
 enum ls_code ls_engine_create(struct ls_engine *engine, const struct ls_net *net, const struct ls_ops *ops,
                               struct ls_comm *comm, const struct ls_engine_plan *plan, struct ls_error *err);
 void ls_engine_release(struct ls_engine *engine);
 
 /* Collective.  The sums over the batch at positions [first, first + B) of the sampler's epoch: *sum points at
  * net->n_floats summed gradients (not yet divided by B) followed by the summed loss, the same bits on every
- * rank, valid until the next call and the caller's to overwrite.  Running averages in `parameters` move. */
+ * rank, read only, valid until the next call.  Running averages in `parameters` move. */
 enum ls_code ls_engine_gradient(struct ls_engine *engine, float *parameters, const struct ls_dataset *data,
-                                const struct ls_sampler *sampler, int64_t first, int64_t B, float **sum,
+                                const struct ls_sampler *sampler, int64_t first, int64_t B, const float **sum,
                                 struct ls_error *err);
 
 /* Local, unless pass->finish_sums is not.  Forward, loss and backward for the `rows` samples at `position` of

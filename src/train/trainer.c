@@ -258,7 +258,7 @@ static enum ls_code after_update(struct ls_run *run, struct ls_step_report *repo
 /* An update by the B samples at run->position of the epoch. */
 static enum ls_code one_step(struct ls_run *run, int64_t B, struct ls_error *err)
 {
-    float *sum = NULL;
+    const float *sum = NULL;
     const int64_t first = run->position;
     run->engine.step = (uint64_t)run->step;
     run->engine.request = requests(run);

@@ -49,6 +49,60 @@ static int run_allreduce(struct ls_comm *comm, int n_args, char **args)
     return failed || check_sum(comm, p, 300007) || check_sum(comm, p + 1, 300007);
 }
 
+/* Roots in vectors that ranks of a host share, taken in changing order, and written again as soon as they may
+ * be. */
+static int check_vectors(struct ls_comm *comm, struct ls_vectors *vectors, int64_t n_leaves, ptrdiff_t n)
+{
+    const int rank = ls_comm_rank(comm);
+    struct rank_leaves mine = rank_leaves_create(n_leaves, ls_comm_size(comm), rank, n, 0);
+    float *roots[LS_MAX_ROOTS];
+    for (int i = 0; i < mine.n_roots; i++) {
+        roots[i] = vectors->at[(i + rank + (int)n_leaves) % vectors->n];
+        memcpy(roots[i], mine.roots[i], (size_t)n * sizeof(float));
+    }
+    const float *sum = NULL;
+    ls_comm_allreduce_vectors(comm, LS_ALLREDUCE_TREE, vectors, n_leaves, n, roots, mine.n_roots, &sum, NULL);
+    for (int i = 0; i < mine.n_roots && vectors->shared; i++)
+        memset(roots[i], 0xff, (size_t)n * sizeof(float));
+    const ptrdiff_t wrong = first_wrong(n_leaves, n, sum);
+    const int failed = wrong < n && complain(comm, "%lld leaves, %td elements: element %td is %a, not %a",
+                                             (long long)n_leaves, n, wrong, (double)sum[wrong],
+                                             (double)leaf_sum(n_leaves, wrong));
+    rank_leaves_release(&mine);
+    return failed;
+}
+
+/* argument: whether the vectors must be shared */
+static int run_allreduce_vectors(struct ls_comm *comm, int n_args, char **args)
+{
+    enum { MOST_N = 40000 };
+    static const ptrdiff_t ns[] = {0, 1, 33, 1000, MOST_N};
+    struct ls_vectors vectors;
+    struct ls_error err = {.code = LS_OK};
+    int failed = 0;
+    for (int round = 0; !failed && round < 2; round++) { /* memory that is given back can be had again */
+        if (ls_comm_vectors_create(comm, 12 + ls_comm_rank(comm), MOST_N, &vectors, &err) != LS_OK)
+            return complain(comm, "%s", err.text);
+        if (n_args > 0 && (vectors.shared != NULL) != atoi(args[0]))
+            failed = complain(comm, "vectors are %s", vectors.shared ? "shared" : "private");
+        for (int64_t n_leaves = 0; !failed && n_leaves <= 40; n_leaves++)
+            for (size_t i = 0; !failed && i < sizeof ns / sizeof *ns; i++)
+                failed =
+                    (ns[i] < MOST_N || n_leaves % 8 == 7) && check_vectors(comm, &vectors, n_leaves, ns[i]);
+        /* As a rank that failed before it came here. */
+        struct ls_vectors none;
+        ls_comm_vectors_destroy(comm, &vectors);
+        if (ls_comm_rank(comm) == ls_comm_size(comm) - 1)
+            ls_fail(&err, LS_FAILED, "no more memory");
+        if (ls_comm_vectors_create(comm, 3, 10, &none, &err) != LS_FAILED ||
+            !strstr(err.text, "no more memory"))
+            failed = complain(comm, "a failure elsewhere was not heard of");
+        ls_comm_vectors_destroy(comm, &none);
+        err.code = LS_OK;
+    }
+    return failed;
+}
+
 /* Short segments and little scratch: pipelines that refill, exchanges in rounds. */
 static int run_allreduce_in_pieces(struct ls_comm *comm, int n_args, char **args)
 {
@@ -327,6 +381,7 @@ const struct mpi_case comm_cases[] = {
     {"counts", run_counts},
     {"gather", run_gather},
     {"gather-too-much", run_gather_too_much},
+    {"allreduce-vectors", run_allreduce_vectors},
     {"abort", run_abort},
     {"die", run_die},
     {"mismatch", run_mismatch},

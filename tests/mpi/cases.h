@@ -14,7 +14,7 @@ struct mpi_case {
     int (*run)(struct ls_comm *comm, int n_args, char **args);
 };
 
-extern const struct mpi_case comm_cases[], comm_speed_cases[], matrix_cases[], fault_cases[], command_cases[],
+extern const struct mpi_case comm_cases[], matrix_cases[], fault_cases[], command_cases[],
     fault_campaign_cases[]; /* the last of each has no name */
 
 /* "rank R of P: message" on stderr; returns 1. */

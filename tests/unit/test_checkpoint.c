@@ -252,10 +252,10 @@ CHECKPOINT_TEST(lockstep_run_starts_again)
     const char *at = folder.path;
     char program[900];
     snprintf(program, sizeof program,
-             "#!/bin/sh\nif [ $OMPI_COMM_WORLD_RANK = 1 ] && mkdir %s/once 2>/dev/null; then (sleep 0.7; "
-             "kill -9 $$) & "
+             "#!/bin/sh\nif [ $OMPI_COMM_WORLD_RANK = 1 ] && mkdir %s/once 2>/dev/null; then (until ls "
+             "%s/c/*.safetensors >/dev/null 2>&1; do sleep 0.02; done; kill -9 $$) & "
              "fi\nexec " LOCKSTEP " \"$@\"\n",
-             at);
+             at, at);
     write_file(in_folder(&folder, "program").path, program, strlen(program));
     chmod(in_folder(&folder, "program").path, 0755);
     const char *words = "--epochs 400 --batch 300 --quiet --threads 1";

@@ -105,20 +105,25 @@ Test(mutants, a_message_that_changes_on_its_way_is_found, .timeout = LIMIT_S + 2
 {
     /* On four ranks and a power of two of leaves pairs swap halves, else all send to the owners of slices. */
     static const char *const cuts[] = {"--cross-check 1", "--cross-check 1 --batch 64 --microbatch 16"};
+    static const char *const hosts[] = {"1", "2", "4"};
     for (size_t i = 0; i < 2; i++)
-        expect_found(with_fault(4, "message:step=2,rank=3,element=40,bit=3", cuts[i]),
-                     WORDS("lockstep: the allreduce of the gradients of step 2 is wrong: on rank ",
-                           ", and reduced a second time from the same subtree sums "));
+        for (size_t j = 0; j < 3; j++) {
+            setenv("LOCKSTEP_RANKS_PER_HOST", hosts[j], 1);
+            expect_found(with_fault(4, "message:step=2,rank=3,element=40,bit=3", cuts[i]),
+                         WORDS("lockstep: the allreduce of the gradients of step 2 is wrong: on rank ",
+                               ", and reduced a second time from the same subtree sums "));
+        }
 }
 
 /* Between comparisons a rank whose numbers alone turned to infinity must not leave the others waiting. */
 Test(mutants, one_rank_that_is_not_finite_does_not_act_alone, .timeout = LIMIT_S + 20)
 {
-    const struct ls_outcome *o = lockstep_after(2,
-                                                "LOCKSTEP_FAULT=message:step=1,rank=1,element=2109,bit=30 "
-                                                "build/faults/lockstep train --steps 2 --net "
-                                                "'dense 32, tanh, dense 10' #",
-                                                "train");
+    const struct ls_outcome *o =
+        lockstep_after(2,
+                       "LOCKSTEP_RANKS_PER_HOST=1 LOCKSTEP_FAULT=message:step=1,rank=1,element=2109,bit=30 "
+                       "build/faults/lockstep train --steps 2 --net "
+                       "'dense 32, tanh, dense 10' #",
+                       "train");
     cr_assert(o->status == 5 && strstr(o->err, "lockstep: replicas disagree: rank 1 of 2, on ") &&
                   strstr(o->err, ": its numbers are not finite, those of others are."),
               "status %d\n%s", o->status, o->err);

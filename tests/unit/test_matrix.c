@@ -14,26 +14,39 @@ enum { LIMIT_S = 240 };
 
 static struct ls_outcome outcome;
 
-static void launch_matrix(const char *program, const char *name, int ranks, const char *argument)
+/* per_host: how many ranks are taken to share a host; 0: all. */
+static void launch_matrix_on(int per_host, const char *program, const char *name, int ranks,
+                             const char *argument)
 {
-    char ranks_text[16];
+    char ranks_text[16], hosts[64];
+    snprintf(hosts, sizeof hosts, "LOCKSTEP_RANKS_PER_HOST=%d", per_host);
     snprintf(ranks_text, sizeof ranks_text, "%d", ranks);
     const char *const argv[] = {program, name, ranks_text, argument, NULL};
     /* For the float-reduction mutant: its region lies inside the region of the team that stands by, and would
      * get one thread. */
-    const char *const env[] = {"OMP_MAX_ACTIVE_LEVELS=2", NULL};
+    const char *const env[] = {"OMP_MAX_ACTIVE_LEVELS=2", hosts, NULL};
     if (LS_WITH_MPI)
         ls_launch_mpi(&outcome, ranks, LIMIT_S, env, argv);
     else
         ls_launch(&outcome, LIMIT_S, env, argv);
 }
 
-static void expect_the_oracle(int ranks)
+static void launch_matrix(const char *program, const char *name, int ranks, const char *argument)
 {
-    launch_matrix(LS_MPI_CASES, "matrix", ranks, NULL);
+    launch_matrix_on(0, program, name, ranks, argument);
+}
+
+static void expect_the_oracle_on(int per_host, int ranks)
+{
+    launch_matrix_on(per_host, LS_MPI_CASES, "matrix", ranks, NULL);
     cr_assert(outcome.status == 0 && strstr(outcome.out, "all as the oracle, "),
               "%d ranks: status %d%s\n%s%s", ranks, outcome.status, outcome.timed_out ? ", timed out" : "",
               outcome.out, outcome.err);
+}
+
+static void expect_the_oracle(int ranks)
+{
+    expect_the_oracle_on(0, ranks);
 }
 
 Test(matrix, on_1_rank, .timeout = LIMIT_S + 20)
@@ -71,6 +84,28 @@ Test(matrix, on_7_ranks, .timeout = LIMIT_S + 20)
 Test(matrix, on_8_ranks, .timeout = LIMIT_S + 20)
 {
     expect_the_oracle(8);
+}
+
+/* Shared memory and messages; messages alone, between ranks that pair up in the tree and ranks that do not.
+ */
+Test(matrix, on_hosts_of_2_ranks, .timeout = LIMIT_S + 20)
+{
+    expect_the_oracle_on(2, 4);
+}
+
+Test(matrix, on_hosts_of_2_2_and_1_ranks, .timeout = LIMIT_S + 20)
+{
+    expect_the_oracle_on(2, 5);
+}
+
+Test(matrix, on_4_hosts, .timeout = LIMIT_S + 20)
+{
+    expect_the_oracle_on(1, 4);
+}
+
+Test(matrix, on_3_hosts, .timeout = LIMIT_S + 20)
+{
+    expect_the_oracle_on(1, 3);
 }
 
 static struct criterion_test_params rank_counts(void)

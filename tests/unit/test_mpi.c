@@ -55,6 +55,28 @@ ParameterizedTest(struct parameters *p, mpi, case, .timeout = LIMIT_S + 20)
               outcome.timed_out ? ", timed out" : "", outcome.out, outcome.err);
 }
 
+/* Ranks on hosts of their own, some to a host, all on one: the last host may have fewer. */
+ParameterizedTestParameters(mpi, vectors_on_hosts)
+{
+    static int ranks[] = {1, 2, 3, 4, 5, 7, 8};
+    return cr_make_param_array(int, ranks, sizeof ranks / sizeof *ranks);
+}
+
+ParameterizedTest(int *ranks, mpi, vectors_on_hosts, .timeout = 5 * LIMIT_S)
+{
+    char ranks_text[16], hosts[64];
+    snprintf(ranks_text, sizeof ranks_text, "%d", *ranks);
+    for (int per_host = 1; per_host <= *ranks;
+         per_host = per_host == 3 && *ranks > 4 ? *ranks : per_host + 1) {
+        snprintf(hosts, sizeof hosts, "LOCKSTEP_RANKS_PER_HOST=%d", per_host);
+        ls_launch_mpi(
+            &outcome, *ranks, LIMIT_S, (const char *const[]){hosts, NULL},
+            LS_ARGV(LS_MPI_CASES, "allreduce-vectors", ranks_text, *ranks > 1 && per_host > 1 ? "1" : "0"));
+        cr_assert(outcome.status == 0, "%d ranks, %d a host: status %d%s\n%s%s", *ranks, per_host,
+                  outcome.status, outcome.timed_out ? ", timed out" : "", outcome.out, outcome.err);
+    }
+}
+
 Test(mpi, an_abort_ends_all_ranks_with_its_status, .timeout = LIMIT_S + 20)
 {
     launch_case("abort", 3);

@@ -1,0 +1,68 @@
+/* What the files comm_mpi*.c share.  Private to them. */
+#ifndef LS_COMM_COMM_MPI_H
+#define LS_COMM_COMM_MPI_H
+
+#include <mpi.h>
+
+#include "comm/comm_backend.h"
+#include "comm/comm_mpi_wait.h"
+#include "comm/shared.h"
+
+struct ls_mpi;
+
+/* The tree over messages: between all ranks, or between the same lane of all hosts. */
+struct ls_mpi_reducer {
+    struct ls_mpi *mpi;
+    const int *first; /* of each host: its first rank; NULL: between all ranks */
+    int lane;
+    MPI_Request *requests; /* the slots of the wire */
+    struct ls_reducer tree;
+};
+
+/* Which ranks can share memory. */
+struct ls_mpi_hosts {
+    MPI_Comm comm; /* this host's ranks */
+    struct ls_members members;
+    int *first;
+    struct ls_place place;
+    int share; /* some host has several ranks, and every host's follow one another */
+    struct ls_mpi_reducer across;
+};
+
+struct ls_mpi {
+    struct ls_comm base; /* first, so a pointer to one is a pointer to the other */
+    MPI_Comm world;
+    int owns_mpi;
+    struct ls_mpi_reducer reducer;
+    struct ls_mpi_hosts hosts;
+    struct ls_mpi_watch watch;
+};
+
+static inline struct ls_mpi *ls_mpi_of(struct ls_comm *comm)
+{
+    return (struct ls_mpi *)comm;
+}
+
+/* Ends the job unless the call succeeded; names it. */
+void ls_mpi_check(struct ls_mpi *mpi, const char *call, int code);
+
+/* Local.  *reducer stays where it is; it may be released also after failure. */
+enum ls_code ls_mpi_reducer_create(struct ls_mpi_reducer *reducer, struct ls_mpi *mpi, int rank,
+                                   struct ls_members members, int lane, const struct ls_reduce_tuning *tuning,
+                                   struct ls_error *err);
+void ls_mpi_reducer_release(struct ls_mpi_reducer *reducer);
+
+/* Collective.  Finds out who shares memory with whom.  LOCKSTEP_RANKS_PER_HOST=N takes every N consecutive
+ * ranks of a host for a host of their own. */
+void ls_mpi_hosts_find(struct ls_mpi *mpi);
+void ls_mpi_hosts_release(struct ls_mpi *mpi);
+
+/* Local.  The messages between hosts, anew. */
+enum ls_code ls_mpi_hosts_tune(struct ls_mpi *mpi, const struct ls_reduce_tuning *tuning,
+                               struct ls_error *err);
+
+/* struct ls_comm_ops's. */
+enum ls_code ls_mpi_vectors_create(struct ls_comm *comm, struct ls_vectors *vectors, struct ls_error *err);
+void ls_mpi_vectors_destroy(struct ls_comm *comm, struct ls_vectors *vectors);
+
+#endif
