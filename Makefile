@@ -207,6 +207,12 @@ format: ## Format all C sources in place
 	@clang-format -i $(shell git ls-files '*.[ch]')
 
 
+.PHONY: instructions
+instructions: ## Instructions of fixed runs against those recorded (part of make test)
+	$(quiet)scripts/deps.sh build valgrind
+	$(quiet)$(MAKE) --no-print-directory build/lockstep
+	$(quiet)scripts/instructions.sh
+
 .PHONY: faults
 faults: ## Flip 1,000 bits of each kind, and count what notices (about 3 minutes)
 	$(quiet)scripts/deps.sh test

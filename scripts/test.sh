@@ -159,6 +159,7 @@ part_valgrind() {
     # shellcheck disable=SC2086
     check "valgrind: the inputs of tests/fuzz" $under build/fuzz-replay
     # shellcheck disable=SC2086
+    check "instructions of fixed runs, against tests/instructions.txt" scripts/instructions.sh
     check "valgrind: predict" env LOCKSTEP_ISA=avx2 $under build/lockstep predict build/valgrind.safetensors
 }
 
