@@ -48,8 +48,9 @@ enum ls_code ls_safetensors_save(const char *path, const struct ls_tensor *tenso
                                  const struct ls_metadata *metadata, ptrdiff_t n_metadata,
                                  struct ls_error *err);
 
-/* The same, sealed: the metadata begin with a "checksum" of every byte of the file, its own 32 digits taken
- * as zeros, so that ls_safetensors_check_seal finds any bit that changed since, in numbers or header. */
+/* The same, sealed, and within the path's folder (ls_savefile_open_within): the metadata begin with a
+ * "checksum" of every byte of the file, its own 32 digits taken as zeros, so that ls_safetensors_check_seal
+ * finds any bit that changed since, in numbers or header. */
 enum ls_code ls_safetensors_save_sealed(const char *path, const struct ls_tensor *tensors,
                                         ptrdiff_t n_tensors, const struct ls_metadata *metadata,
                                         ptrdiff_t n_metadata, struct ls_error *err);

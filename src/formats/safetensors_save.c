@@ -182,7 +182,7 @@ enum ls_code ls_safetensors_save_sealed(const char *path, const struct ls_tensor
                                         ptrdiff_t n_metadata, struct ls_error *err)
 {
     struct ls_savefile file = {0};
-    enum ls_code code = ls_savefile_open(&file, path, err);
+    enum ls_code code = ls_savefile_open_within(&file, path, err);
     if (code == LS_OK)
         code = save_sealed(&file, tensors, n_tensors, metadata, n_metadata, err);
     if (code == LS_OK)

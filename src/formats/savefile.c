@@ -37,6 +37,16 @@ static enum ls_code resolve(struct ls_savefile *file, const char *path, struct l
     return file->path ? LS_OK : LS_FAILED;
 }
 
+/* The name itself, whatever is behind it: a rename takes the place of a link, not of what it points to. */
+static enum ls_code take_name(struct ls_savefile *file, const char *path, struct ls_error *err)
+{
+    struct stat status;
+    if (lstat(path, &status) == 0 && S_ISDIR(status.st_mode))
+        return ls_fail(err, LS_FAILED, "cannot save '%s': it is a folder: remove it", path);
+    file->path = ls_copy_text(path, err);
+    return file->path ? LS_OK : LS_FAILED;
+}
+
 static int create_temporary(struct ls_savefile *file, size_t size)
 {
     const int attempts = 100;
@@ -49,11 +59,9 @@ static int create_temporary(struct ls_savefile *file, size_t size)
     return -1;
 }
 
-enum ls_code ls_savefile_open(struct ls_savefile *file, const char *path, struct ls_error *err)
+/* file->path is set. */
+static enum ls_code open_temporary(struct ls_savefile *file, const char *path, struct ls_error *err)
 {
-    *file = (struct ls_savefile){.fd = -1};
-    if (resolve(file, path, err) != LS_OK)
-        return LS_FAILED;
     const size_t size = strlen(file->path) + 48;
     file->temporary = ls_alloc(size, 1, "name of a temporary file", err);
     if (!file->temporary)
@@ -69,6 +77,18 @@ enum ls_code ls_savefile_open(struct ls_savefile *file, const char *path, struct
 fail:
     ls_savefile_release(file);
     return LS_FAILED;
+}
+
+enum ls_code ls_savefile_open(struct ls_savefile *file, const char *path, struct ls_error *err)
+{
+    *file = (struct ls_savefile){.fd = -1};
+    return resolve(file, path, err) == LS_OK ? open_temporary(file, path, err) : LS_FAILED;
+}
+
+enum ls_code ls_savefile_open_within(struct ls_savefile *file, const char *path, struct ls_error *err)
+{
+    *file = (struct ls_savefile){.fd = -1};
+    return take_name(file, path, err) == LS_OK ? open_temporary(file, path, err) : LS_FAILED;
 }
 
 enum ls_code ls_savefile_write(struct ls_savefile *file, const void *bytes, size_t n, struct ls_error *err)

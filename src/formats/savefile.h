@@ -13,15 +13,19 @@
 /* Caller's storage; zero it (`= {0}`), open, write ..., commit, release.  Release is right after any of them.
  */
 struct ls_savefile {
-    char *path;               /* what is replaced, symbolic links resolved */
-    char *temporary;          /* NULL once it has become `path` */
-    int fd;                   /* of the temporary; only valid while `temporary` is set */
+    char *path;      /* what is replaced, symbolic links resolved unless it was opened within its folder */
+    char *temporary; /* NULL once it has become `path` */
+    int fd;          /* of the temporary; only valid while `temporary` is set */
     struct ls_hasher *hasher; /* the caller's, set after open: takes in what is written; or NULL */
 };
 
 /* Creates the temporary.  Fails when it cannot, or when `path` exists and is not a regular file (a rename
  * would put a file in the place of /dev/null).  Local. */
 enum ls_code ls_savefile_open(struct ls_savefile *file, const char *path, struct ls_error *err);
+
+/* The same for a file that must lie in the folder that its path says: a symbolic link there, or a pipe, is
+ * replaced itself, and what a link points to stays as it is.  Fails when `path` is a folder.  Local. */
+enum ls_code ls_savefile_open_within(struct ls_savefile *file, const char *path, struct ls_error *err);
 
 /* Appends n bytes; a full disk shows up here or at commit. */
 enum ls_code ls_savefile_write(struct ls_savefile *file, const void *bytes, size_t n, struct ls_error *err);

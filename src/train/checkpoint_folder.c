@@ -47,12 +47,24 @@ static int64_t step_of(const char *name)
     return strcmp(name, same) == 0 ? step : 0;
 }
 
-/* What NAME.PID-N.tmp of savefile.c looks like for one of these. */
+/* Whether it is what savefile.c calls the temporary of one of these, NAME.PID-N.tmp: nobody else's file goes.
+ */
 static int is_leftover(const char *name)
 {
-    const size_t length = strlen(name);
-    return strncmp(name, beginning, sizeof beginning - 1) == 0 && strstr(name, ".safetensors.") &&
-           length > 4 && strcmp(name + length - 4, ".tmp") == 0;
+    static const char digits[] = "0123456789";
+    const char *parts[] = {beginning, ending, ".", "-", ".tmp"};
+    const int followed_by_digits[] = {1, 0, 1, 1, 0};
+    for (int i = 0; i < 5; i++) {
+        const size_t length = strlen(parts[i]);
+        if (strncmp(name, parts[i], length) != 0)
+            return 0;
+        name += length;
+        const size_t n = followed_by_digits[i] ? strspn(name, digits) : 0;
+        if (followed_by_digits[i] && n == 0)
+            return 0;
+        name += n;
+    }
+    return *name == '\0';
 }
 
 /* --- the one that writes --- */
@@ -100,7 +112,7 @@ enum ls_code ls_checkpoint_folder_open(struct ls_checkpoint_folder *folder, cons
     if (take_lock(folder, path, err) != LS_OK)
         return LS_FAILED;
     remove_leftovers(path);
-    const enum ls_code code = ls_savefile_open(&file, ls_checkpoint_path(path, 0).text, err);
+    const enum ls_code code = ls_savefile_open_within(&file, ls_checkpoint_path(path, 0).text, err);
     ls_savefile_release(&file);
     return code;
 }

@@ -445,6 +445,66 @@ CHECKPOINT_TEST(folders)
     leave(&folder);
 }
 
+/* What has a checkpoint's name and is none is passed over and replaced; what a link points to is nobody's. */
+CHECKPOINT_TEST(nothing_outside_the_folder_is_written)
+{
+    const struct folder folder = folder_create();
+    const char *at = folder.path;
+    const struct place c = in_folder(&folder, "c"), kept = in_folder(&folder, "precious");
+    const struct ls_checkpoint_path last = ls_checkpoint_path(c.path, 10);
+    struct stat status;
+    size_t n;
+    check(lockstep(1, PLAIN "--save %s/a.st --checkpoint %s/c --checkpoint-every 5", at, at), 0, "train");
+    for (int pipe = 0; pipe < 2; pipe++) {
+        write_file(kept.path, "precious", 8);
+        unlink(last.text);
+        cr_assert_eq(pipe ? mkfifo(last.text, 0666) : symlink("../precious", last.text), 0);
+        const struct ls_outcome *o = lockstep(1, "train --resume %s/c --quiet --save %s/b.st", at, at);
+        check(o, 0, "resumed");
+        has(o, "warning: a checkpoint is passed over: ");
+        char *bytes = read_file(kept.path, &n);
+        cr_assert(n == 8 && memcmp(bytes, "precious", 8) == 0, "a file outside was written");
+        free(bytes);
+        cr_assert(lstat(last.text, &status) == 0 && S_ISREG(status.st_mode));
+        same_files(in_folder(&folder, "a.st").path, in_folder(&folder, "b.st").path);
+    }
+    unlink(last.text);
+    cr_assert_eq(mkdir(last.text, 0777), 0);
+    const struct ls_outcome *o = lockstep(1, "train --resume %s/c --quiet", at);
+    check(o, FAILED, "a folder in its place");
+    has(o, "it is a folder: remove it");
+    leave(&folder);
+}
+
+/* What a run that was killed while it wrote leaves goes, and nothing that has a name of another make. */
+CHECKPOINT_TEST(of_what_lies_in_the_folder_only_leftovers_go)
+{
+    const struct folder folder = folder_create();
+    const struct place c = in_folder(&folder, "c");
+    static const struct {
+        const char *name;
+        int stays;
+    } files[] = {{"checkpoint-000000000005.safetensors.123-0.tmp", 0},
+                 {"checkpoint-mine.safetensors.123-0.tmp", 1},
+                 {"checkpoint-000000000005.safetensors.old.tmp", 1},
+                 {"checkpoint-000000000005.safetensors.123-0.tmp.tmp", 1},
+                 {"checkpoint-5.safetensors", 1},
+                 {"notes.txt", 1}};
+    const size_t n_files = sizeof files / sizeof files[0];
+    char path[700];
+    cr_assert_eq(mkdir(c.path, 0777), 0);
+    for (size_t i = 0; i < n_files; i++) {
+        snprintf(path, sizeof path, "%s/%s", c.path, files[i].name);
+        write_file(path, "x", 1);
+    }
+    check(lockstep(1, PLAIN "--checkpoint %s", c.path), 0, "train");
+    for (size_t i = 0; i < n_files; i++) {
+        snprintf(path, sizeof path, "%s/%s", c.path, files[i].name);
+        cr_assert_eq(access(path, F_OK) == 0, files[i].stays, "%s", files[i].name);
+    }
+    leave(&folder);
+}
+
 /* --- damage --- */
 
 static void count_skipped(void *context, const char *why)
