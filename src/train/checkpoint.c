@@ -142,7 +142,10 @@ static enum ls_code read_numbers(struct ls_run *run, struct ls_error *err)
     enum ls_code code = LS_OK;
     for (int i = 0; i < N_NUMBERS && code == LS_OK; i++)
         code = read_number(source, &numbers[i], run, err);
-    if (run->rate.base != base) { /* only --resume-with-changes comes here: plateau begins anew */
+    if (code == LS_OK && run->rate.base != base && !source->with_changes)
+        return ls_fail(err, LS_FAILED, "'%s' cannot be resumed: its state.base_rate is not its learning rate",
+                       source->path.text);
+    if (run->rate.base != base) { /* plateau begins anew */
         run->rate.base = run->rate.plateau_rate = base;
         run->rate.best = __builtin_inff();
         run->rate.waited = 0;
@@ -184,8 +187,26 @@ static enum ls_code read_weights(struct ls_run *run, struct ls_error *err)
     return code;
 }
 
+/* Updates begin at multiples of their size: buffers are made for those batches, and no others.  With other
+ * batches the next update begins at the next of their multiples; fewer samples end the epoch. */
+static enum ls_code find_place(struct ls_run *run, struct ls_error *err)
+{
+    const struct ls_checkpoint_source *source = run->config->resume;
+    const int64_t update = ls_samples_per_update(run->config), n = run->data->train.n_samples;
+    const int64_t end = (n + update - 1) / update * update;
+    if (run->position % update == 0 && run->position <= end)
+        return LS_OK;
+    if (!source->with_changes)
+        return ls_fail(err, LS_FAILED,
+                       "'%s' cannot be resumed: no update of %lld samples begins at position %lld of %lld: "
+                       "give --resume-with-changes to begin at the next that one does",
+                       source->path.text, (long long)update, (long long)run->position, (long long)n);
+    run->position = run->position < end ? (run->position + update - 1) / update * update : end;
+    return LS_OK;
+}
+
 /* What a run cannot have been in, whatever its options were: then the file is none of this program's. */
-static enum ls_code check_place(const struct ls_run *run, struct ls_error *err)
+static enum ls_code check_place(struct ls_run *run, struct ls_error *err)
 {
     const struct ls_checkpoint_source *source = run->config->resume;
     if (run->step != source->step)
@@ -198,7 +219,7 @@ static enum ls_code check_place(const struct ls_run *run, struct ls_error *err)
         return ls_fail(err, LS_FAILED,
                        "'%s' cannot be resumed: after an update no run is in epoch %lld at position %lld",
                        source->path.text, (long long)run->epoch, (long long)run->position);
-    return LS_OK;
+    return find_place(run, err);
 }
 
 enum ls_code ls_run_restore(struct ls_run *run, struct ls_error *err)

@@ -52,6 +52,11 @@ const float *ls_run_shown(const struct ls_run *run);
 /* Keeps what is shown as what to fall back to. */
 void ls_run_remember_good(struct ls_run *run);
 
+static inline int64_t ls_samples_per_update(const struct ls_train_config *config)
+{
+    return config->batch * (config->accumulate > 1 ? config->accumulate : 1);
+}
+
 static inline int ls_run_due(int64_t count, int64_t every)
 {
     return every > 0 && count % every == 0;

@@ -14,11 +14,6 @@
 #include "train/run.h"
 #include "train/signals.h"
 
-static int64_t samples_per_update(const struct ls_train_config *config)
-{
-    return config->batch * (config->accumulate > 1 ? config->accumulate : 1);
-}
-
 static enum ls_code set_up_state(struct ls_run *run, struct ls_error *err)
 {
     const struct ls_train_config *config = run->config;
@@ -39,7 +34,7 @@ static enum ls_code set_up_state(struct ls_run *run, struct ls_error *err)
 static enum ls_code set_up(struct ls_run *run, struct ls_error *err)
 {
     const struct ls_train_config *config = run->config;
-    const int64_t n = run->data->train.n_samples, update = samples_per_update(config);
+    const int64_t n = run->data->train.n_samples, update = ls_samples_per_update(config);
     const int tested = config->eval_every > 0 || config->check_every > 0;
     const struct ls_engine_plan plan = {
         .loss = config->loss,
@@ -184,7 +179,7 @@ static int64_t requests(const struct ls_run *run)
 static int epoch_is_over(const struct ls_run *run)
 {
     const int64_t left = run->data->train.n_samples - run->position;
-    return left <= 0 || (run->config->drop_last && left < samples_per_update(run->config));
+    return left <= 0 || (run->config->drop_last && left < ls_samples_per_update(run->config));
 }
 
 static int finished(struct ls_run *run)
@@ -272,7 +267,7 @@ static enum ls_code one_step(struct ls_run *run, int64_t B, struct ls_error *err
     if (code != LS_OK)
         return code;
     run->step++;
-    run->position += samples_per_update(run->config);
+    run->position += ls_samples_per_update(run->config);
     run->samples_in_epoch += B;
     run->samples_timed += B;
     run->samples_since_look += B;
@@ -287,7 +282,7 @@ static enum ls_code one_step(struct ls_run *run, int64_t B, struct ls_error *err
     ls_tree_push(&run->look_loss, loss_sum);
     struct ls_step_report report = {.step = run->step,
                                     .epoch = run->epoch,
-                                    .step_in_epoch = first / samples_per_update(run->config) + 1,
+                                    .step_in_epoch = first / ls_samples_per_update(run->config) + 1,
                                     .steps_per_epoch = run->rate.per_epoch,
                                     .loss = loss};
     if (update(run, B, sum, &report))
@@ -308,7 +303,7 @@ static void begin_epoch(struct ls_run *run)
 /* From its beginning, or from where a checkpoint was in it. */
 static enum ls_code train_epoch(struct ls_run *run, struct ls_error *err)
 {
-    const int64_t n = run->data->train.n_samples, whole = samples_per_update(run->config);
+    const int64_t n = run->data->train.n_samples, whole = ls_samples_per_update(run->config);
     run->paused_s = 0;
     run->samples_timed = 0;
     run->engine.times = (struct ls_step_times){0};

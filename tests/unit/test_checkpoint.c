@@ -222,6 +222,25 @@ CHECKPOINT_TEST(a_file_knows_no_ranks)
     leave(&folder);
 }
 
+/* A place between the updates of another batch: on two ranks its first update would take 9 samples, for which
+ * rank 1 needs more room than for the 16 and 12 that there are. */
+CHECKPOINT_TEST(another_batch_goes_on_at_its_next_update)
+{
+    const struct folder folder = folder_create();
+    const char *at = folder.path;
+    check(lockstep(1, "train --epochs 2 --batch 67 --steps 1 --quiet --threads 1 --checkpoint %s/c", at), 0,
+          "train");
+    copy_checkpoint(&folder, "c", "d", 1);
+    const char *words = "--batch 16 --microbatch 1 --steps 200 --quiet --resume-with-changes --threads 1";
+    check(lockstep(2, "train --resume %s/c %s --save %s/a.st", at, words, at), 0, "two ranks");
+    check(lockstep(1, "train --resume %s/d %s --save %s/b.st --serial", at, words, at), 0, "one");
+    same_files(in_folder(&folder, "a.st").path, in_folder(&folder, "b.st").path);
+    check(lockstep(1, "train --resume %s/c --quiet --steps 220 --save %s/a.st", at, at), 0, "on");
+    check(lockstep(1, "train --resume %s/d --quiet --steps 220 --save %s/b.st --serial", at, at), 0, "on");
+    same_files(in_folder(&folder, "a.st").path, in_folder(&folder, "b.st").path);
+    leave(&folder);
+}
+
 /* The signal comes to a rank that has no leaf, whose request is in no gradient. */
 CHECKPOINT_TEST(a_signal_on_any_rank_ends_all_well)
 {
@@ -613,6 +632,11 @@ CHECKPOINT_TEST(a_forged_one_neither_writes_elsewhere_nor_goes_on_from_nowhere)
         {"\"state.epoch\":\"2\"", "\"state.epoch\":\"9\"", "the checkpoint is in epoch 9 already", USAGE},
         {"\"state.position\":\"1500\"", "\"state.position\":\"-500\"", "its state.position is '-500'",
          FAILED},
+        {"\"state.position\":\"1500\"", "\"state.position\":\"1499\"",
+         "no update of 300 samples begins at position 1499 of 1500", FAILED},
+        {"\"state.position\":\"1500\"", "\"state.position\":\"1800\"", "begins at position 1800 of 1500",
+         FAILED},
+        {"\"state.base_rate\":\"0.1\"", "\"state.base_rate\":\"0.2\"", "its state.base_rate is not", FAILED},
         {"\"state.waited\":\"0\"", "\"state.waited\":\"x\"", "its state.waited is 'x'", FAILED},
     };
     check(lockstep(1, PLAIN "--seed 7 --momentum 0.5 --checkpoint %s/c", at), 0, "train");
