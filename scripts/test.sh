@@ -158,8 +158,8 @@ part_valgrind() {
         --net "conv 6 3x3 pad same, batchnorm, relu, conv 9 3x3 stride 2 groups 3, gelu, maxpool 2, layernorm, dropout 0.2, dense 5"
     # shellcheck disable=SC2086
     check "valgrind: the inputs of tests/fuzz" $under build/fuzz-replay
-    # shellcheck disable=SC2086
     check "instructions of fixed runs, against tests/instructions.txt" scripts/instructions.sh
+    # shellcheck disable=SC2086
     check "valgrind: predict" env LOCKSTEP_ISA=avx2 $under build/lockstep predict build/valgrind.safetensors
 }
 
