@@ -134,6 +134,37 @@ static enum ls_code set_value(const struct ls_option *option, const char *value,
     return LS_OK;
 }
 
+static size_t value_bytes(enum ls_option_type type)
+{
+    switch (type) {
+    case LS_OPTION_FLAG:
+    case LS_OPTION_CHOICE:
+        return sizeof(int);
+    case LS_OPTION_INT:
+        return sizeof(int64_t);
+    case LS_OPTION_SEED:
+        return sizeof(uint64_t);
+    case LS_OPTION_FLOAT:
+        return sizeof(float);
+    case LS_OPTION_TEXT:
+        return sizeof(char *);
+    case LS_OPTION_CHOICE_OR_INT:
+        break;
+    }
+    return sizeof(struct ls_choice_or_int);
+}
+
+/* --no-NAME.  Whether it is one. */
+static int take_back(const struct ls_command_line *line, const char *word)
+{
+    const int negates = line->defaults && strncmp(word, "no-", 3) == 0;
+    const struct ls_option *option = negates ? find(line, word + 3, strlen(word + 3)) : NULL;
+    if (option)
+        memcpy(option->target, line->defaults->option[option - line->options].value,
+               value_bytes(option->type));
+    return option != NULL;
+}
+
 /* Consumes the option at argv[*at], with the next word when its value stands there. */
 static enum ls_code parse_option(const struct ls_command_line *line, int argc, char **argv, int *at,
                                  struct ls_error *err)
@@ -141,6 +172,8 @@ static enum ls_code parse_option(const struct ls_command_line *line, int argc, c
     const char *name = argv[*at] + 2;
     const size_t length = strcspn(name, "=");
     const struct ls_option *option = find(line, name, length);
+    if (!option && take_back(line, name))
+        return LS_OK;
     if (!option)
         return unknown_option(line, name, length, err);
     const char *value = name[length] == '=' ? name + length + 1 : NULL;
@@ -200,6 +233,7 @@ void ls_options_values(const struct ls_command_line *line, struct ls_option_valu
     for (int i = 0; i < line->n_options; i++) {
         values->option[i].name = line->options[i].name;
         values->option[i].text = value_of(&line->options[i], values->option[i].number);
+        memcpy(values->option[i].value, line->options[i].target, value_bytes(line->options[i].type));
     }
 }
 

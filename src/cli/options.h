@@ -37,6 +37,8 @@ struct ls_option {
     const char *unlimited; /* INT: a word that means -1 here, as "all" for --batch; or NULL */
 };
 
+struct ls_option_values;
+
 struct ls_command_line {
     const char *command;  /* "train" */
     const char *synopsis; /* "lockstep train [OPTION ...]" */
@@ -44,11 +46,13 @@ struct ls_command_line {
     const char *notes;    /* below the options: examples, exit statuses; or NULL */
     const struct ls_option *options;
     int n_options;
-    int least_words, most_words; /* words that are no options */
+    int least_words, most_words;             /* words that are no options */
+    const struct ls_option_values *defaults; /* what --no-NAME makes of an option; NULL: there is none */
 };
 
 /* Reads argv[1..argc) into the options' targets; words that are no options land in words[0..*n_words), in
- * order.  *help says whether --help was given; then nothing else is read, and the help goes to `out`, NULL
+ * order.  Where the line has defaults, --no-NAME takes NAME back: it is as if it was not given, here or
+ * before. *help says whether --help was given; then nothing else is read, and the help goes to `out`, NULL
  * for nowhere.  `--name=value` and `--name value` are the same. */
 enum ls_code ls_options_parse(const struct ls_command_line *line, int argc, char **argv, const char **words,
                               int *n_words, FILE *out, int *help, struct ls_error *err);
@@ -65,6 +69,7 @@ struct ls_option_values {
     struct {
         const char *name, *text;
         char number[40];
+        unsigned char value[sizeof(struct ls_choice_or_int)]; /* the target's */
     } option[LS_MOST_OPTIONS];
 };
 void ls_options_values(const struct ls_command_line *line, struct ls_option_values *values);

@@ -7,14 +7,15 @@ static const char *const progress_choices[] = {"off", "on", "auto", NULL};
 
 /* The options on the command line, over those of the checkpoint when one is open. */
 static enum ls_code parse_over(struct ls_train_options *o, struct ls_checkpoint_source *source,
-                               struct ls_configuration *configuration, const struct ls_command_line *line,
-                               int argc, char **argv, int *help, int print, struct ls_error *err)
+                               struct ls_configuration *configuration, struct ls_command_line *line, int argc,
+                               char **argv, int *help, int print, struct ls_error *err)
 {
     struct ls_option_values defaults, stored;
     const int resumes = source->file != NULL;
     int n_words = 0;
     const char *words[1];
     ls_options_values(line, &defaults);
+    line->defaults = &defaults;
     enum ls_code code = resumes ? ls_resume_set_options(line, source, err) : LS_OK;
     if (code != LS_OK)
         return code;
@@ -82,13 +83,15 @@ enum ls_code ls_train_options_read(struct ls_train_options *o, struct ls_checkpo
          "a live line on stderr; auto: when that is a terminal and no mpirun is in between", "auto", 0, 0,
          progress_choices, NULL},
     };
-    const struct ls_command_line line = {
+    struct ls_command_line line = {
         .command = "train",
         .synopsis = "lockstep train [OPTION ...]   or   mpirun -n RANKS lockstep train [OPTION ...]",
         .summary = "Trains a net by gradient descent. The result depends on the options that say "
                    "what to train; it "
                    "does not depend on ranks, threads, SIMD width or --serial, to the last bit.",
         .notes =
+            "--no-NAME takes an option back: one given before it, or one that a checkpoint of --resume "
+            "holds.\n"
             "batch gradient descent is --batch all, stochastic gradient descent is --batch 1.\n"
             "LOCKSTEP_ISA=portable|avx2|avx512 in the environment forces a SIMD width, LOCKSTEP_DATA "
             "names a folder with\n"

@@ -291,6 +291,26 @@ CHECKPOINT_TEST(lockstep_run_starts_again)
     check(lockstep(1, "train %s --save %s/b.st", words, at), 0, "undisturbed");
     same_files(in_folder(&folder, "a.st").path, in_folder(&folder, "b.st").path);
     check(lockstep_after(1, ":", "; scripts/lockstep-run -n 2 -- %s/program train", at), USAGE, "no folder");
+    /* From one folder into another: the second start goes on in the other. */
+    cr_assert_eq(rmdir(in_folder(&folder, "once").path), 0);
+    snprintf(program, sizeof program,
+             "#!/bin/sh\nif [ $OMPI_COMM_WORLD_RANK = 1 ] && mkdir %s/once 2>/dev/null; then (until ls "
+             "%s/d/checkpoint-*[1-9]?.safetensors >/dev/null 2>&1; do sleep 0.05; done; kill -9 $$) & "
+             "fi\nexec " LOCKSTEP " \"$@\"\n",
+             at, at);
+    write_file(in_folder(&folder, "program").path, program, strlen(program));
+    o = lockstep_after(1,
+                       "export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 "
+                       "OMPI_MCA_mpi_yield_when_idle=1 ASAN_OPTIONS=detect_leaks=0; : ",
+                       "; scripts/lockstep-run -n 2 --mpirun '--oversubscribe --bind-to none' -- "
+                       "%s/program train --resume %s/c --checkpoint %s/d --epochs 1200 --checkpoint-every 20 "
+                       "--save %s/a.st --quiet --threads 1",
+                       at, at, at, at);
+    check(o, 0, "another folder");
+    has(o, "restart 1 of 3");
+    check(lockstep(1, "train --epochs 1200 --batch 300 --quiet --threads 1 --save %s/b.st", at), 0,
+          "undisturbed");
+    same_files(in_folder(&folder, "a.st").path, in_folder(&folder, "b.st").path);
     leave(&folder);
 }
 #endif
@@ -375,6 +395,34 @@ CHECKPOINT_TEST(changes_are_refused_by_name)
     leave(&folder);
 }
 
+/* A checkpoint's options are there as if they were given; --no-NAME takes one back, by name like any change.
+ */
+CHECKPOINT_TEST(an_option_that_is_held_can_be_taken_back)
+{
+    const struct folder folder = folder_create();
+    const char *at = folder.path;
+    check(lockstep(1, PLAIN "--momentum 0.5 --nesterov --patience 9 --clip-norm 2 --checkpoint %s/c", at), 0,
+          "train");
+    static const char *const words[] = {"--no-nesterov", "--no-patience", "--no-clip-norm"};
+    for (int i = 0; i < 3; i++) {
+        char part[60];
+        snprintf(part, sizeof part, "--%s would change the result", words[i] + strlen("--no-"));
+        const struct ls_outcome *o = lockstep(1, "train --quiet --resume %s/c %s", at, words[i]);
+        check(o, USAGE, words[i]);
+        has(o, part);
+    }
+    check(lockstep(1,
+                   "train --quiet --resume %s/c --no-nesterov --no-patience --no-clip-norm --epochs 3 "
+                   "--resume-with-changes",
+                   at),
+          0, "taken back");
+    const struct ls_outcome *o = lockstep(1, "train --quiet --resume %s/c --nesterov", at);
+    check(o, USAGE, "it is not held any more");
+    has(o, "--nesterov would change the result: the checkpoint was written without it");
+    check(lockstep(1, "train --quiet --resume %s/c --threads 2 --lr 7 --no-lr --no-nesterov", at), 0, "on");
+    leave(&folder);
+}
+
 /* What an option comes to counts, not its text, nor whether it was given. */
 CHECKPOINT_TEST(defaults_may_be_given_and_are_told_by_their_values)
 {
@@ -441,6 +489,7 @@ CHECKPOINT_TEST(folders)
     check(o, FAILED, "no folder");
     has(o, "there is no checkpoint in '");
     check(lockstep(1, PLAIN "--checkpoint %s/c --resume %s/c", at, at), 0, "begins");
+    check(lockstep(1, PLAIN "--checkpoint %s/g --resume %s/g/", at, at), 0, "begins");
     o = lockstep(1, PLAIN "--checkpoint %s/c", at);
     check(o, USAGE, "of another run");
     has(o, "has checkpoints of another run (the newest of step 10)");
