@@ -148,12 +148,23 @@ static void collect_results(struct job *job, const struct ls_train_result *resul
                        &result->last.test);
 }
 
-/* Two names of one file, as far as it exists. */
+/* A name's end without slashes behind it, which a shell's completion puts there. */
+static size_t length_of_name(const char *name)
+{
+    size_t length = strlen(name);
+    while (length > 1 && name[length - 1] == '/')
+        length--;
+    return length;
+}
+
+/* Two names of one file, which may not exist yet. */
 static int same_file(const char *a, const char *b)
 {
     struct stat first, second;
-    return strcmp(a, b) == 0 || (stat(a, &first) == 0 && stat(b, &second) == 0 &&
-                                 first.st_dev == second.st_dev && first.st_ino == second.st_ino);
+    const size_t length = length_of_name(a);
+    return (length == length_of_name(b) && strncmp(a, b, length) == 0) ||
+           (stat(a, &first) == 0 && stat(b, &second) == 0 && first.st_dev == second.st_dev &&
+            first.st_ino == second.st_ino);
 }
 
 /* A folder has the checkpoints of one run: mixed with another's, the newest would be anybody's. */
