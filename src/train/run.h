@@ -62,6 +62,19 @@ static inline int ls_run_due(int64_t count, int64_t every)
     return every > 0 && count % every == 0;
 }
 
+static inline int ls_run_epoch_is_over(const struct ls_run *run)
+{
+    const int64_t left = run->data->train.n_samples - run->position;
+    return left <= 0 || (run->config->drop_last && left < ls_samples_per_update(run->config));
+}
+
+static inline int ls_run_finished(struct ls_run *run)
+{
+    if (run->stop == LS_STOP_NONE && run->config->steps >= 0 && run->step >= run->config->steps)
+        run->stop = LS_STOP_STEPS;
+    return run->stop != LS_STOP_NONE;
+}
+
 /* Collective.  A look at how well it goes: the test data's loss, or the training loss since the last look. */
 enum ls_code ls_run_look(struct ls_run *run, float train_loss, int evaluate, int *is_best,
                          struct ls_error *err);

@@ -11,8 +11,8 @@
 #include "base/timer.h"
 #include "train/divergence.h"
 #include "train/replica.h"
+#include "train/requests.h"
 #include "train/run.h"
-#include "train/signals.h"
 
 static enum ls_code set_up_state(struct ls_run *run, struct ls_error *err)
 {
@@ -155,62 +155,6 @@ static enum ls_code not_finite(struct ls_run *run, float loss, const float *sum,
     return diverged(run, loss, sum, err);
 }
 
-/* What a rank may ask all ranks for: the end as often as there are ranks, the rest once. */
-enum { ASK_END = 1, ASK_CHECKPOINT = 1 << 18, ASK_TIME_IS_OVER = 1 << 19, ASK_WRITE_FAILED = 1 << 20 };
-
-/* Signals reach any rank.  Rank 0's clock decides, so that all ranks do the same after the same update. */
-static int64_t requests(const struct ls_run *run)
-{
-    const struct ls_train_config *config = run->config;
-    const double now = ls_now_s();
-    int64_t asked = ls_signals_caught() ? ASK_END : 0;
-    if (ls_comm_rank(run->comm) != 0)
-        return asked;
-    if (config->stop.seconds > 0 && now - run->began_s >= config->stop.seconds)
-        asked += ASK_TIME_IS_OVER;
-    if (run->writer && config->checkpoint.every_s > 0 &&
-        now - run->checkpoint_s >= config->checkpoint.every_s)
-        asked += ASK_CHECKPOINT;
-    if (ls_checkpoint_writer_failed(run->writer))
-        asked += ASK_WRITE_FAILED;
-    return asked;
-}
-
-static int epoch_is_over(const struct ls_run *run)
-{
-    const int64_t left = run->data->train.n_samples - run->position;
-    return left <= 0 || (run->config->drop_last && left < ls_samples_per_update(run->config));
-}
-
-static int finished(struct ls_run *run)
-{
-    if (run->stop == LS_STOP_NONE && run->config->steps >= 0 && run->step >= run->config->steps)
-        run->stop = LS_STOP_STEPS;
-    return run->stop != LS_STOP_NONE;
-}
-
-/* The last thing after an update, so that a checkpoint has all that came before: it is written when it is
- * due, when a signal came, and when this was the run's last update. */
-static enum ls_code heed_requests(struct ls_run *run, struct ls_error *err)
-{
-    const struct ls_checkpoint_rule *rule = &run->config->checkpoint;
-    const int64_t asked = run->engine.requested;
-    if (asked < 0)
-        ls_comm_disagree(run->comm,
-                         "what the ranks ask of one another arrived as no number that any can ask");
-    const int ends = (asked & (ASK_CHECKPOINT - 1)) != 0;
-    if (asked & ASK_TIME_IS_OVER && run->stop == LS_STOP_NONE)
-        run->stop = LS_STOP_TIME;
-    const int last = finished(run) || (run->epoch == run->config->epochs && epoch_is_over(run));
-    enum ls_code code = LS_OK;
-    if (rule->folder && (ends || last || asked & (ASK_CHECKPOINT | ASK_WRITE_FAILED) ||
-                         ls_run_due(run->step, rule->every_steps)))
-        code = ls_run_checkpoint(run, ends, err);
-    if (ends)
-        run->stop = LS_STOP_SIGNAL;
-    return code;
-}
-
 /* Applies the summed gradient of B samples; returns nonzero when a parameter is no longer finite. */
 static int64_t update(struct ls_run *run, int64_t B, const float *sum, struct ls_step_report *report)
 {
@@ -247,7 +191,7 @@ static enum ls_code after_update(struct ls_run *run, struct ls_step_report *repo
     if (run->stop == LS_STOP_NONE && run->observer && run->observer->stop &&
         run->observer->stop(run->observer->context))
         run->stop = LS_STOP_ASKED;
-    return code == LS_OK ? heed_requests(run, err) : code;
+    return code == LS_OK ? ls_requests_heed(run, err) : code;
 }
 
 /* An update by the B samples at run->position of the epoch. */
@@ -256,7 +200,7 @@ static enum ls_code one_step(struct ls_run *run, int64_t B, struct ls_error *err
     const float *sum = NULL;
     const int64_t first = run->position;
     run->engine.step = (uint64_t)run->step;
-    run->engine.request = requests(run);
+    run->engine.request = ls_requests_of(run);
     ls_fault_step(run->step + 1, ls_comm_rank(run->comm));
     ls_cross_check_begin(&run->cross_check, run->step + 1, B);
     enum ls_code code = ls_accumulate(&run->accumulator, &run->engine, run->parameters, &run->data->train,
@@ -311,7 +255,7 @@ static enum ls_code train_epoch(struct ls_run *run, struct ls_error *err)
     ls_sampler_set_epoch(&run->sampler, (uint64_t)run->epoch - 1);
     run->engine.augment.epoch = (uint64_t)run->epoch - 1;
     enum ls_code code = LS_OK;
-    while (code == LS_OK && !epoch_is_over(run) && !finished(run))
+    while (code == LS_OK && !ls_run_epoch_is_over(run) && !ls_run_finished(run))
         code = one_step(run, n - run->position < whole ? n - run->position : whole, err);
     return code;
 }
@@ -334,7 +278,7 @@ static enum ls_code mean_shares(struct ls_run *run, struct ls_epoch_report *repo
 
 static enum ls_code finish_epoch(struct ls_run *run, struct ls_epoch_report *report, struct ls_error *err)
 {
-    const int last = finished(run) || run->epoch == run->config->epochs;
+    const int last = ls_run_finished(run) || run->epoch == run->config->epochs;
     const int64_t n_watched = ls_data_watched(run->data)->n_samples;
     const int test = n_watched > 0 && run->config->eval_every > 0;
     /* With --eval-every 0 the looks are those of --check-every: at the test data, not to be mixed with these.
@@ -372,30 +316,17 @@ static enum ls_code tell_observers(struct ls_run *run, const struct ls_epoch_rep
     return ls_comm_agree(run->comm, err);
 }
 
-static enum ls_code interrupted(const struct ls_run *run, struct ls_error *err)
-{
-    const char *folder = run->config->checkpoint.folder;
-    if (folder)
-        return ls_fail(err, LS_INTERRUPTED,
-                       "a signal ended training after step %lld (epoch %lld), which is in '%s': go on with "
-                       "'lockstep train --resume %s'",
-                       (long long)run->step, (long long)run->epoch,
-                       ls_checkpoint_path(folder, run->step).text, folder);
-    return ls_fail(err, LS_INTERRUPTED,
-                   "a signal ended training after step %lld (epoch %lld); with --checkpoint it could go on",
-                   (long long)run->step, (long long)run->epoch);
-}
-
 static void train_epochs(void *context)
 {
     struct ls_run *run = context;
     struct ls_epoch_report *last = &run->last_epoch;
-    while (run->code == LS_OK && (run->in_epoch || (run->epoch < run->config->epochs && !finished(run)))) {
+    while (run->code == LS_OK &&
+           (run->in_epoch || (run->epoch < run->config->epochs && !ls_run_finished(run)))) {
         if (!run->in_epoch)
             begin_epoch(run);
         run->code = train_epoch(run, run->err);
         if (run->code == LS_OK && run->stop == LS_STOP_SIGNAL)
-            run->code = interrupted(run, run->err);
+            run->code = ls_requests_interrupted(run, run->err);
         if (run->code == LS_OK)
             run->code = finish_epoch(run, last, run->err);
         if (run->code == LS_OK)
