@@ -52,6 +52,8 @@ static const char *const by_meaning[] = {"batch",
                                          "normalize",
                                          "trust-skips-vectors",
                                          "class-weights",
+                                         "split-seed",
+                                         "stratify",
                                          NULL};
 /* Keys of metadata that are no option's name with '_' for '-'. */
 static const char *const other_names[][2] = {

@@ -464,6 +464,13 @@ CHECKPOINT_TEST(defaults_may_be_given_and_are_told_by_their_values)
     check(lockstep(1, "train --epochs 1 --quiet --schedule 'step factor=0.5 every=2' --checkpoint %s/d", at),
           0, "train");
     check(lockstep(1, "train --resume %s/d --quiet --schedule 'step every=2 factor=0.5'", at), 0, "order");
+    check(lockstep(1, "train --epochs 1 --quiet --split 0.8,0.2 --stratify --checkpoint %s/e", at), 0,
+          "train");
+    check(lockstep(1, "train --resume %s/e --quiet --split-seed 1", at), 0, "it is --seed's");
+    for (int i = 0; i < 2; i++) {
+        const char *word = i ? "--split-seed 2" : "--no-stratify";
+        check(lockstep(1, "train --resume %s/e --quiet %s", at, word), USAGE, word);
+    }
     const struct ls_outcome *o = lockstep(1, "train --resume %s/d --quiet --schedule constant", at);
     check(o, USAGE, "away");
     has(o, "--schedule would change the result: the checkpoint was written with step");
