@@ -204,6 +204,18 @@ enum ls_code ls_resume_check_data(const struct ls_checkpoint_source *source, con
         stored ? stored : "not stated", hash);
 }
 
+enum ls_code ls_resume_check_end(const struct ls_checkpoint_source *source, const struct ls_train_config *now,
+                                 struct ls_error *err)
+{
+    if (now->epochs < source->epoch)
+        return ls_fail(err, LS_USAGE, "--epochs %lld: the checkpoint is in epoch %lld already",
+                       (long long)now->epochs, (long long)source->epoch);
+    if (now->steps >= 0 && now->steps < source->step)
+        return ls_fail(err, LS_USAGE, "--steps %lld: the checkpoint is at step %lld already",
+                       (long long)now->steps, (long long)source->step);
+    return LS_OK;
+}
+
 static const char *option_of(const char *key, char name[48])
 {
     for (size_t i = 0; i < sizeof other_names / sizeof other_names[0]; i++)

@@ -5,6 +5,7 @@
 #include "cli/options.h"
 #include "comm/comm.h"
 #include "train/checkpoint.h"
+#include "train/trainer.h"
 
 /* The options of a run as a checkpoint carries them: metadata option.NAME, of those that were given another
  * value than their default, and that belong to the run more than to the machine. */
@@ -42,6 +43,11 @@ enum ls_code ls_resume_check_text(const struct ls_checkpoint_source *source, con
 /* The same of the data, by the hash of all samples. */
 enum ls_code ls_resume_check_data(const struct ls_checkpoint_source *source, const char *hash,
                                   struct ls_error *err);
+
+/* Refuses an end that is before the checkpoint, whatever else may change: a run that was over before it began
+ * could not be resumed again.  Local. */
+enum ls_code ls_resume_check_end(const struct ls_checkpoint_source *source, const struct ls_train_config *now,
+                                 struct ls_error *err);
 
 /* Refuses, as an option and with both values, what the configuration comes to when the checkpoint's came to
  * something else: of options whose texts may differ and mean the same, and of defaults. */

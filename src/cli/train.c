@@ -74,12 +74,6 @@ static enum ls_code check_length(const struct job *job, struct ls_error *err)
                        "updates when the checkpoint was written and now has %lld: leave it out, or give "
                        "--resume-with-changes",
                        what, (long long)was.total, (long long)is.total);
-    if (now->epochs < job->source.epoch)
-        return ls_fail(err, LS_USAGE, "--epochs %lld: the checkpoint is in epoch %lld already",
-                       (long long)now->epochs, (long long)job->source.epoch);
-    if (now->steps >= 0 && now->steps < job->source.step)
-        return ls_fail(err, LS_USAGE, "--steps %lld: the checkpoint is at step %lld already",
-                       (long long)now->steps, (long long)job->source.step);
     return LS_OK;
 }
 
@@ -105,9 +99,10 @@ static enum ls_code check_resumed(struct job *job, struct ls_error *err)
     struct ls_train_config *config = &job->setup.config;
     job->source.with_changes = job->options.checkpoint.with_changes;
     config->resume = source;
-    if (source->with_changes)
-        return LS_OK;
-    enum ls_code code = ls_resume_check_text(source, "net", "net", job->setup.net.text, err);
+    enum ls_code code = ls_resume_check_end(source, config, err);
+    if (source->with_changes || code != LS_OK)
+        return code;
+    code = ls_resume_check_text(source, "net", "net", job->setup.net.text, err);
     if (code == LS_OK)
         code = ls_resume_check_data(source, job->configuration.data_hash, err);
     if (code == LS_OK)

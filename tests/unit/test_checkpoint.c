@@ -384,6 +384,9 @@ CHECKPOINT_TEST(changes_are_refused_by_name)
         check(o, USAGE, cases[i].words);
         has(o, cases[i].part);
     }
+    /* A run that was over before it began could not be resumed after. */
+    check(lockstep(1, "train --resume %s/c --quiet --epochs 1 --resume-with-changes", at), USAGE, "epochs");
+    check(lockstep(1, "train --resume %s/c --quiet --steps 3 --resume-with-changes", at), USAGE, "steps");
     check(lockstep(1, "train --resume %s/c --quiet --lr 0.1 --batch 300 --threads 2 --keep 7 --data digits",
                    at),
           0, "the same");
