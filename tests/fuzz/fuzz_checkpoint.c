@@ -44,7 +44,8 @@ static void restore(const struct ls_checkpoint_source *source, int averaged)
 {
     static const ptrdiff_t width = 3;
     static float parameters[FLOATS], good[FLOATS], average[FLOATS];
-    const struct ls_train_config config = {.resume = source};
+    const struct ls_train_config config = {.resume = source, .batch = source->with_changes ? 2 : 1};
+    const struct ls_data data = {.train = {.n_samples = 3}};
     struct ls_optimizer_rule rule = ls_optimizer_defaults(LS_SGD);
     struct ls_net net;
     struct ls_error err = {.code = LS_OK};
@@ -52,7 +53,9 @@ static void restore(const struct ls_checkpoint_source *source, int averaged)
     fuzz_require(ls_net_create(&net, "dense 2", ls_shape_of(1, &width), &err) == LS_OK &&
                      net.n_floats <= FLOATS,
                  "no net");
-    struct ls_run run = {.config = &config, .net = &net, .parameters = parameters, .good = good};
+    struct ls_run run = {
+        .config = &config, .net = &net, .data = &data, .parameters = parameters, .good = good};
+    run.rate.base = 0.5f; /* the corpus's */
     run.average.flat = averaged ? average : NULL;
     run.average.n = net.n_floats;
     fuzz_require(ls_optimizer_create(&run.optimizer, &rule, net.tensors, net.n_tensors, net.n_floats, &err) ==
@@ -61,8 +64,10 @@ static void restore(const struct ls_checkpoint_source *source, int averaged)
     const enum ls_code code = ls_run_restore(&run, &err);
     fuzz_require_message(code, &err);
     if (code == LS_OK)
-        fuzz_require(run.step >= 0 && run.epoch >= 0 && run.position >= 0 && run.optimizer.updates >= 0,
-                     "a count below 0");
+        fuzz_require(run.step >= 0 && run.epoch >= 0 && run.optimizer.updates >= 0 && run.position >= 0 &&
+                         run.position < data.train.n_samples + config.batch &&
+                         run.position % config.batch == 0,
+                     "a count below 0, or a place where no update begins");
     ls_optimizer_release(&run.optimizer);
     ls_net_release(&net);
 }
