@@ -17,7 +17,7 @@ for goal in "$@"; do
     case $goal in
     build) packages="$packages $build" ;;
     demo) packages="$packages $build dataset-fashion-mnist" ;;
-    test) packages="$packages $build libcriterion-dev dataset-fashion-mnist python3 python3-numpy python3-venv" ;;
+    test) packages="$packages $build libcriterion-dev dataset-fashion-mnist python3 python3-numpy python3-h5py python3-sklearn python3-venv" ;;
     valgrind) packages="$packages valgrind" ;;
     tsan) packages="$packages clang-14 libomp-14-dev libclang-rt-14-dev" ;;
     fuzz) packages="$packages clang-14 libclang-rt-14-dev g++" ;;

@@ -32,6 +32,7 @@ check() {
     began=$(date +%s)
     if "$@" >"$log" 2>&1; then
         passed=$((passed + 1))
+        sed -n 's/^skipped: */        skipped: /p' "$log"
         echo "ok      $what ($(($(date +%s) - began)) s)"
     else
         status=$?
@@ -112,6 +113,7 @@ part_unit() {
     criterion "all unit and multi-rank tests" build/unit-tests
     check "chaos: 3 runs killed and resumed" scripts/chaos.py --runs 3 --seed 5
     check "the inputs of tests/fuzz" build/fuzz-replay
+    check "readers of data files against csv, NumPy, scikit-learn and h5py" /usr/bin/python3 scripts/check_readers.py build/lockstep
 }
 
 # Both sanitizers in one build: one after the other they find the same and take twice as long.  Ten epochs of Fashion-MNIST
