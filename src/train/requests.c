@@ -9,8 +9,9 @@
 enum { ASK_END = 1, ASK_CHECKPOINT = 1 << 18, ASK_TIME_IS_OVER = 1 << 19, ASK_WRITE_FAILED = 1 << 20 };
 
 /* Rank 0's clock decides, so that all ranks do the same after the same update. */
-int64_t ls_requests_of(const struct ls_run *run)
+int64_t ls_requests_of(const void *context)
 {
+    const struct ls_run *run = context;
     const struct ls_train_config *config = run->config;
     const double now = ls_now_s();
     int64_t asked = ls_signals_caught() ? ASK_END : 0;

@@ -10,8 +10,8 @@
 
 struct ls_run;
 
-/* What this rank asks for now: to be summed over ranks into engine.requested.  Local. */
-int64_t ls_requests_of(const struct ls_run *run);
+/* What this rank, whose struct ls_run it is, asks for now: engine.request.  Local. */
+int64_t ls_requests_of(const void *run);
 
 /* The last thing after an update, so that a checkpoint has all that came before: it is written when it is
  * due, when a signal came, and when this was the run's last update.  Collective. */

@@ -365,10 +365,11 @@ static enum ls_code reduce_gradients(struct ls_engine *engine, const float **sum
     const int size = ls_comm_size(engine->comm);
     const struct ls_range last = ls_leaves_of_rank(roots->n_leaves, size, size - 1);
     const int with_all = last.begin < last.end;
+    const int64_t request = engine->request ? engine->request(engine->asked) : 0;
     for (int i = 0; i < roots->n; i++)
-        roots->slots[i][at] = i == 0 ? (float)(REQUEST_UNIT * engine->request) : 0.0f;
+        roots->slots[i][at] = i == 0 ? (float)(REQUEST_UNIT * request) : 0.0f;
     enum ls_code code = reduce_slots(engine, at + with_all, sum, err);
-    engine->requested = with_all ? read_request((*sum)[at]) : engine->request;
+    engine->requested = with_all ? read_request((*sum)[at]) : request;
     if (code == LS_OK && !with_all)
         code = ls_comm_sum_counts(engine->comm, &engine->requested, 1, err);
     return code;

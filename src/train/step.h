@@ -32,9 +32,12 @@ struct ls_engine {
     struct ls_loss_rule loss;
     enum ls_allreduce allreduce;
     int64_t microbatch;
-    uint64_t seed;       /* keys what a training step draws, with `step` */
-    uint64_t step;       /* of the gradient to come; the caller counts it */
-    int64_t request;     /* what this rank asks all ranks for, from 0; their sum must stay below 2^22 */
+    uint64_t seed; /* keys what a training step draws, with `step` */
+    uint64_t step; /* of the gradient to come; the caller counts it */
+    /* What this rank asks all ranks for, from 0; their sum must stay below 2^22.  It is asked when its
+     * gradient is done, so that what came while it was made is heard with it.  NULL: nothing. */
+    int64_t (*request)(const void *asked);
+    const void *asked;
     int64_t requested;   /* the sum of all ranks' requests, as of the last gradient; -1: it arrived damaged */
     int64_t row_offset;  /* where the batch at hand begins within its update */
     int64_t pass_leaves; /* leaves that one forward and backward covers; a power of two */

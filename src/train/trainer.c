@@ -65,6 +65,8 @@ static enum ls_code set_up(struct ls_run *run, struct ls_error *err)
     run->rate = ls_learning_rate_start(&config->schedule, config->optimizer.learning_rate,
                                        ls_updates_per_epoch(n, update, config->drop_last), config->epochs,
                                        config->steps);
+    run->engine.request = ls_requests_of;
+    run->engine.asked = run;
     run->engine.prefetch = ls_prefetch_create(&run->data->train);
     run->stopping.rule = config->stop;
     run->began_s = run->checkpoint_s = ls_now_s();
@@ -200,7 +202,6 @@ static enum ls_code one_step(struct ls_run *run, int64_t B, struct ls_error *err
     const float *sum = NULL;
     const int64_t first = run->position;
     run->engine.step = (uint64_t)run->step;
-    run->engine.request = ls_requests_of(run);
     ls_fault_step(run->step + 1, ls_comm_rank(run->comm));
     ls_cross_check_begin(&run->cross_check, run->step + 1, B);
     enum ls_code code = ls_accumulate(&run->accumulator, &run->engine, run->parameters, &run->data->train,

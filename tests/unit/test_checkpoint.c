@@ -343,6 +343,23 @@ CHECKPOINT_TEST(a_signal_ends_a_run_after_the_step)
     leave(&folder);
 }
 
+/* Of a step that takes a second or more the first is the last, not the one after it. */
+CHECKPOINT_TEST(a_signal_within_a_step_ends_the_run_with_it)
+{
+    const struct folder folder = folder_create();
+    char before[300]; /* the folder is made at the end of set-up */
+    snprintf(before, sizeof before,
+             "(until [ -e %s/c ]; do sleep 0.02; done; sleep 0.3; kill -TERM $$) & exec", folder.path);
+    const struct ls_outcome *o =
+        lockstep_after(1, before,
+                       "train --data synthetic:n=400,shape=64,classes=5 --batch all --net 'dense 512, relu, "
+                       "dense 512, relu, dense 5' --epochs 9 --serial --quiet --checkpoint %s/c",
+                       folder.path);
+    check(o, INTERRUPTED, "interrupted");
+    has(o, "a signal ended training after step 1 (epoch 1)");
+    leave(&folder);
+}
+
 CHECKPOINT_TEST(a_second_sigint_ends_at_once)
 {
     const struct ls_outcome *o =
