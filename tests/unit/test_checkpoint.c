@@ -291,6 +291,16 @@ CHECKPOINT_TEST(lockstep_run_starts_again)
     check(lockstep(1, "train %s --save %s/b.st", words, at), 0, "undisturbed");
     same_files(in_folder(&folder, "a.st").path, in_folder(&folder, "b.st").path);
     check(lockstep_after(1, ":", "; scripts/lockstep-run -n 2 -- %s/program train", at), USAGE, "no folder");
+    /* A signal before the first step, as any. */
+    const char *slow = "#!/bin/sh\nkill -USR1 $(awk '{print $4}' /proc/$PPID/stat)\nsleep 9\n";
+    write_file(in_folder(&folder, "slow").path, slow, strlen(slow));
+    chmod(in_folder(&folder, "slow").path, 0755);
+    o = lockstep_after(1,
+                       "export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 "
+                       "OMPI_MCA_mpi_yield_when_idle=1; : ",
+                       "; scripts/lockstep-run -n 1 -- %s/slow train --checkpoint %s/none", at, at);
+    check(o, INTERRUPTED, "in set-up");
+    has(o, "a signal ended the run (status 138");
     /* From one folder into another: the second start goes on in the other. */
     cr_assert_eq(rmdir(in_folder(&folder, "once").path), 0);
     snprintf(program, sizeof program,
