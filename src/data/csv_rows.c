@@ -97,10 +97,11 @@ static enum ls_code feed(struct ls_csv_rows *rows, struct ls_error *err)
     return rows->code;
 }
 
-static int is_blank(const char *text, size_t n)
+/* Blanks that stand between fields make a row of empty ones. */
+static int is_blank(const char *text, size_t n, char delimiter)
 {
     size_t i = 0;
-    while (i < n && (text[i] == '\n' || text[i] == '\r' || text[i] == ' '))
+    while (i < n && (text[i] == '\n' || text[i] == '\r' || (text[i] == ' ' && delimiter != ' ')))
         i++;
     return i == n;
 }
@@ -132,7 +133,7 @@ static enum ls_code have_text(struct ls_csv_rows *rows, int *begun, int *ended, 
         rows->line = rows->lines.line;
         rows->offset = in_line ? -1 : offset;
         rows->line_before = line;
-        *begun = !is_blank(rows->rest, rows->n_rest);
+        *begun = !is_blank(rows->rest, rows->n_rest, (char)csv_get_delim(&rows->parser));
         rows->n_rest = *begun ? rows->n_rest : 0;
     } while (!*begun);
     return LS_OK;

@@ -63,6 +63,8 @@ static const struct readable readable[] = {
     {"1|2|x\n", "delimiter=|", "1 2>0", "x", ""},
     {"1\t2\tx\n", "delimiter=tab", "1 2>0", "x", ""},
     {"1 2 x\n", "delimiter=space", "1 2>0", "x", ""},
+    {"1 a\n \n\n2 a\n", "delimiter=space,label=none,ignore=2,missing=0", "1;0;2", "",
+     ""}, /* a row of two empty fields */
     {"1,2,3,4,5,6,k\n", "shape=2x3", "1 2 3 4 5 6>0", "k", ""},
     {",x,y\n0,2,3\n", "ignore=1", "2>0", "3", "x"}, /* a table with row numbers */
     {"x,y\n1e38,a\n-.5e-3,a\n5.,a\n-0,a\n1e-60,a\n", "", "1e+38>0;-0.0005>0;5>0;-0>0;0>0", "a", "x"},
