@@ -3,7 +3,6 @@
  * pixels, in a folder with training and test data, or in files that are named.
  *
  * Nothing but a block of records is held in memory: a record is found by its index. */
-#include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
@@ -12,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/memory.h"
+#include "base/read_at.h"
 #include "data/formats.h"
 
 enum { PIXELS = 3 * 32 * 32, BLOCK_RECORDS = 64, MAX_FILES = 8 };
@@ -86,18 +86,12 @@ static enum ls_code add_file(struct cifar *cifar, const char *folder, const char
 static enum ls_code read_block(struct cifar *cifar, int i, int64_t first, int64_t n, struct ls_error *err)
 {
     const size_t bytes = (size_t)(n * cifar->record_bytes);
-    for (size_t done = 0; done < bytes;) {
-        const ssize_t got = pread(cifar->files[i].file, cifar->block + done, bytes - done,
-                                  (off_t)(first * cifar->record_bytes + (int64_t)done));
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got < 0)
-            return ls_fail_errno(err, LS_FAILED, "\"%s\": record %lld cannot be read", cifar->files[i].path,
-                                 (long long)first);
-        if (got == 0)
-            return ls_fail(err, LS_FAILED, "\"%s\" became shorter while it was read", cifar->files[i].path);
-        done += (size_t)got;
-    }
+    const ptrdiff_t got = ls_read_at(cifar->files[i].file, first * cifar->record_bytes, cifar->block, bytes);
+    if (got < 0)
+        return ls_fail_errno(err, LS_FAILED, "\"%s\": record %lld cannot be read", cifar->files[i].path,
+                             (long long)first);
+    if ((size_t)got < bytes)
+        return ls_fail(err, LS_FAILED, "\"%s\" became shorter while it was read", cifar->files[i].path);
     return LS_OK;
 }
 

@@ -2,7 +2,6 @@
 #include "data/lsd_file.h"
 
 #include <assert.h>
-#include <errno.h>
 #include <fcntl.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -14,6 +13,7 @@
 
 #include "base/crash.h"
 #include "base/memory.h"
+#include "base/read_at.h"
 #include "data/readers.h"
 
 const char *const ls_lsd_part_names[] = {"training", "test"};
@@ -32,22 +32,14 @@ struct ls_lsd_trouble {
 enum ls_code ls_lsd_read(const struct ls_lsd_file *file, int64_t offset, void *bytes, size_t n,
                          struct ls_error *err)
 {
-    char *at = bytes;
-    while (n > 0) {
-        const ssize_t got = pread(file->fd, at, n, (off_t)offset);
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got < 0)
-            return ls_fail_errno(err, LS_FAILED, "cannot read \"%s\" at byte %lld", file->path,
-                                 (long long)offset);
-        if (got == 0)
-            return ls_fail(err, LS_FAILED,
-                           "\"%s\" has become shorter since it was opened: it ends at or before byte %lld",
-                           file->path, (long long)offset);
-        at += got;
-        offset += got;
-        n -= (size_t)got;
-    }
+    const ptrdiff_t got = ls_read_at(file->fd, offset, bytes, n);
+    if (got < 0)
+        return ls_fail_errno(err, LS_FAILED, "cannot read \"%s\" at byte %lld", file->path,
+                             (long long)offset);
+    if ((size_t)got < n)
+        return ls_fail(err, LS_FAILED,
+                       "\"%s\" has become shorter since it was opened: it ends at or before byte %lld",
+                       file->path, (long long)(offset + got));
     return LS_OK;
 }
 

@@ -1,6 +1,5 @@
 /* Owns NumPy's .npy files as data: one with inputs, one with targets.  They are read where they lie, in
  * blocks; only headers stay in memory. */
-#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
@@ -8,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/memory.h"
+#include "base/read_at.h"
 #include "data/formats.h"
 #include "data/npy_header.h"
 
@@ -20,18 +20,12 @@ struct npy {
 static enum ls_code read_at(int file, const char *where, int64_t at, size_t n, uint8_t *to,
                             struct ls_error *err)
 {
-    for (size_t done = 0; done < n;) {
-        const ssize_t got = pread(file, to + done, n - done, (off_t)(at + (int64_t)done));
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got < 0)
-            return ls_fail_errno(err, LS_FAILED, "%s: byte %lld cannot be read", where,
-                                 (long long)(at + (int64_t)done));
-        if (got == 0)
-            return ls_fail(err, LS_FAILED, "%s: ends at byte %lld; it became shorter while it was read",
-                           where, (long long)(at + (int64_t)done));
-        done += (size_t)got;
-    }
+    const ptrdiff_t got = ls_read_at(file, at, to, n);
+    if (got < 0)
+        return ls_fail_errno(err, LS_FAILED, "%s: byte %lld cannot be read", where, (long long)at);
+    if ((size_t)got < n)
+        return ls_fail(err, LS_FAILED, "%s: ends at byte %lld; it became shorter while it was read", where,
+                       (long long)(at + got));
     return LS_OK;
 }
 

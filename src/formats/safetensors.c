@@ -7,7 +7,6 @@
 #include "formats/safetensors.h"
 
 #include <assert.h>
-#include <errno.h>
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdio.h>
@@ -16,6 +15,7 @@
 #include <unistd.h>
 
 #include "base/memory.h"
+#include "base/read_at.h"
 #include "formats/openfile.h"
 #include "formats/quote.h"
 
@@ -38,20 +38,12 @@ struct ls_safetensors {
 static enum ls_code read_at(const struct ls_safetensors *file, void *into, size_t n, uint64_t at,
                             struct ls_error *err)
 {
-    for (char *to = into; n > 0;) {
-        const ssize_t got = pread(file->fd, to, n, (off_t)at);
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got < 0)
-            return ls_fail_errno(err, LS_FAILED, "cannot read '%s'", file->path);
-        if (got == 0)
-            return ls_fail(err, LS_FAILED,
-                           "'%s' ended at byte %" PRIu64 " while it was read: something cut it", file->path,
-                           at);
-        to += got;
-        at += (uint64_t)got;
-        n -= (size_t)got;
-    }
+    const ptrdiff_t got = ls_read_at(file->fd, (int64_t)at, into, n);
+    if (got < 0)
+        return ls_fail_errno(err, LS_FAILED, "cannot read '%s'", file->path);
+    if ((size_t)got < n)
+        return ls_fail(err, LS_FAILED, "'%s' ended at byte %" PRIu64 " while it was read: something cut it",
+                       file->path, at + (uint64_t)got);
     return LS_OK;
 }
 
