@@ -21,6 +21,8 @@ const struct ls_setup_options ls_setup_options_none = {.data = "digits",
                                                        .loss = {.loss = -1},
                                                        .input = {.scale = -1},
                                                        .shuffle = 1,
+                                                       .overlap = 1,
+                                                       .bucket_bytes = 1 << 20,
                                                        .seed = 1};
 
 /* The file that net, normalisation and first parameters come from, where options do not say them; or NULL. */
@@ -192,6 +194,7 @@ enum ls_code ls_setup_config(struct ls_setup *setup, const struct ls_setup_optio
             (long long)update, (long long)train->n_samples);
     setup->config = (struct ls_train_config){
         .allreduce = (enum ls_allreduce)o->allreduce,
+        .bucket_bytes = o->overlap ? o->bucket_bytes : 0,
         .batch = chosen_batch(o->batch, train->n_samples),
         .accumulate = o->accumulate,
         .microbatch = o->microbatch,
@@ -264,9 +267,16 @@ static struct ls_hash hash_of_options(const struct ls_setup *setup, const struct
     const struct ls_hash loss = ls_loss_rule_hash(&setup->config.loss);
     const struct ls_hash told = ls_model_facts_hash(facts, where);
     const struct ls_hash own = ls_hash_bytes(numbers, (size_t)n_numbers * sizeof *numbers);
-    const uint64_t all[] = {net.high,       net.low,  told.high,
-                            told.low,       own.high, own.low,
-                            loss.high,      loss.low, (uint64_t)setup->config.allreduce,
+    const uint64_t all[] = {net.high,
+                            net.low,
+                            told.high,
+                            told.low,
+                            own.high,
+                            own.low,
+                            loss.high,
+                            loss.low,
+                            (uint64_t)setup->config.allreduce,
+                            (uint64_t)setup->config.bucket_bytes,
                             o->load != NULL};
     return ls_hash_bytes(all, sizeof all);
 }

@@ -22,7 +22,8 @@ struct ls_setup_options {
     float init_bias;
     struct ls_optimizer_options update;
     struct ls_loss_options loss;
-    int shuffle, drop_last, allreduce, check_data;
+    int shuffle, drop_last, allreduce, overlap, check_data;
+    int64_t bucket_bytes;
     uint64_t seed;
 };
 
@@ -185,10 +186,30 @@ enum ls_code ls_setup_compare(const struct ls_setup *setup, const struct ls_setu
     }
 
 #define LS_ALLREDUCE_OPTION(o)                                                                               \
+    {"allreduce",                                                                                            \
+     "NAME",                                                                                                 \
+     LS_OPTION_CHOICE,                                                                                       \
+     &(o)->allreduce,                                                                                        \
+     "tree: the exact sum; mpi: MPI_Allreduce, whose bits depend on the ranks, for comparison",              \
+     "tree",                                                                                                 \
+     0,                                                                                                      \
+     0,                                                                                                      \
+     ls_allreduce_names,                                                                                     \
+     NULL},                                                                                                  \
+        {"overlap",                                                                                          \
+         "on|off",                                                                                           \
+         LS_OPTION_CHOICE,                                                                                   \
+         &(o)->overlap,                                                                                      \
+         "on: between hosts, gradients leave while backward goes on; the result is the same",                \
+         "on",                                                                                               \
+         0,                                                                                                  \
+         0,                                                                                                  \
+         ls_off_on,                                                                                          \
+         NULL},                                                                                              \
     {                                                                                                        \
-        "allreduce", "NAME", LS_OPTION_CHOICE, &(o)->allreduce,                                              \
-            "tree: the exact sum; mpi: MPI_Allreduce, whose bits depend on the ranks, for comparison",       \
-            "tree", 0, 0, ls_allreduce_names, NULL                                                           \
+        "bucket-bytes", "N", LS_OPTION_INT, &(o)->bucket_bytes,                                              \
+            "with --overlap on: the least that leaves at once; the result is the same", "1048576", 1, 1e12,  \
+            NULL, NULL                                                                                       \
     }
 
 #endif

@@ -232,18 +232,66 @@ void ls_comm_vectors_destroy(struct ls_comm *comm, struct ls_vectors *vectors)
     *vectors = (struct ls_vectors){0};
 }
 
+/* Where nobody shares, the sum goes into this rank's first root. */
+static float *own_sum(struct ls_vectors *vectors, float *const *roots, int n_roots)
+{
+    return n_roots > 0 ? roots[0] : vectors->at[0];
+}
+
 enum ls_code ls_comm_allreduce_vectors(struct ls_comm *comm, enum ls_allreduce how,
                                        struct ls_vectors *vectors, int64_t n_leaves, ptrdiff_t n,
                                        float *const *roots, int n_roots, const float **sum,
                                        struct ls_error *err)
 {
     if (how == LS_ALLREDUCE_TREE && vectors->shared) {
-        *sum = ls_shared_reduce(vectors->shared, n_leaves, n, roots, n_roots);
+        *sum = ls_shared_reduce(vectors->shared, LS_SHARED_WAITED, n_leaves, (struct ls_range){0, n}, roots,
+                                n_roots);
         return LS_OK;
     }
-    float *own = n_roots > 0 ? roots[0] : vectors->at[0];
+    float *own = own_sum(vectors, roots, n_roots);
     *sum = own;
     return ls_comm_allreduce(comm, how, n_leaves, n, own, roots, n_roots, err);
+}
+
+enum ls_code ls_comm_flights_create(struct ls_comm *comm, struct ls_error *err)
+{
+    return comm->ops->flights_create ? comm->ops->flights_create(comm, err) : LS_OK;
+}
+
+void ls_comm_start(struct ls_comm *comm, struct ls_vectors *vectors, int64_t n_leaves, struct ls_range range,
+                   float *const *roots, int n_roots)
+{
+    struct ls_piece piece = {.vectors = vectors, .n_leaves = n_leaves, .range = range, .n_roots = n_roots};
+    assert(range.begin <= range.end && n_roots <= LS_MAX_ROOTS);
+    memcpy(piece.roots, roots, (size_t)n_roots * sizeof *roots);
+    if (comm->ops->start)
+        comm->ops->start(comm, &piece);
+    else if (n_roots == 0)
+        memset(vectors->at[0] + range.begin, 0, (size_t)(range.end - range.begin) * sizeof(float));
+}
+
+int ls_comm_can_start(struct ls_comm *comm)
+{
+    return !comm->ops->can_start || comm->ops->can_start(comm);
+}
+
+void ls_comm_progress(struct ls_comm *comm)
+{
+    if (comm->ops->progress)
+        comm->ops->progress(comm);
+}
+
+void ls_comm_finish(struct ls_comm *comm, struct ls_vectors *vectors, float *const *roots, int n_roots,
+                    const float **sum)
+{
+    if (comm->ops->finish)
+        comm->ops->finish(comm);
+    *sum = vectors->shared ? ((struct ls_shared *)vectors->shared)->sum : own_sum(vectors, roots, n_roots);
+}
+
+int ls_comm_travels(const struct ls_comm *comm)
+{
+    return comm->ops->travels && comm->ops->travels(comm);
 }
 
 enum ls_code ls_comm_sum_counts(struct ls_comm *comm, int64_t *counts, int n, struct ls_error *err)

@@ -94,6 +94,35 @@ enum ls_code ls_comm_allreduce_vectors(struct ls_comm *comm, enum ls_allreduce h
                                        float *const *roots, int n_roots, const float **sum,
                                        struct ls_error *err);
 
+/* Sums under way while this rank does other work: an allreduce of the same vectors in pieces.  At most so
+ * many are under way; another one waits for the oldest. */
+enum { LS_COMM_FLIGHTS = 4 };
+
+/* Local.  Takes the memory of sums under way, once; later calls find it there. */
+enum ls_code ls_comm_flights_create(struct ls_comm *comm, struct ls_error *err);
+
+/* Collective: all ranks start the same pieces in the same order, each when its own elements of them are
+ * there, and finish.  Nothing is written to elements [range.begin, range.end) of the roots in between.  Other
+ * collectives may come in between. */
+void ls_comm_start(struct ls_comm *comm, struct ls_vectors *vectors, int64_t n_leaves, struct ls_range range,
+                   float *const *roots, int n_roots);
+
+/* Local.  Whether a start would not have to wait.  Who starts a piece between other collectives must ask: a
+ * rank that waits here may be waited for there. */
+int ls_comm_can_start(struct ls_comm *comm);
+
+/* Local.  Lets what is under way go on as far as it can without waiting.  Whoever computes for long calls
+ * this now and then; waiting calls do it themselves. */
+void ls_comm_progress(struct ls_comm *comm);
+
+/* Collective.  Waits for all that was started; then *sum is as of ls_comm_allreduce_vectors. */
+void ls_comm_finish(struct ls_comm *comm, struct ls_vectors *vectors, float *const *roots, int n_roots,
+                    const float **sum);
+
+/* Local; the same on all ranks.  Whether a sum of vectors takes messages, so that starting it early can pay.
+ */
+int ls_comm_travels(const struct ls_comm *comm);
+
 /* Collective.  Exact sums of counts, in place. */
 enum ls_code ls_comm_sum_counts(struct ls_comm *comm, int64_t *counts, int n, struct ls_error *err);
 

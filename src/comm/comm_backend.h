@@ -14,6 +14,15 @@
 #include "comm/comm.h"
 #include "comm/tree_allreduce.h"
 
+/* What is started: elements `range` of the roots, to be summed into the same elements of the vectors' sum. */
+struct ls_piece {
+    struct ls_vectors *vectors;
+    int64_t n_leaves;
+    struct ls_range range;
+    int n_roots;
+    float *roots[LS_MAX_ROOTS];
+};
+
 struct ls_comm_ops {
     void (*destroy)(struct ls_comm *comm); /* frees what the backend owns, `comm` included */
     void (*barrier)(struct ls_comm *comm);
@@ -39,6 +48,13 @@ struct ls_comm_ops {
      * else leaves both alone.  NULL: never.  n, n_floats and at are set. */
     enum ls_code (*vectors_create)(struct ls_comm *comm, struct ls_vectors *vectors, struct ls_error *err);
     void (*vectors_destroy)(struct ls_comm *comm, struct ls_vectors *vectors);
+    /* Sums under way; all NULL where sums need nobody else. */
+    enum ls_code (*flights_create)(struct ls_comm *comm, struct ls_error *err);
+    void (*start)(struct ls_comm *comm, const struct ls_piece *piece);
+    int (*can_start)(struct ls_comm *comm);
+    void (*progress)(struct ls_comm *comm);
+    void (*finish)(struct ls_comm *comm);
+    int (*travels)(const struct ls_comm *comm);
 };
 
 enum { LS_HOST_TEXT = 64 };

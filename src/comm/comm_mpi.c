@@ -14,6 +14,7 @@
 
 #include "base/memory.h"
 #include "comm/comm_mpi.h"
+#include "comm/fiber.h"
 
 enum { TAG_GATHER = 0 }; /* the channels of ls_wire are the others */
 
@@ -69,23 +70,32 @@ static void wire_send(void *self, int slot, const float *values, ptrdiff_t n, in
 {
     struct ls_mpi_reducer *r = self;
     ls_mpi_check(r->mpi, "MPI_Isend",
-                 MPI_Isend(values, narrow(r->mpi, n), MPI_FLOAT, world_rank(r, to), channel, r->mpi->world,
-                           &r->requests[slot]));
+                 MPI_Isend(values, narrow(r->mpi, n), MPI_FLOAT, world_rank(r, to), r->tag + channel,
+                           r->mpi->world, &r->requests[slot]));
 }
 
 static void wire_receive(void *self, int slot, float *values, ptrdiff_t n, int from, int channel)
 {
     struct ls_mpi_reducer *r = self;
     ls_mpi_check(r->mpi, "MPI_Irecv",
-                 MPI_Irecv(values, narrow(r->mpi, n), MPI_FLOAT, world_rank(r, from), channel, r->mpi->world,
-                           &r->requests[slot]));
+                 MPI_Irecv(values, narrow(r->mpi, n), MPI_FLOAT, world_rank(r, from), r->tag + channel,
+                           r->mpi->world, &r->requests[slot]));
 }
 
+/* A sum under way gives way instead of waiting. */
 static void wire_wait(void *self, int slot)
 {
+    static const char what[] = "a message of the allreduce";
     struct ls_mpi_reducer *r = self;
-    if (r->requests[slot] != MPI_REQUEST_NULL)
-        finish(r->mpi, "a message of the allreduce", MPI_SUCCESS, &r->requests[slot]);
+    MPI_Request *request = &r->requests[slot];
+    while (*request != MPI_REQUEST_NULL && ls_fiber_is_inside()) {
+        int done = 0;
+        ls_mpi_check(r->mpi, what, MPI_Test(request, &done, MPI_STATUS_IGNORE));
+        if (!done)
+            ls_fiber_yield();
+    }
+    if (*request != MPI_REQUEST_NULL)
+        finish(r->mpi, what, MPI_SUCCESS, request);
 }
 
 enum ls_code ls_mpi_reducer_create(struct ls_mpi_reducer *reducer, struct ls_mpi *mpi, int rank,
@@ -128,6 +138,7 @@ static void destroy(struct ls_comm *comm)
 {
     struct ls_mpi *mpi = ls_mpi_of(comm);
     const int owns_mpi = mpi->owns_mpi;
+    ls_mpi_flights_release(mpi);
     ls_mpi_reducer_release(&mpi->reducer);
     ls_mpi_hosts_release(mpi);
     ls_mpi_watch_release(&mpi->watch);
@@ -274,6 +285,12 @@ static const struct ls_comm_ops mpi_ops = {
     .meet = meet,
     .vectors_create = ls_mpi_vectors_create,
     .vectors_destroy = ls_mpi_vectors_destroy,
+    .flights_create = ls_mpi_flights_create,
+    .start = ls_mpi_start,
+    .can_start = ls_mpi_can_start,
+    .progress = ls_mpi_progress,
+    .finish = ls_mpi_finish,
+    .travels = ls_mpi_travels,
 };
 
 int ls_comm_mpi_is_running(void)

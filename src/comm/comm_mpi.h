@@ -13,8 +13,8 @@ struct ls_mpi;
 /* The tree over messages: between all ranks, or between the same lane of all hosts. */
 struct ls_mpi_reducer {
     struct ls_mpi *mpi;
-    const int *first; /* of each host: its first rank; NULL: between all ranks */
-    int lane;
+    const int *first;      /* of each host: its first rank; NULL: between all ranks */
+    int lane, tag;         /* added to each message's channel */
     MPI_Request *requests; /* the slots of the wire */
     struct ls_reducer tree;
 };
@@ -29,6 +29,15 @@ struct ls_mpi_hosts {
     struct ls_mpi_reducer across;
 };
 
+/* A sum under way. */
+struct ls_mpi_flight {
+    struct ls_mpi *mpi;
+    int slot; /* of shared vectors, and in its messages' tags */
+    struct ls_fiber *fiber;
+    struct ls_mpi_reducer reducer;
+    struct ls_piece piece;
+};
+
 struct ls_mpi {
     struct ls_comm base; /* first, so a pointer to one is a pointer to the other */
     MPI_Comm world;
@@ -36,6 +45,8 @@ struct ls_mpi {
     struct ls_mpi_reducer reducer;
     struct ls_mpi_hosts hosts;
     struct ls_mpi_watch watch;
+    struct ls_mpi_flight *flights; /* (LS_COMM_FLIGHTS), or NULL */
+    int64_t n_started;
 };
 
 static inline struct ls_mpi *ls_mpi_of(struct ls_comm *comm)
@@ -61,7 +72,21 @@ void ls_mpi_hosts_release(struct ls_mpi *mpi);
 enum ls_code ls_mpi_hosts_tune(struct ls_mpi *mpi, const struct ls_reduce_tuning *tuning,
                                struct ls_error *err);
 
+/* Local.  A reducer for sums of shared vectors between hosts, on this rank's lane (it must have one). */
+enum ls_code ls_mpi_lane_create(struct ls_mpi_reducer *reducer, struct ls_mpi *mpi,
+                                const struct ls_reduce_tuning *tuning, struct ls_error *err);
+
+/* Local.  Resumes all sums under way once; nothing inside one. */
+void ls_mpi_flights_progress(struct ls_mpi *mpi);
+void ls_mpi_flights_release(struct ls_mpi *mpi);
+
 /* struct ls_comm_ops's. */
+enum ls_code ls_mpi_flights_create(struct ls_comm *comm, struct ls_error *err);
+void ls_mpi_start(struct ls_comm *comm, const struct ls_piece *piece);
+int ls_mpi_can_start(struct ls_comm *comm);
+void ls_mpi_progress(struct ls_comm *comm);
+void ls_mpi_finish(struct ls_comm *comm);
+int ls_mpi_travels(const struct ls_comm *comm);
 enum ls_code ls_mpi_vectors_create(struct ls_comm *comm, struct ls_vectors *vectors, struct ls_error *err);
 void ls_mpi_vectors_destroy(struct ls_comm *comm, struct ls_vectors *vectors);
 

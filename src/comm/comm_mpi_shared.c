@@ -17,6 +17,7 @@
 #include "base/memory.h"
 #include "base/timer.h"
 #include "comm/comm_mpi.h"
+#include "comm/fiber.h"
 
 enum { NAME = 64 };
 
@@ -104,6 +105,16 @@ void ls_mpi_hosts_find(struct ls_mpi *mpi)
     ls_free(leaders);
 }
 
+enum ls_code ls_mpi_lane_create(struct ls_mpi_reducer *reducer, struct ls_mpi *mpi,
+                                const struct ls_reduce_tuning *tuning, struct ls_error *err)
+{
+    const struct ls_mpi_hosts *hosts = &mpi->hosts;
+    int host = 0;
+    while (hosts->first[host] < hosts->place.first_rank)
+        host++;
+    return ls_mpi_reducer_create(reducer, mpi, host, hosts->members, hosts->place.rank, tuning, err);
+}
+
 enum ls_code ls_mpi_hosts_tune(struct ls_mpi *mpi, const struct ls_reduce_tuning *tuning,
                                struct ls_error *err)
 {
@@ -112,10 +123,7 @@ enum ls_code ls_mpi_hosts_tune(struct ls_mpi *mpi, const struct ls_reduce_tuning
     ls_mpi_reducer_release(&hosts->across);
     if (!hosts->share || place->rank >= place->n_lanes)
         return LS_OK;
-    int host = 0;
-    while (hosts->first[host] < place->first_rank)
-        host++;
-    return ls_mpi_reducer_create(&hosts->across, mpi, host, hosts->members, place->rank, tuning, err);
+    return ls_mpi_lane_create(&hosts->across, mpi, tuning, err);
 }
 
 void ls_mpi_hosts_release(struct ls_mpi *mpi)
@@ -144,6 +152,11 @@ static void wait_patiently(void *self, const _Atomic uint64_t *flag, uint64_t va
 {
     struct window *window = self;
     struct awaited awaited = {flag, value};
+    if (ls_fiber_is_inside()) { /* a sum under way */
+        while (atomic_load_explicit(flag, memory_order_acquire) < value)
+            ls_fiber_yield();
+        return;
+    }
     ls_mpi_wait_until(&window->mpi->watch, has_come, &awaited, "the allreduce with the ranks of its host");
 }
 
@@ -249,12 +262,10 @@ static struct window *create(struct ls_mpi *mpi, const struct ls_vectors *vector
     window->mpi = mpi;
     window->segments = ls_alloc((size_t)place->size, sizeof *window->segments, "shared vectors", err);
     window->bytes = ls_alloc((size_t)place->size, sizeof *window->bytes, "shared vectors", err);
-    window->shared =
-        (struct ls_shared){.place = *place,
-                           .across = place->rank < place->n_lanes ? &mpi->hosts.across.tree : NULL,
-                           .wait = wait_patiently,
-                           .self = window,
-                           .n_spins = spins(place->size)};
+    window->shared = (struct ls_shared){
+        .place = *place, .wait = wait_patiently, .self = window, .n_spins = spins(place->size)};
+    if (place->rank < place->n_lanes)
+        window->shared.slots[LS_SHARED_WAITED].across = &mpi->hosts.across.tree;
     if (window->segments && window->bytes && ls_shared_init(&window->shared, vectors->n_floats, err) == LS_OK)
         return window;
     close_window(window);

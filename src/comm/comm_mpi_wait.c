@@ -1,5 +1,5 @@
 /* Owns the deadline and the roll call.  See comm_mpi_wait.h. */
-#include "comm/comm_mpi_wait.h"
+#include "comm/comm_mpi.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -151,6 +151,7 @@ static int call_the_roll(struct ls_mpi_watch *watch, int (*done)(void *context),
     while (!is_done && missing(watch) > 0) {
         answer(watch);
         is_done = done(context);
+        ls_mpi_flights_progress(ls_mpi_of(watch->comm));
         if (look(&patience) >= grace + (lowest_of_the_living(watch) ? 0.0 : head_start_s) && missing(watch))
             blame(watch, call);
     }
@@ -182,6 +183,7 @@ void ls_mpi_wait_until(struct ls_mpi_watch *watch, int (*done)(void *context), v
 {
     struct patience patience = {0};
     for (unsigned polls = 1; !done(context); polls++) {
+        ls_mpi_flights_progress(ls_mpi_of(watch->comm));
         if (watch->timeout_s <= 0.0 || polls % POLLS_A_LOOK != 0 || !is_late(watch, &patience))
             continue;
         if (call_the_roll(watch, done, context, call))

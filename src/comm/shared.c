@@ -21,14 +21,14 @@ static ptrdiff_t stride_of(ptrdiff_t n_floats)
 
 size_t ls_shared_bytes(int n_vectors, ptrdiff_t n_floats, int is_first)
 {
-    return sizeof(struct ls_board) +
+    return LS_SHARED_SLOTS * sizeof(struct ls_board) +
            (size_t)(n_vectors + (is_first != 0)) * (size_t)stride_of(n_floats) * sizeof(float);
 }
 
 /* The sum is the first vector of the first rank's segment. */
 static float *vector_of(const struct ls_shared *shared, int rank, int i)
 {
-    float *vectors = (float *)(shared->boards[rank] + 1);
+    float *vectors = (float *)(shared->boards[rank] + LS_SHARED_SLOTS);
     return vectors + (i + (rank == 0)) * shared->n_floats;
 }
 
@@ -40,14 +40,21 @@ float *ls_shared_vector(const struct ls_shared *shared, int i)
 enum ls_code ls_shared_init(struct ls_shared *shared, ptrdiff_t n_floats, struct ls_error *err)
 {
     const size_t size = (size_t)shared->place.size;
+    int complete = 1;
     shared->n_floats = stride_of(n_floats);
     shared->n_leaves = -1;
     shared->scratch_n = (ptrdiff_t)LS_MAX_ROOTS * LS_MERGE_STRETCH;
+    for (int slot = 0; complete && slot < LS_SHARED_SLOTS; slot++) {
+        shared->slots[slot].roots =
+            ls_alloc(size * LS_MAX_ROOTS, sizeof(void *), "roots of the host's ranks", err);
+        complete = shared->slots[slot].roots != NULL;
+    }
+    if (!complete)
+        return LS_FAILED;
     shared->boards = ls_alloc(size, sizeof(void *), "boards of the host's ranks", err);
-    shared->roots = ls_alloc(size * LS_MAX_ROOTS, sizeof(void *), "roots of the host's ranks", err);
     shared->scratch = ls_alloc((size_t)ls_ops_threads() * (size_t)shared->scratch_n, sizeof(float),
                                "partial sums of the host's ranks", err);
-    if (!shared->boards || !shared->roots || !shared->scratch)
+    if (!shared->boards || !shared->scratch)
         return LS_FAILED;
     return ls_merge_init(&shared->merge, (int)size * LS_MAX_ROOTS, err);
 }
@@ -56,13 +63,14 @@ void ls_shared_attach(struct ls_shared *shared, void *const *segments)
 {
     for (int rank = 0; rank < shared->place.size; rank++)
         shared->boards[rank] = segments[rank];
-    shared->sum = (float *)(shared->boards[0] + 1);
+    shared->sum = (float *)(shared->boards[0] + LS_SHARED_SLOTS);
 }
 
 void ls_shared_release(struct ls_shared *shared)
 {
     ls_free(shared->boards);
-    ls_free(shared->roots);
+    for (int slot = 0; slot < LS_SHARED_SLOTS; slot++)
+        ls_free(shared->slots[slot].roots);
     ls_free(shared->scratch);
     ls_merge_release(&shared->merge);
 }
@@ -76,46 +84,60 @@ static void relax(void)
 #endif
 }
 
-static void await(const struct ls_shared *shared, const _Atomic uint64_t *flag)
+/* A call of ls_shared_reduce. */
+struct call {
+    struct ls_shared *shared;
+    int slot;
+    uint64_t number;
+    float **roots; /* the host's, in the tree's order */
+    int n_roots;
+    struct ls_range range;
+};
+
+static void await(const struct call *call, const _Atomic uint64_t *flag)
 {
-    for (int i = 0; i < shared->n_spins; i++) {
-        if (atomic_load_explicit(flag, memory_order_acquire) >= shared->n_calls)
+    const struct ls_shared *shared = call->shared;
+    const int n_spins = call->slot == LS_SHARED_WAITED ? shared->n_spins : 0; /* else there is other work */
+    for (int i = 0; i < n_spins; i++) {
+        if (atomic_load_explicit(flag, memory_order_acquire) >= call->number)
             return;
         relax();
     }
-    if (atomic_load_explicit(flag, memory_order_acquire) < shared->n_calls)
-        shared->wait(shared->self, flag, shared->n_calls);
+    if (atomic_load_explicit(flag, memory_order_acquire) < call->number)
+        shared->wait(shared->self, flag, call->number);
 }
 
-static void post(const struct ls_shared *shared, _Atomic uint64_t *flag)
+static void post(const struct call *call, _Atomic uint64_t *flag)
 {
-    atomic_store_explicit(flag, shared->n_calls, memory_order_release);
+    atomic_store_explicit(flag, call->number, memory_order_release);
 }
 
-static void post_roots(struct ls_shared *shared, float *const *roots, int n_roots)
+static struct ls_board *board_of(const struct call *call, int rank)
 {
-    struct ls_board *board = shared->boards[shared->place.rank];
-    shared->n_calls++;
+    return call->shared->boards[rank] + call->slot;
+}
+
+static void post_roots(const struct call *call, float *const *roots, int n_roots)
+{
+    const struct ls_shared *shared = call->shared;
+    struct ls_board *board = board_of(call, shared->place.rank);
     board->n_roots = n_roots;
     for (int i = 0; i < n_roots; i++) {
         const ptrdiff_t at = roots[i] - ls_shared_vector(shared, 0);
         assert(at >= 0 && at % shared->n_floats == 0);
         board->roots[i] = (int32_t)(at / shared->n_floats);
     }
-    post(shared, &board->ready);
+    post(call, &board->ready);
 }
 
-/* All roots of the host, in the tree's order. */
-static int await_roots(struct ls_shared *shared)
+static void await_roots(struct call *call)
 {
-    int n = 0;
-    for (int rank = 0; rank < shared->place.size; rank++) {
-        const struct ls_board *board = shared->boards[rank];
-        await(shared, &board->ready);
+    for (int rank = 0; rank < call->shared->place.size; rank++) {
+        const struct ls_board *board = board_of(call, rank);
+        await(call, &board->ready);
         for (int i = 0; i < board->n_roots; i++)
-            shared->roots[n++] = vector_of(shared, rank, board->roots[i]);
+            call->roots[call->n_roots++] = vector_of(call->shared, rank, board->roots[i]);
     }
-    return n;
 }
 
 static void plan(struct ls_shared *shared, int64_t n_leaves, int n_roots)
@@ -133,71 +155,78 @@ static void plan(struct ls_shared *shared, int64_t n_leaves, int n_roots)
     shared->n_leaves = n_leaves;
 }
 
-struct slice {
-    struct ls_shared *shared;
-    struct ls_range range;
-};
+/* Part `part` of `parts` of a range, cut between cache lines that are counted from its beginning. */
+static struct ls_range part_of(struct ls_range range, int parts, int part)
+{
+    const struct ls_range some = ls_plan_slice((ptrdiff_t)(range.end - range.begin), parts, part, LINE);
+    return (struct ls_range){range.begin + some.begin, range.begin + some.end};
+}
 
 static int64_t merge_part(const void *job, int thread, int threads)
 {
-    const struct slice *slice = job;
-    const struct ls_shared *shared = slice->shared;
-    const struct ls_range part =
-        ls_plan_slice((ptrdiff_t)(slice->range.end - slice->range.begin), threads, thread, LINE);
-    ls_merge_run(&shared->merge,
-                 (struct ls_range){slice->range.begin + part.begin, slice->range.begin + part.end},
-                 shared->sum, shared->roots, shared->scratch + thread * shared->scratch_n);
+    const struct call *call = job;
+    const struct ls_shared *shared = call->shared;
+    const struct ls_range slice = part_of(call->range, shared->place.size, shared->place.rank);
+    ls_merge_run(&shared->merge, part_of(slice, threads, thread), shared->sum, call->roots,
+                 shared->scratch + thread * shared->scratch_n);
     return 0;
 }
 
-static void merge_slice(struct ls_shared *shared, ptrdiff_t n, int n_roots)
+static void merge_slice(const struct call *call)
 {
+    const struct ls_shared *shared = call->shared;
     const struct ls_place *place = &shared->place;
     const ptrdiff_t worth_a_team = 1 << 14; /* floats: some 3 us on one core */
-    const struct slice slice = {shared, ls_plan_slice(n, place->size, place->rank, LINE)};
-    const ptrdiff_t mine = (ptrdiff_t)(slice.range.end - slice.range.begin);
-    if (n_roots == 0 && place->n_lanes == 0)
-        memset(shared->sum + slice.range.begin, 0, (size_t)mine * sizeof(float));
-    else if (ls_ops_threads() == 1 || mine * n_roots < worth_a_team)
-        merge_part(&slice, 0, 1);
+    const struct ls_range slice = part_of(call->range, place->size, place->rank);
+    const ptrdiff_t n = (ptrdiff_t)(slice.end - slice.begin);
+    if (call->n_roots == 0 && place->n_lanes == 0)
+        memset(shared->sum + slice.begin, 0, (size_t)n * sizeof(float));
+    else if (ls_ops_threads() == 1 || n * call->n_roots < worth_a_team)
+        merge_part(call, 0, 1);
     else
-        ls_team_run(merge_part, &slice);
+        ls_team_run(merge_part, call);
     if (place->n_lanes == 0) /* nothing is sent, but what one rank wrote the others read */
-        ls_fault_strike(LS_FAULT_MESSAGE, shared->sum + slice.range.begin, mine, 1);
+        ls_fault_strike(LS_FAULT_MESSAGE, shared->sum + slice.begin, n, 1);
 }
 
 /* This rank's lane, with the same lane of every other host. */
-static void reduce_across(struct ls_shared *shared, int64_t n_leaves, ptrdiff_t n)
+static void reduce_across(const struct call *call, int64_t n_leaves)
 {
+    const struct ls_shared *shared = call->shared;
     const struct ls_place *place = &shared->place;
     if (place->rank >= place->n_lanes)
         return;
     if (!place->even) { /* lanes are not slices: others have a part of this one */
         for (int rank = 0; rank < place->size; rank++)
-            await(shared, &shared->boards[rank]->merged);
+            await(call, &board_of(call, rank)->merged);
     }
-    const struct ls_range lane = ls_plan_slice(n, place->n_lanes, place->rank, LINE);
+    const struct ls_range lane = part_of(call->range, place->n_lanes, place->rank);
     float *results[LS_MAX_ROOTS];
     for (int i = 0; i < shared->merge.n_results; i++)
-        results[i] = shared->roots[shared->merge.results[i]] + lane.begin;
-    ls_tree_allreduce(shared->across, n_leaves, (ptrdiff_t)(lane.end - lane.begin), shared->sum + lane.begin,
-                      results, shared->merge.n_results);
+        results[i] = call->roots[shared->merge.results[i]] + lane.begin;
+    ls_tree_allreduce(shared->slots[call->slot].across, n_leaves, (ptrdiff_t)(lane.end - lane.begin),
+                      shared->sum + lane.begin, results, shared->merge.n_results);
 }
 
-const float *ls_shared_reduce(struct ls_shared *shared, int64_t n_leaves, ptrdiff_t n, float *const *roots,
-                              int n_roots)
+const float *ls_shared_reduce(struct ls_shared *shared, int slot, int64_t n_leaves, struct ls_range range,
+                              float *const *roots, int n_roots)
 {
-    struct ls_board *board = shared->boards[shared->place.rank];
-    post_roots(shared, roots, n_roots);
-    const int n_all = await_roots(shared);
-    plan(shared, n_leaves, n_all);
-    merge_slice(shared, n, n_all);
+    struct call call = {.shared = shared,
+                        .slot = slot,
+                        .number = ++shared->slots[slot].n_calls,
+                        .roots = shared->slots[slot].roots,
+                        .range = range};
+    struct ls_board *board = board_of(&call, shared->place.rank);
+    post_roots(&call, roots, n_roots);
+    await_roots(&call);
+    plan(shared, n_leaves, call.n_roots);
+    merge_slice(&call);
     if (shared->place.n_lanes > 0) {
-        post(shared, &board->merged);
-        reduce_across(shared, n_leaves, n);
+        post(&call, &board->merged);
+        reduce_across(&call, n_leaves);
     }
-    post(shared, &board->done);
+    post(&call, &board->done);
     for (int rank = 0; rank < shared->place.size; rank++)
-        await(shared, &shared->boards[rank]->done);
+        await(&call, &board_of(&call, rank)->done);
     return shared->sum;
 }

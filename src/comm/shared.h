@@ -9,7 +9,8 @@
  * ranks wait for one another once more, and all read the one sum.  It stays until the next call: no rank can
  * come back here before all have left the old one alone.
  *
- * Written against pointers and a way to wait, so that tests run it with ranks that are threads. */
+ * Several sums may be under way at once, each in a slot of its own, when the ranks start them in the same
+ * order. Written against pointers and a way to wait, so that tests run it with ranks that are threads. */
 #ifndef LS_COMM_SHARED_H
 #define LS_COMM_SHARED_H
 
@@ -18,7 +19,10 @@
 #include "comm/merge.h"
 #include "comm/tree_allreduce.h"
 
-/* What a rank posts: the number of the call up to which it has come. */
+/* The slot of a sum that is waited for, and those of sums under way. */
+enum { LS_SHARED_WAITED = 0, LS_SHARED_SLOTS = 5 };
+
+/* What a rank posts for a slot: the number of the call up to which it has come. */
 struct ls_board {
     _Alignas(128) _Atomic uint64_t ready;  /* its roots are there */
     _Alignas(128) _Atomic uint64_t merged; /* its slice of the host's roots is there */
@@ -37,17 +41,19 @@ struct ls_place {
 struct ls_shared {
     struct ls_place place;
     ptrdiff_t n_floats;       /* from one vector to the next */
-    struct ls_board **boards; /* (size); vectors follow each */
+    struct ls_board **boards; /* (size): LS_SHARED_SLOTS of them, then vectors */
     float *sum;
-    struct ls_reducer *across; /* over the hosts, for this rank's lane; NULL: there is none */
     /* Returns when *flag has reached `value`; for ranks that spun in vain. */
     void (*wait)(void *self, const _Atomic uint64_t *flag, uint64_t value);
     void *self;
-    int n_spins; /* before that */
-    uint64_t n_calls;
+    int n_spins;      /* before that */
     int64_t n_leaves; /* that merge is planned for */
     struct ls_merge merge;
-    float **roots;  /* (merge.most_roots): of the call at hand */
+    struct {
+        uint64_t n_calls;
+        float **roots;             /* (merge.most_roots): of the call at hand */
+        struct ls_reducer *across; /* over the hosts, for this rank's lane; NULL: there is none */
+    } slots[LS_SHARED_SLOTS];
     float *scratch; /* of each thread */
     ptrdiff_t scratch_n;
 };
@@ -55,8 +61,8 @@ struct ls_shared {
 /* Bytes of the segment of a rank with so many vectors.  n_floats: of a vector. */
 size_t ls_shared_bytes(int n_vectors, ptrdiff_t n_floats, int is_first);
 
-/* Local.  The caller has set place, across, wait, self and n_spins.  *shared may be released also after
- * failure. */
+/* Local.  The caller has set place, each slot's across, wait, self and n_spins.  *shared may be released also
+ * after failure. */
 enum ls_code ls_shared_init(struct ls_shared *shared, ptrdiff_t n_floats, struct ls_error *err);
 
 /* Local.  Where the segments of the host's ranks are; they stay the caller's.  Boards are to be zeroed before
@@ -67,9 +73,10 @@ void ls_shared_release(struct ls_shared *shared);
 /* This rank's i-th vector. */
 float *ls_shared_vector(const struct ls_shared *shared, int i);
 
-/* Collective over all ranks.  As ls_comm_allreduce; roots are among this rank's vectors.  The sum, in memory
- * of the host: not to be written, and valid until the next call. */
-const float *ls_shared_reduce(struct ls_shared *shared, int64_t n_leaves, ptrdiff_t n, float *const *roots,
-                              int n_roots);
+/* Collective over all ranks.  As ls_comm_allreduce, of elements [range.begin, range.end) of the vectors;
+ * roots are among this rank's.  n_leaves must be the same for all that is under way.  The sum, in memory of
+ * the host, counted from element 0: not to be written, and valid until the next call for those elements. */
+const float *ls_shared_reduce(struct ls_shared *shared, int slot, int64_t n_leaves, struct ls_range range,
+                              float *const *roots, int n_roots);
 
 #endif

@@ -102,6 +102,10 @@ struct ls_pass {
      * next call.  Collective. */
     float *const *sums;
     const float *(*finish_sums)(void *context, ptrdiff_t n);
+
+    /* Backward is done with this layer and with all behind it: their parameters' gradients are complete.
+     * NULL: nobody wants to know. */
+    void (*layer_done)(void *context, int layer);
     void *context;
 };
 

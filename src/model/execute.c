@@ -171,6 +171,8 @@ static void walk_back(const struct walk *w)
         if (w->ops && layer->kind->weight_gradient)
             layer->kind->weight_gradient(layer, &call, output_of(w->act, ls_net_value(net, layer->from)),
                                          w->act->slots[*slot_of(w, i)]);
+        if (w->ops && w->pass->layer_done)
+            w->pass->layer_done(w->pass->context, i);
         go_down(w, i, &call);
         let_go(w, *slot_of(w, i));
     }

@@ -142,6 +142,12 @@ enum ls_code ls_engine_create(struct ls_engine *engine, const struct ls_net *net
                                  .seed = plan->seed,
                                  .augment = plan->augment};
     enum ls_code code = create_buffers(engine, plan, err);
+    if (code == LS_OK && plan->bucket_bytes > 0 && plan->allreduce == LS_ALLREDUCE_TREE &&
+        ls_comm_travels(comm)) {
+        code = ls_buckets_create(&engine->buckets, net, plan->bucket_bytes, err);
+        if (code == LS_OK && engine->buckets.n > 0)
+            code = ls_comm_flights_create(comm, err);
+    }
     if (plan->with_gradients) {
         err->code = code;
         code = ls_comm_vectors_create(comm, slots_for(engine, plan), net->n_floats + LS_SLOT_EXTRA,
@@ -157,6 +163,7 @@ void ls_engine_release(struct ls_engine *engine)
     ls_activations_release(&engine->act);
     ls_roots_release(&engine->gradients);
     ls_comm_vectors_destroy(engine->comm, &engine->vectors);
+    ls_buckets_release(&engine->buckets);
     ls_roots_release(&engine->losses);
     ls_roots_release(&engine->sync);
     ls_free(engine->sample_loss);
@@ -287,9 +294,50 @@ void ls_engine_run_rows(struct ls_engine *engine, float *parameters, const struc
     charge(&engine->times.compute_s, &since);
 }
 
+enum { REQUEST_UNIT = 3 };
+
+/* Whether every rank has leaves, and so a root for what it asks for. */
+static int with_all(const struct ls_engine *engine)
+{
+    const int size = ls_comm_size(engine->comm);
+    const struct ls_range last = ls_leaves_of_rank(engine->gradients.n_leaves, size, size - 1);
+    return last.begin < last.end;
+}
+
+/* Whether the batch at hand goes in buckets; the same on all ranks. */
+static int in_buckets(const struct ls_engine *engine)
+{
+    return engine->buckets.n > 0 && !watched(engine);
+}
+
+/* Up to the n-th; in the middle of a pass, whose other sums somebody may wait for, only those that need not
+ * wait. */
+static void start_buckets(struct ls_engine *engine, int n, int may_wait)
+{
+    struct ls_buckets *buckets = &engine->buckets;
+    struct ls_roots *roots = &engine->gradients;
+    for (; buckets->n_started < n && (may_wait || ls_comm_can_start(engine->comm)); buckets->n_started++)
+        ls_comm_start(engine->comm, &engine->vectors, roots->n_leaves,
+                      ls_buckets_range(buckets, buckets->n_started, engine->net->n_floats + 1), roots->slots,
+                      roots->n);
+}
+
+/* struct ls_pass's layer_done, when the pass is all that this rank has. */
+static void send_layer(void *context, int layer)
+{
+    struct ls_engine *engine = context;
+    const double since = ls_now_s();
+    ls_comm_progress(engine->comm);
+    start_buckets(engine, ls_buckets_complete(&engine->buckets, engine->net, layer), 0);
+    const double took = ls_now_s() - since;
+    engine->times.allreduce_s += took;
+    engine->times.compute_s -= took; /* the pass around it counts it in */
+}
+
 /* Forward, loss and backward for leaves [range.begin, range.end) of the batch, into new slots. */
 static void gradient_pass(struct ls_engine *engine, float *parameters, const struct ls_dataset *data,
-                          const struct ls_sampler *sampler, int64_t first, int64_t B, struct ls_range range)
+                          const struct ls_sampler *sampler, int64_t first, int64_t B, struct ls_range range,
+                          int goes_early)
 {
     const int64_t m = engine->microbatch;
     const int64_t begin = range.begin * m < B ? range.begin * m : B;
@@ -306,6 +354,7 @@ static void gradient_pass(struct ls_engine *engine, float *parameters, const str
                                  .parts = parts,
                                  .sums = engine->sync.slots,
                                  .finish_sums = finish_sums,
+                                 .layer_done = goes_early ? send_layer : NULL,
                                  .context = engine};
     engine->sync_leaves = engine->gradients.n_leaves;
     engine->sync_parts = pass.n_parts;
@@ -346,8 +395,6 @@ static enum ls_code reduce_slots(struct ls_engine *engine, ptrdiff_t n, const fl
     return code;
 }
 
-enum { REQUEST_UNIT = 3 };
-
 static int64_t read_request(float sum)
 {
     const int whole = sum >= 0.0f && sum < 0x1p24f && sum == (float)(int64_t)sum;
@@ -362,17 +409,33 @@ static enum ls_code reduce_gradients(struct ls_engine *engine, const float **sum
 {
     struct ls_roots *roots = &engine->gradients;
     const ptrdiff_t at = engine->net->n_floats + 1;
-    const int size = ls_comm_size(engine->comm);
-    const struct ls_range last = ls_leaves_of_rank(roots->n_leaves, size, size - 1);
-    const int with_all = last.begin < last.end;
+    const int all = with_all(engine);
     const int64_t request = engine->request ? engine->request(engine->asked) : 0;
+    enum ls_code code = LS_OK;
     for (int i = 0; i < roots->n; i++)
         roots->slots[i][at] = i == 0 ? (float)(REQUEST_UNIT * request) : 0.0f;
-    enum ls_code code = reduce_slots(engine, at + with_all, sum, err);
-    engine->requested = with_all ? read_request((*sum)[at]) : request;
-    if (code == LS_OK && !with_all)
+    if (in_buckets(engine)) {
+        double since = ls_now_s();
+        start_buckets(engine, engine->buckets.n, 1);
+        if (all) /* by itself, at last: the first bucket, which ends before it, left long ago */
+            ls_comm_start(engine->comm, &engine->vectors, roots->n_leaves, (struct ls_range){at, at + 1},
+                          roots->slots, roots->n);
+        ls_comm_finish(engine->comm, &engine->vectors, roots->slots, roots->n, sum);
+        charge(&engine->times.allreduce_s, &since);
+    } else {
+        code = reduce_slots(engine, at + all, sum, err);
+    }
+    engine->requested = all ? read_request((*sum)[at]) : request;
+    if (code == LS_OK && !all)
         code = ls_comm_sum_counts(engine->comm, &engine->requested, 1, err);
     return code;
+}
+
+/* Whether buckets of a pass may leave before it is over: there are sums in it, and what strikes faults, which
+ * it does behind a pass, is not built in. */
+static int is_early(struct ls_range leaves)
+{
+    return leaves.begin < leaves.end && !LS_WITH_FAULTS;
 }
 
 enum ls_code ls_engine_gradient(struct ls_engine *engine, float *parameters, const struct ls_dataset *data,
@@ -387,12 +450,17 @@ enum ls_code ls_engine_gradient(struct ls_engine *engine, float *parameters, con
                      mine.end * m < B ? mine.end * m : B);
     ls_roots_start(&engine->gradients, n_leaves);
     engine->sync_error.code = LS_OK;
-    if (engine->net->sync_floats > 0) /* also with no leaf: the others wait inside of it */
-        gradient_pass(engine, parameters, data, sampler, first, B, mine);
-    else
+    engine->buckets.n_started = 0;
+    if (engine->net->sync_floats > 0) { /* also with no leaf: the others wait inside of it */
+        gradient_pass(engine, parameters, data, sampler, first, B, mine,
+                      in_buckets(engine) && is_early(mine));
+    } else {
+        const int one = ls_pass_end(mine.begin, mine.end, engine->pass_leaves) == mine.end;
         for (int64_t at = mine.begin; at < mine.end; at = ls_pass_end(at, mine.end, engine->pass_leaves))
             gradient_pass(engine, parameters, data, sampler, first, B,
-                          (struct ls_range){at, ls_pass_end(at, mine.end, engine->pass_leaves)});
+                          (struct ls_range){at, ls_pass_end(at, mine.end, engine->pass_leaves)},
+                          in_buckets(engine) && one && is_early(mine));
+    }
     if (engine->sync_error.code != LS_OK) { /* which ranks agreed on */
         *err = engine->sync_error;
         return err->code;

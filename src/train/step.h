@@ -16,6 +16,7 @@
 #include "data/prefetch.h"
 #include "data/sampler.h"
 #include "model/execute.h"
+#include "train/buckets.h"
 #include "train/metrics.h"
 #include "train/probe.h"
 #include "train/roots.h"
@@ -47,6 +48,7 @@ struct ls_engine {
 
     struct ls_activations act;
     struct ls_vectors vectors; /* that the gradients' sums are in */
+    struct ls_buckets buckets; /* none: the gradients are summed when backward is over */
     struct ls_roots
         gradients; /* slots of net->n_floats + LS_SLOT_EXTRA: gradients, then the loss at [net->n_floats] */
     struct ls_roots
@@ -78,8 +80,9 @@ struct ls_engine_plan {
     uint64_t seed;
     ptrdiff_t n_values; /* target numbers a sample */
     struct ls_augment augment;
-    int with_probe;     /* room for a leaf of its own, in any place */
-    int with_gradients; /* 0: only forward and ls_engine_evaluate */
+    int64_t bucket_bytes; /* > 0: where sums take messages, pieces of this size leave while backward runs */
+    int with_probe;       /* room for a leaf of its own, in any place */
+    int with_gradients;   /* 0: only forward and ls_engine_evaluate */
 };
 
 /* How many rows the largest pass of such an engine has on rank 0, the busiest. */

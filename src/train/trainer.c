@@ -39,6 +39,7 @@ static enum ls_code set_up(struct ls_run *run, struct ls_error *err)
     const struct ls_engine_plan plan = {
         .loss = config->loss,
         .allreduce = config->allreduce,
+        .bucket_bytes = config->bucket_bytes,
         .microbatch = config->microbatch,
         .batch = {config->batch, n % config->batch},
         .n_evaluated = tested ? ls_data_watched(run->data)->n_samples : 0,

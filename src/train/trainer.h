@@ -14,7 +14,9 @@
 struct ls_train_config {
     struct ls_loss_rule loss;
     enum ls_allreduce allreduce;
-    int64_t batch;      /* global batch, 1 <= batch <= train samples */
+    int64_t
+        bucket_bytes; /* > 0: gradients leave in pieces of this size while backward runs, where it can pay */
+    int64_t batch;    /* global batch, 1 <= batch <= train samples */
     int64_t accumulate; /* batches in an update; 0 counts as 1 */
     int64_t microbatch; /* samples in a leaf */
     int64_t epochs;     /* stop after so many passes over the data ... */

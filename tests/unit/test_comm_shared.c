@@ -138,7 +138,8 @@ static void reduce_once(struct ls_shared *shared, struct job *job, int rank, int
         roots[i] = ls_shared_vector(shared, (i + rank + (int)n_leaves) % n_vectors);
         memcpy(roots[i], mine.roots[i], (size_t)n * sizeof(float));
     }
-    const float *sum = ls_shared_reduce(shared, n_leaves, n, roots, mine.n_roots);
+    const float *sum =
+        ls_shared_reduce(shared, LS_SHARED_WAITED, n_leaves, (struct ls_range){0, n}, roots, mine.n_roots);
     for (int i = 0; i < mine.n_roots; i++)
         memset(roots[i], 0xff, (size_t)n * sizeof(float));
     const ptrdiff_t wrong = first_wrong(n_leaves, n, sum);
@@ -164,7 +165,7 @@ static void reduce_everything(const struct ls_wire *wire, void *arg)
     if (shared.place.rank < shared.place.n_lanes) {
         if (ls_reducer_init(&reducer, &across, job->first, &job->tuning, NULL) != LS_OK)
             abort();
-        shared.across = &reducer;
+        shared.slots[LS_SHARED_WAITED].across = &reducer;
     }
     if (ls_shared_init(&shared, MOST_N, NULL) != LS_OK)
         abort();

@@ -77,6 +77,38 @@ ParameterizedTest(int *ranks, mpi, vectors_on_hosts, .timeout = 5 * LIMIT_S)
     }
 }
 
+/* Neither when gradients leave nor in which pieces can be seen in the result. */
+Test(mpi, buckets_cannot_be_seen, .timeout = 5 * LIMIT_S)
+{
+    static const char *const ways[] = {"--overlap off",
+                                       "--bucket-bytes 1",
+                                       "--bucket-bytes 600",
+                                       "--bucket-bytes 20000",
+                                       "--bucket-bytes 600 --accumulate 2 --batch 10",
+                                       "--bucket-bytes 1 --cross-check 2"};
+    static const char train[] =
+        "exec " LS_BUILD
+        "/lockstep train --data synthetic:n=90,shape=2x6x5,classes=4,test=11 --net 'conv 5 3x3 pad 1, "
+        "batchnorm, relu, conv 7 3x3, tanh, dense 40, relu, dense 30, relu, dense 4' --batch 20 --microbatch "
+        "5 "
+        "--epochs 2 --quiet --threads 1 --momentum 0.9 ";
+    char command[1000], hosts[64], expected[40] = "";
+    for (size_t i = 0; i < sizeof ways / sizeof *ways; i++)
+        for (int per_host = 0; per_host <= 2; per_host++) {
+            const int ranks = per_host == 0 ? 1 : 5; /* one rank alone says what is expected */
+            snprintf(hosts, sizeof hosts, "LOCKSTEP_RANKS_PER_HOST=%d", per_host);
+            snprintf(command, sizeof command, "%s%s", train, ways[i]);
+            ls_launch_mpi(&outcome, ranks, LIMIT_S, (const char *const[]){hosts, NULL},
+                          LS_ARGV("sh", "-c", command));
+            cr_assert(outcome.status == 0, "%s, %s: status %d\n%s", ways[i], hosts, outcome.status,
+                      outcome.err);
+            const char *hash = outcome.out + strlen(outcome.out) - 33;
+            if (per_host == 0)
+                snprintf(expected, sizeof expected, "%.32s", hash);
+            cr_assert(strncmp(hash, expected, 32) == 0, "%s, %s: %s, not %s", ways[i], hosts, hash, expected);
+        }
+}
+
 Test(mpi, an_abort_ends_all_ranks_with_its_status, .timeout = LIMIT_S + 20)
 {
     launch_case("abort", 3);
