@@ -128,6 +128,7 @@ static enum ls_code open_input(struct job *job, struct ls_error *err)
                                                   &train->facts.classes, /* as the training data has them */
                                               .n_numbered = train->facts.n_classes,
                                               .n_features = train->facts.n_features,
+                                              .trained = &train->facts.inputs,
                                               .test_part = train->facts.has_test};
     return ls_stream_open(&job->streams[1], o->test_data ? o->test_data : o->in, &request, err);
 }

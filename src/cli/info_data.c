@@ -121,7 +121,7 @@ static void print_features(const struct ls_stream_facts *facts, const struct ls_
     ptrdiff_t n_printed = 0;
     for (ptrdiff_t k = 0; k < K && n_printed < LISTED_FEATURES; k++)
         if (K <= LISTED_FEATURES || survey->inputs[k].n_missing > 0) {
-            print_row(name_of(&facts->inputs, k), k + 1, &survey->inputs[k]);
+            print_row(name_of(&facts->inputs.names, k), k + 1, &survey->inputs[k]);
             n_printed++;
         }
     if (K > LISTED_FEATURES && n_lacking > n_printed)

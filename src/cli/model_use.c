@@ -42,6 +42,7 @@ static enum ls_code open_data(struct ls_model_use *use, const struct ls_model_us
                                                    : outputs > 1 ? (int32_t)outputs
                                                                  : 0,
                                       .n_features = model->net.in.count,
+                                      .trained = &model->inputs,
                                       .needs_no_targets = options->needs_no_targets};
     return ls_data_open_for(&use->data, options->data, options->test_data, &known, err);
 }

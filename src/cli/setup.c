@@ -5,6 +5,7 @@
 
 #include "base/contract.h"
 #include "base/memory.h"
+#include "base/numbers.h"
 #include "base/text.h"
 #include "cli/data_check.h"
 #include "model/examples.h"
@@ -31,24 +32,43 @@ static const char *first_model(const struct ls_setup_options *o)
     return o->resume ? o->resume : o->load;
 }
 
-/* A model to start from knows its classes; they are the data's then. */
+/* What a model stores of the data's classes and features, as text. */
+static enum ls_code describe_data(struct ls_setup *setup, struct ls_error *err)
+{
+    const struct ls_data *data = &setup->data;
+    const struct ls_features *inputs = &data->inputs;
+    if (data->classes.n > 0 && !(setup->class_names = ls_class_names_to_json(&data->classes, err)))
+        return LS_FAILED;
+    if (inputs->names.n > 0 && !(setup->input_names = ls_class_names_to_json(&inputs->names, err)))
+        return LS_FAILED;
+    if (inputs->n_means > 0 && !(setup->input_means = ls_numbers_to_text(inputs->n_means, inputs->means,
+                                                                         "means of input columns", err)))
+        return LS_FAILED;
+    return LS_OK;
+}
+
+/* A model to start from knows its classes and features; they are the data's then. */
 static enum ls_code read_data(struct ls_setup *setup, const struct ls_setup_options *o, struct ls_error *err)
 {
     const char *first = first_model(o);
     struct ls_safetensors *file = NULL;
     struct ls_class_names classes = {.n = 0};
+    struct ls_features inputs = {.n_means = 0};
     enum ls_code code = first ? ls_safetensors_open(&file, first, err) : LS_OK;
     if (code == LS_OK && first)
         code = ls_model_read_classes(file, first, &classes, err);
+    if (code == LS_OK && first)
+        code = ls_model_read_inputs(file, first, &inputs, err);
     ls_safetensors_close(&file);
-    const struct ls_data_use use = {.classes = &classes};
+    const struct ls_data_use use = {.classes = &classes,
+                                    .trained = ls_features_any(&inputs) ? &inputs : NULL};
     if (code == LS_OK)
         code = ls_data_open_for(&setup->data, o->data, o->test_data, &use, err);
+    if (code == LS_OK)
+        ls_features_complete(&setup->data.inputs, &inputs, setup->data.train.n_features);
     ls_class_names_release(&classes);
-    if (code == LS_OK && setup->data.classes.n > 0 &&
-        !(setup->class_names = ls_class_names_to_json(&setup->data.classes, err)))
-        code = LS_FAILED;
-    return code;
+    ls_features_release(&inputs);
+    return code == LS_OK ? describe_data(setup, err) : code;
 }
 
 /* Every rank reads the data by itself; they must have read the same, or they would take different numbers of
@@ -137,6 +157,8 @@ void ls_setup_release(struct ls_setup *setup)
     ls_loss_rule_release(&setup->config.loss);
     ls_free(setup->parameters);
     ls_free(setup->class_names);
+    ls_free(setup->input_names);
+    ls_free(setup->input_means);
     ls_net_release(&setup->net);
     ls_data_release(&setup->data);
 }
@@ -235,6 +257,10 @@ void ls_setup_facts(const struct ls_setup *setup, const struct ls_setup_options 
     ls_model_facts_add(facts, "train_samples", "%lld", (long long)setup->data.train.n_samples);
     if (setup->class_names)
         ls_model_facts_add_long(facts, "class_names", setup->class_names);
+    if (setup->input_names)
+        ls_model_facts_add_long(facts, "input_names", setup->input_names);
+    if (setup->input_means)
+        ls_model_facts_add_long(facts, "input_means", setup->input_means);
     ls_split_facts(&setup->split, setup->data_hash, facts);
     ls_input_facts(&setup->data, &c->augment, facts);
     const int batches = o->update.optimizer != LS_RANDOM_SEARCH;

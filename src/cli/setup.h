@@ -41,7 +41,8 @@ struct ls_setup {
     struct ls_init init;
     struct ls_train_config config; /* but for the run's length, looks and stopping */
     float *parameters;
-    char *class_names; /* the data's, as a model's metadata has them; NULL: classes are their numbers */
+    /* The data's, as a model's metadata has them; NULL: classes are their numbers, nothing is known. */
+    char *class_names, *input_names, *input_means;
 };
 
 /* Collective, and ends in agreement: starts the session, reads the data, splits and scales

@@ -85,7 +85,7 @@ static int has_control_characters(const char *text)
     return *text != '\0';
 }
 
-static int is_utf8(const char *text)
+int ls_name_is_utf8(const char *text)
 {
     json_t *string = json_string(text);
     json_decref(string);
@@ -100,7 +100,7 @@ enum ls_code ls_class_names_check(const struct ls_class_names *classes, struct l
             why = "a name has 1 to 127 bytes";
         else if (has_control_characters(name))
             why = "control characters are no part of a name";
-        else if (!is_utf8(name))
+        else if (!ls_name_is_utf8(name))
             why = "it is not UTF-8: iconv -f LATIN1 -t UTF-8 makes it, if the text is Latin-1";
         if (why)
             return ls_fail(err, LS_FAILED, "class %d is called '%s': %s", i, ls_quote(name).text, why);
@@ -174,5 +174,29 @@ enum ls_code ls_class_names_of_json(struct ls_class_names *classes, const char *
         code = ls_class_names_check(classes, err);
     if (code != LS_OK)
         ls_class_names_release(classes);
+    return code;
+}
+
+static const char *json_text(const void *context, int32_t i, char text[LS_LABEL_TEXT], struct ls_error *err)
+{
+    const json_t *element = json_array_get(context, (size_t)i);
+    const char *name = json_string_value(element);
+    (void)text;
+    if (name && strlen(name) == json_string_length(element))
+        return name;
+    ls_fail(err, LS_FAILED, "name %d is no text", i + 1);
+    return NULL;
+}
+
+enum ls_code ls_names_of_json(struct ls_class_names *names, const char *json, struct ls_error *err)
+{
+    json_t *list = json_loads(json, 0, NULL);
+    const size_t n = json_array_size(list);
+    *names = (struct ls_class_names){.n = 0};
+    const enum ls_code code =
+        n < 1 || n > LS_MOST_NAMES
+            ? ls_fail(err, LS_FAILED, "names are no list of 1 to %d texts", LS_MOST_NAMES)
+            : make(names, (int32_t)n, json_text, list, err);
+    json_decref(list);
     return code;
 }

@@ -42,6 +42,13 @@ const char *ls_class_names_list(const struct ls_class_names *classes, char *text
 char *ls_class_names_to_json(const struct ls_class_names *classes, struct ls_error *err);
 enum ls_code ls_class_names_of_json(struct ls_class_names *classes, const char *json, struct ls_error *err);
 
+/* The same list of any texts, for what is no class: up to LS_MOST_NAMES, also the same twice. */
+enum { LS_MOST_NAMES = 1000000 };
+enum ls_code ls_names_of_json(struct ls_class_names *names, const char *json, struct ls_error *err);
+
+/* Whether JSON can carry the text. */
+int ls_name_is_utf8(const char *text);
+
 /* Labels of a file while it is read: which texts there are, and which class each is. */
 struct ls_labels {
     struct ls_class_names names; /* capacity: `room` */

@@ -25,7 +25,8 @@ struct csv {
     struct ls_labels labels;
     struct ls_line_marks marks;
     enum missing_rule missing;
-    float fill; /* of MISSING_NUMBER */
+    float fill;                        /* of MISSING_NUMBER */
+    const struct ls_features *trained; /* while it is opened; NULL: this is the training data */
     int keep_missing;
     int counting; /* the first pass */
     /* Where the row that is being read goes; NULL: nowhere. */
@@ -205,21 +206,60 @@ static enum ls_code count(struct csv *csv, struct ls_stream_facts *facts, struct
     return LS_OK;
 }
 
+/* What the values of an input are on average: in training, if that has been. */
+static enum ls_code find_mean(const struct csv *csv, ptrdiff_t c, float *mean, struct ls_error *err)
+{
+    const struct ls_csv_column *column = &csv->columns.column[c];
+    const struct ls_features *trained = csv->trained;
+    char text[LS_CSV_COLUMN_TEXT];
+    if (trained && trained->n_means == 0)
+        return ls_fail(
+            err, LS_FAILED,
+            "\"%s\": missing=mean: neither the model nor the training data say what the mean of %s "
+            "was in training; missing=0 (any number) fills such values",
+            csv->rows.lines.path, ls_csv_column_text(&csv->columns, c, text));
+    if (trained && trained->n_means != csv->columns.n_inputs)
+        return ls_fail(err, LS_FAILED,
+                       "\"%s\": missing=mean: the training data had %td input columns, the file has %td",
+                       csv->rows.lines.path, trained->n_means, csv->columns.n_inputs);
+    if (!trained && column->n_seen == 0)
+        return ls_fail(err, LS_FAILED,
+                       "\"%s\": %s has no value at all, so no mean fills it; ignore= leaves it out",
+                       csv->rows.lines.path, ls_csv_column_text(&csv->columns, c, text));
+    *mean = trained ? trained->means[column->slot] : (float)(column->sum / (double)column->n_seen);
+    return LS_OK;
+}
+
 static enum ls_code decide_fills(struct csv *csv, struct ls_stream_facts *facts, struct ls_error *err)
 {
-    char text[LS_CSV_COLUMN_TEXT];
-    for (ptrdiff_t c = 0; c < csv->columns.n; c++) {
+    enum ls_code code = LS_OK;
+    for (ptrdiff_t c = 0; c < csv->columns.n && code == LS_OK; c++) {
         struct ls_csv_column *column = &csv->columns.column[c];
         if (column->role != LS_CSV_INPUT || column->n_missing == 0)
             continue;
         facts->n_missing += column->n_missing;
         column->fill = csv->fill;
-        if (csv->missing == MISSING_MEAN && column->n_seen == 0)
-            return ls_fail(err, LS_FAILED,
-                           "\"%s\": %s has no value at all, so no mean fills it; ignore= leaves it out",
-                           csv->rows.lines.path, ls_csv_column_text(&csv->columns, c, text));
         if (csv->missing == MISSING_MEAN)
-            column->fill = (float)(column->sum / (double)column->n_seen);
+            code = find_mean(csv, c, &column->fill, err);
+    }
+    return code;
+}
+
+/* For data that come later.  A column without any value is all filled. */
+static enum ls_code keep_means(struct ls_stream_facts *facts, const struct csv *csv, struct ls_error *err)
+{
+    const struct ls_features *trained = csv->trained;
+    const ptrdiff_t n = csv->columns.n_inputs;
+    float *means = facts->inputs.means = ls_alloc((size_t)n, sizeof *means, "means of columns", err);
+    if (!means)
+        return LS_FAILED;
+    facts->inputs.n_means = n;
+    for (ptrdiff_t c = 0; c < csv->columns.n; c++) {
+        const struct ls_csv_column *column = &csv->columns.column[c];
+        if (column->role == LS_CSV_INPUT)
+            means[column->slot] = trained && trained->n_means == n ? trained->means[column->slot]
+                                  : column->n_seen > 0 ? (float)(column->sum / (double)column->n_seen)
+                                                       : column->fill;
     }
     return LS_OK;
 }
@@ -283,21 +323,30 @@ static enum ls_code set_shape(struct ls_stream_facts *facts, const struct csv *c
     return LS_OK;
 }
 
+/* A model stores the names, as JSON. */
 static enum ls_code name_inputs(struct ls_stream_facts *facts, const struct csv *csv, struct ls_error *err)
 {
+    struct ls_class_names *names = &facts->inputs.names;
+    char text[LS_CSV_COLUMN_TEXT];
     if (!csv->columns.header)
         return LS_OK;
-    facts->inputs.name =
-        ls_alloc((size_t)csv->columns.n_inputs, sizeof *facts->inputs.name, "names of columns", err);
-    for (ptrdiff_t c = 0; facts->inputs.name && c < csv->columns.n; c++) {
-        if (csv->columns.column[c].role != LS_CSV_INPUT)
+    names->name = ls_alloc((size_t)csv->columns.n_inputs, sizeof *names->name, "names of columns", err);
+    for (ptrdiff_t c = 0; names->name && c < csv->columns.n; c++) {
+        const struct ls_csv_column *column = &csv->columns.column[c];
+        if (column->role != LS_CSV_INPUT)
             continue;
-        char *name = ls_copy_text(csv->columns.column[c].name, err);
+        if (!ls_name_is_utf8(column->name))
+            return ls_fail(
+                err, LS_FAILED,
+                "\"%s\":1: %s: the name is not UTF-8: iconv -f LATIN1 -t UTF-8 makes it, if the text "
+                "is Latin-1",
+                csv->rows.lines.path, ls_csv_column_text(&csv->columns, c, text));
+        char *name = ls_copy_text(column->name, err);
         if (!name)
             return LS_FAILED;
-        facts->inputs.name[facts->inputs.n++] = name;
+        names->name[names->n++] = name;
     }
-    return facts->inputs.name ? LS_OK : LS_FAILED;
+    return names->name ? LS_OK : LS_FAILED;
 }
 
 static void say_how(struct ls_stream_facts *facts, const struct csv *csv)
@@ -352,6 +401,7 @@ static enum ls_code open_settings(struct csv *csv, struct ls_source *source, cha
                                   const struct ls_stream_request *request, struct ls_error *err)
 {
     csv->keep_missing = request->keep_missing;
+    csv->trained = request->trained;
     enum ls_code code = read_delimiter(source, delimiter, &delimiter, err);
     if (code == LS_OK)
         code = read_missing(csv, source, err);
@@ -383,6 +433,9 @@ static enum ls_code find_facts(struct ls_stream *stream, struct csv *csv, struct
     }
     if (code == LS_OK)
         code = name_inputs(facts, csv, err);
+    if (code == LS_OK)
+        code = keep_means(facts, csv, err);
+    csv->trained = NULL;
     return code == LS_OK ? csv_seek(stream, 0, err) : code;
 }
 

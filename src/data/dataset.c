@@ -38,7 +38,7 @@ void ls_data_release(struct ls_data *data)
     ls_free(data->order);
     data->order = NULL;
     ls_class_names_release(&data->classes);
-    ls_class_names_release(&data->inputs);
+    ls_features_release(&data->inputs);
     data->how[0] = '\0';
     ls_scaling_release(&data->scaling);
 }

@@ -13,6 +13,7 @@
 #include "compute/ops.h"
 #include "data/augment.h"
 #include "data/class_names.h"
+#include "data/features.h"
 #include "data/normalise.h"
 #include "data/scaling.h"
 
@@ -82,12 +83,11 @@ void ls_dataset_release(struct ls_dataset *dataset);
 struct ls_data {
     /* n_samples == 0 where there is none.  validation: what looks are at while training, instead of test. */
     struct ls_dataset train, test, validation;
-    int64_t *order; /* the subsets of parts; owned */
-    /* What the classes and the features are called; n == 0: classes are their numbers, features have no
-     * names. */
-    struct ls_class_names classes, inputs;
-    char how[400];             /* what was decided on reading the training data (data/stream.h) */
-    struct ls_scaling scaling; /* what their `scaling` points at, once ls_data_scale was called */
+    int64_t *order;                /* the subsets of parts; owned */
+    struct ls_class_names classes; /* what the classes are called; n == 0: they are their numbers */
+    struct ls_features inputs;     /* what is known of features */
+    char how[400];                 /* what was decided on reading the training data (data/stream.h) */
+    struct ls_scaling scaling;     /* what their `scaling` points at, once ls_data_scale was called */
 };
 
 /* Opens what a --data specification names:
@@ -114,6 +114,7 @@ struct ls_data_use {
     const struct ls_class_names *classes; /* NULL or n == 0: no names */
     int32_t n_classes;                    /* 0: any */
     ptrdiff_t n_features;                 /* 0: any */
+    const struct ls_features *trained;    /* as of a stream's request; NULL: nothing is known yet */
     int needs_no_targets;                 /* samples without labels and values are welcome (predict) */
 };
 enum ls_code ls_data_open_for(struct ls_data *data, const char *spec, const char *test_spec,

@@ -100,29 +100,17 @@ static enum ls_code check_names(const struct ls_class_names *known, const struct
                    spec, ls_class_names_list(found, a, sizeof a), ls_class_names_list(known, b, sizeof b));
 }
 
-/* Test samples must have their features in the training data's order. */
-static enum ls_code check_inputs(const struct ls_class_names *train, const struct ls_class_names *test,
-                                 const char *spec, struct ls_error *err)
-{
-    for (int32_t k = 0; train->n == test->n && k < train->n; k++)
-        if (strcmp(train->name[k], test->name[k]) != 0)
-            return ls_fail(
-                err, LS_FAILED,
-                "test data \"%s\": input %d is the column '%.60s', of the training data it is '%.60s'", spec,
-                k + 1, test->name[k], train->name[k]);
-    return LS_OK;
-}
-
 /* What the first stream says of names stays with the data. */
 static enum ls_code keep_names(struct ls_data *data, struct ls_stream_facts *facts, int is_train,
                                const struct ls_class_names *known, const char *spec, struct ls_error *err)
 {
     enum ls_code code = check_names(known, &facts->classes, spec, err);
     if (code != LS_OK || !is_train)
-        return code == LS_OK ? check_inputs(&data->inputs, &facts->inputs, spec, err) : code;
+        return code;
     data->classes = facts->classes;
     data->inputs = facts->inputs;
-    facts->classes = facts->inputs = (struct ls_class_names){.n = 0};
+    facts->classes = (struct ls_class_names){.n = 0};
+    facts->inputs = (struct ls_features){.n_means = 0};
     snprintf(data->how, sizeof data->how, "%s", facts->how);
     return LS_OK;
 }
@@ -136,6 +124,7 @@ static enum ls_code read_stream(struct ls_data *data, int is_train, const char *
     const struct ls_stream_request request = {.classes = use->classes,
                                               .n_numbered = use->n_classes,
                                               .n_features = use->n_features,
+                                              .trained = use->trained,
                                               .test_part = test_part};
     enum ls_code code = ls_stream_open(&stream, spec, &request, err);
     if (code == LS_OK && !use->needs_no_targets && stream.facts.n_classes == 0 && stream.facts.n_values == 0)
@@ -209,6 +198,8 @@ static struct ls_data_use use_of_test(const struct ls_data *data, const struct l
     return (struct ls_data_use){.classes = named,
                                 .n_classes = use->n_classes ? use->n_classes : data->train.n_classes,
                                 .n_features = data->train.n_features,
+                                .trained = use->trained && ls_features_any(use->trained) ? use->trained
+                                                                                         : &data->inputs,
                                 .needs_no_targets = use->needs_no_targets};
 }
 

@@ -91,6 +91,8 @@ enum ls_code ls_stream_open(struct ls_stream *stream, const char *spec,
         code = format->open(stream, &source, request ? request : &none, err);
     if (code == LS_OK)
         code = check_classes(&stream->facts.classes, source.files[0], err);
+    if (code == LS_OK && request && request->trained)
+        code = ls_features_check(request->trained, &stream->facts.inputs, source.files[0], err);
     ls_source_release(&source);
     if (code != LS_OK)
         ls_stream_close(stream);
@@ -104,7 +106,7 @@ void ls_stream_close(struct ls_stream *stream)
     if (stream->ops)
         stream->ops->close(stream);
     ls_class_names_release(&stream->facts.classes);
-    ls_class_names_release(&stream->facts.inputs);
+    ls_features_release(&stream->facts.inputs);
     *stream = (struct ls_stream){.ops = NULL};
 }
 

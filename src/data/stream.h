@@ -14,6 +14,7 @@
 #include "base/status.h"
 #include "data/class_names.h"
 #include "data/dataset.h"
+#include "data/features.h"
 
 struct ls_stream_facts {
     int64_t n_samples; /* at least 1 */
@@ -25,10 +26,10 @@ struct ls_stream_facts {
     int32_t n_classes;  /* 1 + the largest label, or the number of names; 0 without labels */
     ptrdiff_t n_values; /* target numbers a sample; 0 without */
     struct ls_class_names classes;
-    int has_test;                 /* the file carries test data too, which a request with test_part gives */
-    struct ls_class_names inputs; /* what the features are called; n == 0: nothing is said */
-    char how[400];     /* what was decided on opening, for `info` and the report: "a header; the label
-                          is column 5 'species', the last"; "" when there was nothing to decide */
+    int has_test;              /* the file carries test data too, which a request with test_part gives */
+    struct ls_features inputs; /* what is known of features */
+    char how[400];             /* what was decided on opening, for `info` and the report: "a header; the label
+                                  is column 5 'species', the last"; "" when there was nothing to decide */
     int64_t n_missing; /* input values that the file does not have; 0 unless the user asked to fill them */
 };
 
@@ -66,8 +67,11 @@ struct ls_stream_request {
         *classes;         /* labels must be these, in this order; NULL: as the file has them */
     int32_t n_numbered;   /* without names in `classes`: labels of text must be 0 .. n_numbered - 1; 0: any */
     ptrdiff_t n_features; /* a sparse format has at least so many; 0: as the file has them */
-    int keep_missing;     /* missing values are NaN instead of refused (`info`) */
-    int test_part;        /* the test data of a file that carries some; else its only part */
+    /* What the model or the training data know of features: names must be these, and missing=mean fills in
+     * these means.  NULL: this is the training data. */
+    const struct ls_features *trained;
+    int keep_missing; /* missing values are NaN instead of refused (`info`) */
+    int test_part;    /* the test data of a file that carries some; else its only part */
 };
 
 /* Opens what a specification names, as ls_data_open describes it: "csv:FILE,label=species", or a bare file

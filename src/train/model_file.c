@@ -280,6 +280,17 @@ enum ls_code ls_model_read_classes(const struct ls_safetensors *file, const char
     return LS_OK;
 }
 
+enum ls_code ls_model_read_inputs(const struct ls_safetensors *file, const char *path,
+                                  struct ls_features *inputs, struct ls_error *err)
+{
+    struct ls_error inner = {.code = LS_OK};
+    if (ls_features_read(inputs, ls_safetensors_metadata(file, "input_names"),
+                         ls_safetensors_metadata(file, "input_means"), &inner) != LS_OK)
+        return ls_fail(err, LS_FAILED, "'%s': what it says of input columns cannot be read: %.900s", path,
+                       inner.text);
+    return LS_OK;
+}
+
 static enum ls_code read_description(struct ls_model *model, const char *path, struct ls_error *err)
 {
     const char *version = required(model->file, path, "contract_version", err);
@@ -298,7 +309,8 @@ static enum ls_code read_description(struct ls_model *model, const char *path, s
                        shape_text);
     if (read_loss(model, path, loss, err) != LS_OK)
         return LS_FAILED;
-    if (ls_model_read_classes(model->file, path, &model->classes, err) != LS_OK)
+    if (ls_model_read_classes(model->file, path, &model->classes, err) != LS_OK ||
+        ls_model_read_inputs(model->file, path, &model->inputs, err) != LS_OK)
         return LS_FAILED;
     if (net[0] == '@') /* a model must not make its reader open files */
         return ls_fail(err, LS_FAILED, "'%s': the net '%.60s' is no list of layers", path, net);
@@ -343,6 +355,7 @@ void ls_model_release(struct ls_model *model)
     ls_free(model->parameters);
     ls_loss_rule_release(&model->loss);
     ls_class_names_release(&model->classes);
+    ls_features_release(&model->inputs);
     ls_net_release(&model->net);
     *model = (struct ls_model){0};
 }

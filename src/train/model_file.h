@@ -7,11 +7,12 @@
 
 #include "base/hash.h"
 #include "data/class_names.h"
+#include "data/features.h"
 #include "formats/safetensors.h"
 #include "model/net.h"
 #include "train/loss_rule.h"
 
-enum { LS_MODEL_FACTS = 48, LS_MODEL_LONG_FACTS = 4 };
+enum { LS_MODEL_FACTS = 48, LS_MODEL_LONG_FACTS = 6 };
 
 /* "How it was trained": metadata beyond what a model needs, as key and text, e.g. {"learning_rate", "0.05"}.
  */
@@ -61,6 +62,7 @@ struct ls_model {
     struct ls_net net;
     struct ls_loss_rule loss;      /* owns its class weights */
     struct ls_class_names classes; /* of the data it was trained on; n == 0: classes are their numbers */
+    struct ls_features inputs;     /* what is known of their features */
     float *parameters;             /* (net.n_floats) */
     struct ls_safetensors *file;   /* open, for its metadata */
 };
@@ -77,6 +79,10 @@ enum ls_code ls_model_read_parameters(const struct ls_safetensors *file, const c
 /* The names of classes that the metadata of a model states, or none.  Local. */
 enum ls_code ls_model_read_classes(const struct ls_safetensors *file, const char *path,
                                    struct ls_class_names *classes, struct ls_error *err);
+
+/* What they state of features, or nothing (metadata input_names, input_means).  Local. */
+enum ls_code ls_model_read_inputs(const struct ls_safetensors *file, const char *path,
+                                  struct ls_features *inputs, struct ls_error *err);
 
 /* Reads only the parameters, for a net that is already there; tensors must have exactly its names and shapes,
  * and the hash that a file of ls_model_save states. */

@@ -194,6 +194,17 @@ static void make_models(void)
                META("dense 3", "2x3", "softmax\",\"class_weights\":\"1,nan,1", "1") WEIGHT "," BIAS "}", 84);
     make_model("m-few-weights",
                META("dense 3", "2x3", "softmax\",\"class_weights\":\"1", "1") WEIGHT "," BIAS "}", 84);
+    make_model("m-names",
+               META("dense 3", "2x3", "softmax\",\"input_names\":\"[\\\"a\\\",7]", "1") WEIGHT "," BIAS "}",
+               84);
+    make_model("m-no-names",
+               META("dense 3", "2x3", "softmax\",\"input_names\":\"a,b", "1") WEIGHT "," BIAS "}", 84);
+    make_model("m-means",
+               META("dense 3", "2x3", "softmax\",\"input_means\":\"1,inf", "1") WEIGHT "," BIAS "}", 84);
+    make_model("m-more-means",
+               META("dense 3", "2x3", "softmax\",\"input_names\":\"[\\\"a\\\"]\",\"input_means\":\"1,2", "1")
+                   WEIGHT "," BIAS "}",
+               84);
     make_model("m-net", META("conv 3", "2x3", "softmax", "1") WEIGHT "," BIAS "}", 84);
     make_model("m-file", META("@/etc/passwd", "2x3", "softmax", "1") WEIGHT "," BIAS "}", 84);
     make_model("m-input", META("dense 3", "2147483647x2147483647", "softmax", "1") WEIGHT "," BIAS "}", 84);
@@ -809,6 +820,11 @@ BAD_TEST(models_of_another_net)
         {EVAL("m-smooth"), FAILED, "'{}/m-smooth': the label_smoothing '1.5' is no number from 0 to 0.999"},
         {EVAL("m-delta"), FAILED, "'{}/m-delta': the huber_delta '-1' is no number from 1e-30 to 1e+30"},
         {EVAL("m-weights"), FAILED, "'{}/m-weights': class_weights: 'nan' is no weight of class 1"},
+        {EVAL("m-names"), FAILED,
+         "'{}/m-names': what it says of input columns cannot be read: name 2 is no text"},
+        {EVAL("m-no-names"), FAILED, "'{}/m-no-names'|names are no list of 1 to 1000000 texts"},
+        {EVAL("m-means"), FAILED, "'{}/m-means'|input_means: number 2 is 'inf'; allowed are finite numbers"},
+        {EVAL("m-more-means"), FAILED, "'{}/m-more-means'|input_names are 1, input_means 2"},
         {EVAL("m-few-weights"), USAGE, "there are 1 class weights, |classes: give one a class"},
         {EVAL("m-net"), FAILED,
          "'{}/m-net' holds a net that cannot be read|'conv' needs its output channels"},

@@ -83,7 +83,7 @@ CLEAN_TEST(csv, files_are_read_as_they_are_meant)
         cr_expect_str_eq(text, one->samples, "%s: found %s, expected %s", one->text, text, one->samples);
         list_names(&stream.facts.classes, text, sizeof text);
         cr_expect_str_eq(text, one->classes, "%s: classes %s, expected %s", one->text, text, one->classes);
-        list_names(&stream.facts.inputs, text, sizeof text);
+        list_names(&stream.facts.inputs.names, text, sizeof text);
         cr_expect_str_eq(text, one->inputs, "%s: inputs %s, expected %s", one->text, text, one->inputs);
         ls_stream_close(&stream);
     }

@@ -86,6 +86,89 @@ Test(text_data, a_label_is_one_class_everywhere, .timeout = LIMIT_S)
     folder_destroy(&folder);
 }
 
+/* Columns in another order would be other features, and nothing but their names could tell. */
+Test(text_data, columns_keep_their_names_and_order, .timeout = LIMIT_S)
+{
+    const struct folder folder = folder_create();
+    const struct place train = text_file(&folder, "train.csv", "x,y,kind\n0,0,b\n1,0,c\n0,1,b\n");
+    const struct place swapped = text_file(&folder, "swapped.csv", "y,kind,x\n0,b,0\n0,c,1\n1,b,0\n");
+    const struct place bare = text_file(&folder, "bare.csv", "0,0,b\n1,0,c\n0,1,b\n");
+    const struct place latin = text_file(&folder, "latin.csv",
+                                         "x,gr\xF6\xDF"
+                                         "e,kind\n0,0,b\n1,0,c\n");
+    const struct place model = in_folder(&folder, "m.safetensors"),
+                       next = in_folder(&folder, "n.safetensors");
+    const struct place run = in_folder(&folder, "run"), out = in_folder(&folder, "out.lsd");
+    const char *words = "swapped.csv\": input 1 is the column 'y', of the training data it is 'x'";
+    succeeds(lockstep(1, "train --data %s --net 'dense 2' --epochs 1 --quiet --save %s --checkpoint %s",
+                      train.path, model.path, run.path));
+    has(succeeds(lockstep(1, "info %s", model.path))->out, "input_names        [\"x\", \"y\"]");
+    const struct {
+        const char *command;
+        const struct place *with;
+    } refused[] = {{"eval %s --data %s,label=kind", &model},
+                   {"predict %s --data %s,label=kind", &model},
+                   {"train --load %s --data %s,label=kind --epochs 1", &model},
+                   {"train --resume %s --data %s,label=kind --epochs 2", &run},
+                   {"convert %s --test-data %s,label=kind out.lsd", &train}};
+    for (size_t i = 0; i < sizeof refused / sizeof refused[0]; i++) {
+        const struct ls_outcome *o = lockstep(1, refused[i].command, refused[i].with->path, swapped.path);
+        cr_assert_eq(o->status, 3, "%s: %d", refused[i].command, o->status);
+        has(o->err, words);
+    }
+    /* Data without names are taken as they are, and what was trained on names keeps them. */
+    succeeds(lockstep(1, "eval %s --data %s", model.path, bare.path));
+    succeeds(lockstep(1, "convert %s %s", train.path, out.path));
+    succeeds(lockstep(1, "train --load %s --data %s --epochs 1 --quiet --save %s", model.path, out.path,
+                      next.path));
+    has(lockstep(1, "eval %s --data %s,label=kind", next.path, swapped.path)->err, words);
+    const struct ls_outcome *o = lockstep(1, "train --data %s --epochs 1", latin.path);
+    cr_assert_eq(o->status, 3);
+    has(o->err, "latin.csv\":1: column 2 ");
+    has(o->err, "the name is not UTF-8: iconv -f LATIN1");
+    succeeds(lockstep(1, "train --data %s,ignore=2 --epochs 1 --quiet", latin.path));
+    folder_destroy(&folder);
+}
+
+/* A value that is missing becomes what it was in training, whatever else the file at hand holds. */
+Test(text_data, the_means_that_fill_are_those_of_training, .timeout = LIMIT_S)
+{
+    const struct folder folder = folder_create();
+    const struct place train = text_file(&folder, "train.csv", "x,y,z\n1,5,3\n2,,4\n6,0.5,5\n"); /* 3; 2.75 */
+    const struct place svm = text_file(&folder, "a.svm", "3 1:1 2:5\n4 1:2\n");
+    const struct place holes = text_file(&folder, "holes.csv", "x,y,z\n100,,1\n,50,2\n,,3\n");
+    const struct place filled = text_file(&folder, "filled.csv", "x,y,z\n100,2.75,1\n3,50,2\n3,2.75,3\n");
+    const struct place model = in_folder(&folder, "m.safetensors"),
+                       plain = in_folder(&folder, "p.safetensors");
+    const char *net = "--net 'dense 1' --init normal=1 --quiet";
+    char expected[600];
+    succeeds(lockstep(1, "train --data %s,target=z,missing=mean --epochs 0 %s --save %s", train.path, net,
+                      model.path));
+    has(succeeds(lockstep(1, "info %s", model.path))->out, "input_means        3,2.75\n");
+    for (int i = 0; i < 2; i++) {
+        const char *command = i ? "eval %s --data %s,target=z%s" : "predict %s --data %s,target=z%s";
+        snprintf(expected, sizeof expected, "%.599s",
+                 strchr(succeeds(lockstep(1, command, model.path, filled.path, ""))->out, '\n'));
+        has(succeeds(lockstep(1, command, model.path, holes.path, ",missing=mean"))->out, expected);
+    }
+    /* As test data: what the training data had. */
+    const struct hash_text a =
+        hash_of(lockstep(1, "train --data %s,target=z,missing=mean --test-data %s,target=z --epochs 2 %s",
+                         train.path, filled.path, net));
+    const struct ls_outcome *o = lockstep(
+        1, "train --data %s,target=z,missing=mean --test-data %s,target=z,missing=mean --epochs 2 %s",
+        train.path, holes.path, net);
+    cr_assert_str_eq(hash_of(o).text, a.text);
+    /* Who has no means is not given others. */
+    succeeds(lockstep(1, "train --data %s,target=value --epochs 1 %s --save %s", svm.path, net, plain.path));
+    o = lockstep(1, "eval %s --data %s,target=z,missing=mean", plain.path, holes.path);
+    cr_assert_eq(o->status, 3);
+    has(o->err,
+        "missing=mean: neither the model nor the training data say what the mean of column 1 'x' was");
+    succeeds(lockstep(1, "eval %s --data %s,target=z,missing=0", plain.path, holes.path));
+    folder_destroy(&folder);
+}
+
 /* What a model is for: samples whose class nobody knows. */
 Test(text_data, prediction_needs_no_labels, .timeout = LIMIT_S)
 {
