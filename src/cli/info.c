@@ -106,8 +106,8 @@ static enum ls_code info_machine(struct ls_comm *comm, struct ls_error *err)
     return LS_OK;
 }
 
-static enum ls_code parse(struct ls_info_net *o, int argc, char **argv, const char **word, int *help,
-                          struct ls_error *err)
+static enum ls_code parse(struct ls_info_net *o, int argc, char **argv, const char **word, const char **json,
+                          int *help, struct ls_error *err)
 {
     *o = (struct ls_info_net){.batch = 64, .microbatch = LS_DEFAULT_MICROBATCH, .outputs = 10, .ranks = 1};
     const struct ls_option options[] = {
@@ -124,6 +124,9 @@ static enum ls_code parse(struct ls_info_net *o, int argc, char **argv, const ch
          NULL, NULL},
         {"ranks", "N", LS_OPTION_INT, &o->ranks, "with --net: ranks that share the batch", "1", 1, 1e6, NULL,
          NULL},
+        {"json", "FILE", LS_OPTION_TEXT, json,
+         "of data: write all of it there as one JSON object; -: to standard output, instead of the text",
+         "none", 0, 0, NULL, NULL},
     };
     const struct ls_command_line line = {
         .command = "info",
@@ -155,11 +158,14 @@ static enum ls_code parse(struct ls_info_net *o, int argc, char **argv, const ch
 enum ls_code ls_command_info(struct ls_comm *comm, int argc, char **argv, struct ls_error *err)
 {
     struct ls_info_net net;
-    const char *word = NULL;
+    const char *word = NULL, *json = NULL;
     int help = 0;
-    const enum ls_code code = parse(&net, argc, argv, &word, &help, err);
+    const enum ls_code code = parse(&net, argc, argv, &word, &json, &help, err);
     if (code != LS_OK || help)
         return code;
+    if (json && (net.net || !ls_info_is_data(word)))
+        return ls_fail(err, LS_USAGE, "--json describes data, and '%s' is none: leave it out",
+                       net.net ? "--net" : word);
     if (net.net)
         return ls_info_net(&net, err);
     if (strcmp(word, "nets") == 0)
@@ -169,7 +175,7 @@ enum ls_code ls_command_info(struct ls_comm *comm, int argc, char **argv, struct
     if (strcmp(word, "machine") == 0)
         return info_machine(comm, err);
     if (ls_info_is_data(word))
-        return ls_info_data(word, err);
+        return ls_info_data(word, json, err);
     const enum ls_code known = ls_info_check_file(word, err);
     return known == LS_OK ? info_model(word, err) : known;
 }

@@ -1,5 +1,6 @@
 /* lockstep info FILE: describes data of any kind that --data takes, in memory that does not grow with it. */
 #include "cli/info_data.h"
+#include "cli/info_data_json.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -202,68 +203,93 @@ static void print_summary(const struct ls_stream_facts *facts, const struct ls_s
            ls_text_grouped(all->n_missing + all->n, b));
 }
 
-static enum ls_code describe(struct ls_stream *stream, const char *part, struct ls_error *err)
+/* Where a description goes: a JSON object, or standard output. */
+struct report {
+    int as_json;
+    json_t *json; /* NULL also when memory is out */
+};
+
+static enum ls_code begin(struct report *report, const char *spec, const char *format, size_t n_format,
+                          struct ls_error *err)
 {
-    const struct ls_stream_facts *facts = &stream->facts;
+    if (!report->as_json) {
+        printf("data        %s\nformat      %.*s\n", spec, (int)n_format, format);
+        return LS_OK;
+    }
+    report->json = json_object();
+    const enum ls_code code = ls_json_put_name(&report->json, "data", spec, "the data's name", err);
+    ls_json_put(&report->json, "format", json_stringn(format, n_format));
+    return code;
+}
+
+static enum ls_code print_part(const struct ls_stream_facts *facts, const struct ls_survey *survey,
+                               const char *part, struct ls_error *err)
+{
+    if (part)
+        printf("\n%s data\n", part);
+    if (*facts->how)
+        printf("read as     %s\n", facts->how);
+    print_summary(facts, survey);
+    print_features(facts, survey);
+    if (facts->n_values > 0)
+        print_head("target");
+    for (ptrdiff_t v = 0; v < facts->n_values; v++)
+        print_row("", v + 1, &survey->values[v]);
+    return facts->n_classes > 0 ? print_classes(facts, survey, err) : LS_OK;
+}
+
+/* `part` is "training" or "test"; text names it only where there are both. */
+static enum ls_code describe(struct report *report, struct ls_stream *stream, const char *part, int of_two,
+                             struct ls_error *err)
+{
     struct ls_survey survey;
     enum ls_code code = ls_survey_stream(&survey, stream, err);
-    if (code == LS_OK) {
-        if (part)
-            printf("\n%s\n", part);
-        if (*facts->how)
-            printf("read as     %s\n", facts->how);
-        print_summary(facts, &survey);
-        print_features(facts, &survey);
-        if (facts->n_values > 0)
-            print_head("target");
-        for (ptrdiff_t v = 0; v < facts->n_values; v++)
-            print_row("", v + 1, &survey.values[v]);
-        if (facts->n_classes > 0)
-            code = print_classes(facts, &survey, err);
-    }
+    if (code == LS_OK)
+        code = report->as_json ? ls_info_data_json(&report->json, part, &stream->facts, &survey, err)
+                               : print_part(&stream->facts, &survey, of_two ? part : NULL, err);
     ls_survey_release(&survey);
     return code;
 }
 
-static enum ls_code describe_file(const char *spec, struct ls_error *err)
+static enum ls_code describe_file(struct report *report, const char *spec, struct ls_error *err)
 {
     struct ls_stream stream;
     struct ls_stream_request request = {.keep_missing = 1};
     enum ls_code code = ls_stream_open(&stream, spec, &request, err);
     const int has_test = code == LS_OK && stream.facts.has_test;
-    if (code == LS_OK) {
-        printf("data        %s\nformat      %s\n", spec, stream.format);
-        code = describe(&stream, has_test ? "training data" : NULL, err);
-    }
+    if (code == LS_OK)
+        code = begin(report, spec, stream.format, strlen(stream.format), err);
+    if (code == LS_OK)
+        code = describe(report, &stream, "training", has_test, err);
     ls_stream_close(&stream);
     if (code != LS_OK || !has_test)
         return code;
     request.test_part = 1;
     code = ls_stream_open(&stream, spec, &request, err);
     if (code == LS_OK)
-        code = describe(&stream, "test data", err);
+        code = describe(report, &stream, "test", 1, err);
     ls_stream_close(&stream);
     return code;
 }
 
-static enum ls_code describe_dataset(const char *spec, struct ls_error *err)
+static enum ls_code describe_dataset(struct report *report, const char *spec, struct ls_error *err)
 {
     struct ls_data data;
     enum ls_code code = ls_data_open(&data, spec, NULL, err);
     if (code == LS_OK) /* figures of a damaged file would mislead */
         code = ls_data_check(&data, LS_CHECK_ON, 0, 1, err);
     if (code == LS_OK)
-        printf("data        %s\nformat      %.*s\n", spec, (int)(data.train.file ? 3 : strcspn(spec, ":")),
-               data.train.file ? "lsd" : spec);
+        code = begin(report, spec, data.train.file ? "lsd" : spec, data.train.file ? 3 : strcspn(spec, ":"),
+                     err);
     const struct ls_dataset *const parts[] = {&data.train, &data.test};
-    const char *const names[] = {"training data", "test data"};
+    const char *const names[] = {"training", "test"};
     for (int i = 0; i < 2 && code == LS_OK; i++) {
         struct ls_stream stream;
         if (parts[i]->n_samples == 0)
             continue;
         code = ls_stream_of_dataset(&stream, parts[i], NULL, err);
         if (code == LS_OK)
-            code = describe(&stream, data.test.n_samples > 0 ? names[i] : NULL, err);
+            code = describe(report, &stream, names[i], data.test.n_samples > 0, err);
         ls_stream_close(&stream);
     }
     if (code == LS_OK)
@@ -272,7 +298,13 @@ static enum ls_code describe_dataset(const char *spec, struct ls_error *err)
     return code;
 }
 
-enum ls_code ls_info_data(const char *spec, struct ls_error *err)
+enum ls_code ls_info_data(const char *spec, const char *json, struct ls_error *err)
 {
-    return ls_data_streams(spec) ? describe_file(spec, err) : describe_dataset(spec, err);
+    struct report report = {.as_json = json != NULL};
+    const enum ls_code code =
+        ls_data_streams(spec) ? describe_file(&report, spec, err) : describe_dataset(&report, spec, err);
+    if (code == LS_OK && json)
+        return ls_json_write(report.json, json, "a description of data", err);
+    json_decref(report.json);
+    return code;
 }

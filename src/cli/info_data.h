@@ -8,8 +8,9 @@
  * called. */
 int ls_info_is_data(const char *word);
 
-/* Prints format, samples, shape, classes and their balance, ranges and missing values. */
-enum ls_code ls_info_data(const char *spec, struct ls_error *err);
+/* Says format, samples, shape, classes and their balance, ranges and missing values: prints them, or writes
+ * them as JSON to the file `json` ("-": standard output) when that is not NULL. */
+enum ls_code ls_info_data(const char *spec, const char *json, struct ls_error *err);
 
 /* Lists what --data takes. */
 enum ls_code ls_info_formats(struct ls_error *err);

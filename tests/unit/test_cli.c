@@ -95,7 +95,7 @@ Test(cli, help_lists_every_option_with_its_default, .timeout = LIMIT_S)
          {"usage: lockstep gradcheck", "(default 1e-3)", "(default 1e-5)", "(default 200)",
           "(default xavier-uniform)"}},
         {"verify", {"usage: lockstep verify A B", "exit status: 0 identical; 1 different"}},
-        {"info", {"usage: lockstep info MODEL", "nets|formats|machine"}},
+        {"info", {"usage: lockstep info MODEL", "nets|formats|machine", "--json FILE"}},
         {"bench", {"usage: lockstep bench", "(default 64)", "--compare-allreduce", "(default 0.9)"}},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)

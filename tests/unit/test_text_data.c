@@ -1,6 +1,7 @@
 /* Text files through the program: the same bits as the same numbers given otherwise, on any ranks; labels
  * that mean the same class in training, test data and a saved model; what info says of data. */
 #include <criterion/criterion.h>
+#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -212,5 +213,47 @@ Test(text_data, info_describes_data, .timeout = LIMIT_S)
     const struct ls_outcome *o = lockstep(1, "info %s", odd.path);
     cr_assert_eq(o->status, 3);
     has(o->err, "is no model (safetensors), and neither its name");
+    folder_destroy(&folder);
+}
+
+/* The same as JSON, which another program reads. */
+Test(text_data, info_describes_data_as_json, .timeout = LIMIT_S)
+{
+    const struct folder folder = folder_create();
+    const struct place csv = text_file(&folder, "a.csv", "a,\"b\"\"\",kind\n1,,x\n2,5,y\nNA,7,x\n3,9,x\n");
+    const struct place file = in_folder(&folder, "a.json");
+    cr_assert_str_eq(succeeds(lockstep(1, "info %s --json %s", csv.path, file.path))->out, "");
+    json_t *all = json_load_file(file.path, JSON_REJECT_DUPLICATES, NULL);
+    const char *data, *format, *type, *name, *class_name;
+    int samples, shape, missing, all_missing, of_class, feature;
+    double least, mean, deviation;
+    cr_assert_eq(
+        json_unpack(all,
+                    "{s:s, s:s, s:{s:i, s:[i], s:s, s:i, s:F, s:[{}, {s:i, s:s, s:F, s:F, s:i}], s:[{s:s, "
+                    "s:i}, {}]}}",
+                    "data", &data, "format", &format, "training", "samples", &samples, "shape", &shape,
+                    "type", &type, "missing", &all_missing, "least", &least, "features", "feature", &feature,
+                    "name", &name, "mean", &mean, "deviation", &deviation, "missing", &missing, "classes",
+                    "name", &class_name, "samples", &of_class),
+        0, "not as expected: %s", file.path);
+    cr_expect_str_eq(data, csv.path);
+    cr_expect_str_eq(format, "csv");
+    cr_expect_str_eq(type, "float32");
+    cr_expect_str_eq(name, "b\"");
+    cr_expect_str_eq(class_name, "x");
+    cr_expect(samples == 4 && shape == 2 && all_missing == 2 && feature == 2 && missing == 1 &&
+              of_class == 3);
+    cr_expect(least == 1 && mean == 7 && deviation > 1.63299315 && deviation < 1.63299317, "%.12g",
+              deviation);
+    json_decref(all);
+    all = json_loads(succeeds(lockstep(1, "info digits --json -"))->out, JSON_REJECT_DUPLICATES, NULL);
+    cr_assert_eq(json_unpack(all, "{s:{}, s:{s:i, s:[i, i], s:F}}", "training", "test", "samples", &samples,
+                             "shape", &shape, &missing, "divisor", &mean),
+                 0);
+    cr_expect(samples == 297 && shape == 8 && missing == 8 && mean == 16);
+    json_decref(all);
+    const struct ls_outcome *o = lockstep(1, "info nets --json -");
+    cr_assert_eq(o->status, 2);
+    has(o->err, "--json describes data, and 'nets' is none");
     folder_destroy(&folder);
 }
