@@ -2,7 +2,7 @@
 # Installs what a target needs and this machine lacks: scripts/deps.sh GOAL ...
 #   build    compiler, make and the libraries of the program          nompi, nohdf5: without
 #   test     build, and what `make test` uses                         aarch64: the cross compiler and its libraries
-#   demo     build, and Fashion-MNIST                                 lint, bench, fuzz, fixtures: their tools
+#   demo     build, and Fashion-MNIST                                 lint, bench, fuzz, fixtures, sim: their tools
 # On Debian it uses apt, as root or through sudo without a password; where it may not, it prints the command to run and
 # stops.  When nothing is missing it does nothing, and asks no network.
 set -eu
@@ -24,6 +24,7 @@ for goal in "$@"; do
     sanitize) packages="$packages libasan8 libubsan1" ;;
     lint) packages="$packages clang-format-14 clang-14 shellcheck git" ;;
     bench) packages="$packages $build python3 python3-numpy python3-torch python3-sklearn libopenblas0-pthread dataset-fashion-mnist" ;;
+    sim) packages="$packages $build libsimgrid-dev python3" ;;
     fixtures) packages="$packages python3 python3-h5py python3-numpy python3-torch python3-sklearn" ;;
     nompi) with_mpi=0 ;;
     nohdf5) with_hdf5=0 ;;

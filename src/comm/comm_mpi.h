@@ -78,6 +78,7 @@ enum ls_code ls_mpi_lane_create(struct ls_mpi_reducer *reducer, struct ls_mpi *m
 
 /* Local.  Resumes all sums under way once; nothing inside one. */
 void ls_mpi_flights_progress(struct ls_mpi *mpi);
+int ls_mpi_flights_are_running(const struct ls_mpi *mpi);
 void ls_mpi_flights_release(struct ls_mpi *mpi);
 
 /* struct ls_comm_ops's. */

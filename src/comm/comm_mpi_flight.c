@@ -11,13 +11,18 @@ _Static_assert((int)LS_COMM_FLIGHTS == (int)LS_SHARED_SLOTS - 1, "a slot for eac
 
 enum { TAGS = 4 }; /* room for a sum's channels */
 
+#ifndef LS_FLIGHT_SEGMENT_N /* elements of a message; a simulation, whose time grows with their number, has  \
+                               longer ones */
+#    define LS_FLIGHT_SEGMENT_N (1 << 18)
+#endif
+
 static enum ls_code create_flight(struct ls_mpi_flight *flight, struct ls_mpi *mpi, int slot,
                                   struct ls_error *err)
 {
     /* Less scratch than the blocking one has: there are several, of pieces. */
     struct ls_reduce_tuning tuning = ls_reduce_default_tuning();
     tuning.scratch_n = 1 << 19;
-    tuning.segment_n = 1 << 18;
+    tuning.segment_n = LS_FLIGHT_SEGMENT_N;
     const struct ls_place *place = &mpi->hosts.place;
     *flight = (struct ls_mpi_flight){.mpi = mpi, .slot = slot};
     enum ls_code code = ls_fiber_create(&flight->fiber, err);
@@ -80,6 +85,14 @@ void ls_mpi_flights_progress(struct ls_mpi *mpi)
         return;
     for (int i = 0; i < LS_COMM_FLIGHTS; i++)
         ls_fiber_resume(mpi->flights[i].fiber);
+}
+
+int ls_mpi_flights_are_running(const struct ls_mpi *mpi)
+{
+    int running = 0;
+    for (int i = 0; mpi->flights && i < LS_COMM_FLIGHTS; i++)
+        running |= ls_fiber_is_running(mpi->flights[i].fiber);
+    return running;
 }
 
 static int has_landed(void *context)

@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "base/tree.h"
+#include "comm/add.h"
 
 /* Who the members are: member i is ranks [first[i], first[i + 1]); first == NULL: rank i. */
 struct ls_members {
@@ -40,10 +41,6 @@ struct ls_range ls_plan_slice(ptrdiff_t n, int n_owners, int owner, ptrdiff_t gr
 
 /* The lower or the upper half of `range`, split at a cache line counted from its begin. */
 struct ls_range ls_plan_half(struct ls_range range, int upper);
-
-/* sum[i] = left[i] + right[i].  `sum` may be `left` or `right`, else no overlap.  Always in this order:
- * addition is commutative to the bit for numbers, and with the order kept it is for NaN payloads too. */
-void ls_plan_add(float *sum, const float *left, const float *right, ptrdiff_t n);
 
 /* Subtrees of n values each, pushed in ascending order and merged as soon as two are siblings: what is left
  * after the last is the tree's sum.  Holds pointers only; merging two writes into the left one's values. */

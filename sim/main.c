@@ -1,0 +1,146 @@
+/* A training step on simulated nodes: the computing is time that passes, the communication is the project's
+ * own code.
+ *
+ *   sim step MODEL BATCH GFLOPS BANDWIDTH BUCKET_BYTES POLL_US
+ *     BATCH: samples of this node in a step; GFLOPS: what a node computes in a second; BANDWIDTH: of its
+ * memory, GB/s; BUCKET_BYTES: 0 for no overlap; POLL_US: how often a node that computes sees to its messages
+ *   sim allreduce BYTES
+ * Rank 0 prints one line: seconds of a step, or of our allreduce and of MPI_Allreduce. */
+#include <smpi/smpi.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "comm/comm_backend.h"
+#include "sim/model.h"
+
+double sim_memory_bandwidth = 1e11;
+
+struct node {
+    struct ls_comm *comm;
+    struct sim_model model;
+    ptrdiff_t begins[SIM_MOST_LAYERS];  /* of layers' parameters */
+    ptrdiff_t buckets[SIM_MOST_LAYERS]; /* descending, as train/buckets.c cuts them */
+    int n_buckets, n_started;
+    struct ls_vectors vectors;
+    double flops, poll_s;
+};
+
+static void fail(const char *what)
+{
+    fprintf(stderr, "sim: %s\n", what);
+    exit(2);
+}
+
+static void cut(struct node *node, ptrdiff_t least)
+{
+    ptrdiff_t at = 0, end = node->model.n_floats;
+    for (int i = 0; i < node->model.n_layers; i++) {
+        node->begins[i] = at;
+        at += node->model.layers[i].floats;
+    }
+    for (int i = node->model.n_layers - 1; least > 0 && i >= 0; i--)
+        if (end - node->begins[i] >= least && node->begins[i] >= least)
+            end = node->buckets[node->n_buckets++] = node->begins[i];
+    node->buckets[node->n_buckets++] = 0;
+}
+
+static void start(struct node *node, int layer, int may_wait)
+{
+    for (; node->n_started < node->n_buckets && node->buckets[node->n_started] >= node->begins[layer] &&
+           (may_wait || ls_comm_can_start(node->comm));
+         node->n_started++) {
+        const int i = node->n_started;
+        const struct ls_range range = {node->buckets[i], i > 0 ? node->buckets[i - 1] : node->model.n_floats};
+        ls_comm_start(node->comm, &node->vectors, ls_comm_size(node->comm), range, node->vectors.at, 1);
+    }
+}
+
+static void compute(struct node *node, double seconds)
+{
+    for (; seconds > 0; seconds -= node->poll_s) {
+        smpi_execute(seconds < node->poll_s ? seconds : node->poll_s);
+        if (node->n_started > 0)
+            ls_comm_progress(node->comm);
+    }
+}
+
+static double step(struct node *node, double batch)
+{
+    const struct sim_model *model = &node->model;
+    const float *sum;
+    const double began = MPI_Wtime();
+    node->n_started = 0;
+    for (int i = 0; i < model->n_layers; i++)
+        compute(node, batch * model->layers[i].flops / node->flops);
+    for (int i = model->n_layers - 1; i >= 0; i--) {
+        compute(node, (i > 0 ? 2 : 1) * batch * model->layers[i].flops / node->flops);
+        if (node->n_buckets > 1)
+            start(node, i, 0);
+    }
+    start(node, 0, 1);
+    ls_comm_finish(node->comm, &node->vectors, node->vectors.at, 1, &sum);
+    /* Momentum: sum, parameter and velocity in, two out. */
+    smpi_execute((double)model->n_floats * 5 * sizeof(float) / sim_memory_bandwidth);
+    return MPI_Wtime() - began;
+}
+
+static void run_step(struct node *node, char **args)
+{
+    struct ls_error err = {.code = LS_OK};
+    double seconds = 0, most = 0;
+    if (!sim_model_find(&node->model, args[0]))
+        fail("models are dense7, vgg-a, resnet50");
+    const double batch = atof(args[1]);
+    node->flops = atof(args[2]) * 1e9;
+    sim_memory_bandwidth = atof(args[3]) * 1e9;
+    cut(node, (ptrdiff_t)(atof(args[4]) / sizeof(float)));
+    node->poll_s = atof(args[5]) * 1e-6;
+    if (ls_comm_flights_create(node->comm, &err) != LS_OK ||
+        ls_comm_vectors_create(node->comm, 1, node->model.n_floats, &node->vectors, &err) != LS_OK)
+        fail(err.text);
+    for (int i = 0; i < 3; i++) { /* the first may find nodes out of step */
+        const double took = step(node, batch);
+        seconds += i > 0 ? took / 2 : 0;
+    }
+    MPI_Reduce(&seconds, &most, 1, MPI_DOUBLE, MPI_MAX, 0, MPI_COMM_WORLD);
+    if (ls_comm_rank(node->comm) == 0)
+        printf("%.6e\n", most);
+}
+
+static void run_allreduce(struct node *node, char **args)
+{
+    struct ls_error err = {.code = LS_OK};
+    const ptrdiff_t n = (ptrdiff_t)(atof(args[0]) / sizeof(float));
+    const float *sum;
+    double seconds[2], most[2];
+    if (ls_comm_vectors_create(node->comm, 1, n, &node->vectors, &err) != LS_OK)
+        fail(err.text);
+    for (int way = 0; way < 2; way++) {
+        MPI_Barrier(MPI_COMM_WORLD);
+        const double began = MPI_Wtime();
+        ls_comm_allreduce_vectors(node->comm, way ? LS_ALLREDUCE_MPI : LS_ALLREDUCE_TREE, &node->vectors,
+                                  ls_comm_size(node->comm), n, node->vectors.at, 1, &sum, &err);
+        seconds[way] = MPI_Wtime() - began;
+    }
+    MPI_Reduce(seconds, most, 2, MPI_DOUBLE, MPI_MAX, 0, MPI_COMM_WORLD);
+    if (ls_comm_rank(node->comm) == 0)
+        printf("%.6e %.6e\n", most[0], most[1]);
+}
+
+int main(int argc, char **argv)
+{
+    static struct node node;
+    struct ls_error err = {.code = LS_OK};
+    MPI_Init(&argc, &argv);
+    if (ls_comm_create_mpi(&node.comm, 0, NULL, &err) != LS_OK)
+        fail(err.text);
+    if (argc == 8 && strcmp(argv[1], "step") == 0)
+        run_step(&node, argv + 2);
+    else if (argc == 3 && strcmp(argv[1], "allreduce") == 0)
+        run_allreduce(&node, argv + 2);
+    else
+        fail("step MODEL BATCH GFLOPS BANDWIDTH BUCKET_BYTES POLL_US, or allreduce BYTES");
+    MPI_Finalize();
+    return 0;
+}
