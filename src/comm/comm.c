@@ -301,13 +301,6 @@ enum ls_code ls_comm_sum_counts(struct ls_comm *comm, int64_t *counts, int n, st
     return LS_OK;
 }
 
-enum ls_code ls_comm_largest(struct ls_comm *comm, uint64_t *values, int n, struct ls_error *err)
-{
-    (void)err;
-    comm->ops->take_largest(comm, values, n);
-    return LS_OK;
-}
-
 enum ls_code ls_comm_spread(struct ls_comm *comm, double value, struct ls_spread *spread,
                             struct ls_error *err)
 {

@@ -126,9 +126,6 @@ int ls_comm_travels(const struct ls_comm *comm);
 /* Collective.  Exact sums of counts, in place. */
 enum ls_code ls_comm_sum_counts(struct ls_comm *comm, int64_t *counts, int n, struct ls_error *err);
 
-/* Collective.  The largest of each, in place. */
-enum ls_code ls_comm_largest(struct ls_comm *comm, uint64_t *values, int n, struct ls_error *err);
-
 /* Collective.  Smallest, mean and largest of one double a rank (timings; never a result). */
 struct ls_spread {
     double min, mean, max;

@@ -1,11 +1,11 @@
 /* Owns the check of sealed files.  It believes nothing: the bytes are compared with the checksum before
  * anyone reads the header as JSON. */
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/memory.h"
+#include "base/read_at.h"
 #include "formats/openfile.h"
 #include "formats/safetensors.h"
 
@@ -15,23 +15,6 @@ enum {
     DIGITS_AT = 8 + sizeof LS_SEAL_BEGINNING - 1,
     LEAST_BYTES = DIGITS_AT + DIGITS
 };
-
-/* Up to n bytes; fewer only at the end of the file. */
-static ssize_t read_block(int fd, char *into, size_t n)
-{
-    size_t used = 0;
-    while (used < n) {
-        const ssize_t got = read(fd, into + used, n - used);
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got < 0)
-            return -1;
-        if (got == 0)
-            break;
-        used += (size_t)got;
-    }
-    return (ssize_t)used;
-}
 
 /* Takes the digits out of the file's first block, leaving zeros. */
 static enum ls_code take_digits(const char *path, char *block, size_t n, char digits[LS_HASH_TEXT],
@@ -53,12 +36,10 @@ static enum ls_code check_open(int fd, const char *path, char *block, size_t roo
                                struct ls_hash *checksum, struct ls_error *err)
 {
     char stated[LS_HASH_TEXT] = "", found[LS_HASH_TEXT];
-    ssize_t n = 0;
-    for (int first = 1; (n = read_block(fd, block, room)) > 0 || first; first = 0) {
-        if (n >= 0 && first && take_digits(path, block, (size_t)n, stated, err) != LS_OK)
+    ptrdiff_t n = 0;
+    for (int64_t at = 0; (n = ls_read_at(fd, at, block, room)) > 0 || (n == 0 && at == 0); at += n) {
+        if (at == 0 && take_digits(path, block, (size_t)n, stated, err) != LS_OK)
             return LS_FAILED;
-        if (n < 0)
-            break;
         ls_hasher_add(hasher, block, (size_t)n);
     }
     if (n < 0)

@@ -131,19 +131,18 @@ static float from_ordered(uint64_t ordered)
 }
 
 /* The extremes over all ranks.  Zeros lose their sign, which would depend on what was met first. */
-static enum ls_code agree_on_extremes(struct fit *fit, float *hi, struct ls_error *err)
+static void agree_on_extremes(struct fit *fit, float *hi)
 {
     const ptrdiff_t K = fit->train->n_features;
     for (ptrdiff_t k = 0; k < K; k++) {
         fit->ordered[k] = to_ordered(-fit->lo[k]);
         fit->ordered[K + k] = to_ordered(hi[k]);
     }
-    const enum ls_code code = ls_comm_largest(fit->comm, fit->ordered, (int)(2 * K), err);
+    ls_comm_take_largest(fit->comm, fit->ordered, (int)(2 * K));
     for (ptrdiff_t k = 0; k < K; k++) {
         fit->lo[k] = 0.0f - from_ordered(fit->ordered[k]);
         hi[k] = from_ordered(fit->ordered[K + k]) + 0.0f;
     }
-    return code;
 }
 
 static enum ls_code unusable(const struct fit *fit, ptrdiff_t k, float lo, float hi, struct ls_error *err)
@@ -167,7 +166,7 @@ static enum ls_code measure_ranges(struct fit *fit, struct ls_scaling *scaling, 
     }
     enum ls_code code = pass(fit, 0, hi, err);
     if (code == LS_OK)
-        code = agree_on_extremes(fit, hi, err);
+        agree_on_extremes(fit, hi);
     const float r = 1.0f / (float)fit->train->n_samples;
     for (ptrdiff_t k = 0; code == LS_OK && k < K; k++) {
         const float top = hi[k], range = top - fit->lo[k];
