@@ -11,8 +11,8 @@ _Static_assert((int)LS_COMM_FLIGHTS == (int)LS_SHARED_SLOTS - 1, "a slot for eac
 
 enum { TAGS = 4 }; /* room for a sum's channels */
 
-#ifndef LS_FLIGHT_SEGMENT_N /* elements of a message; a simulation, whose time grows with their number, has  \
-                               longer ones */
+/* Elements of a message.  A simulation, whose time grows with their number, has longer ones. */
+#ifndef LS_FLIGHT_SEGMENT_N
 #    define LS_FLIGHT_SEGMENT_N (1 << 18)
 #endif
 
