@@ -21,23 +21,24 @@ static enum ls_code parse(struct bench_options *o, int argc, char **argv, const 
                           int print, struct ls_error *err)
 {
     *o = (struct bench_options){.seconds = 3,
-                                .step = {.net = "dense 128, relu, dense 10",
-                                         .batch = 64,
-                                         .microbatch = LS_DEFAULT_MICROBATCH,
-                                         .momentum = 0.9f},
+                                .step = {.net = {.net = "dense 128, relu, dense 10",
+                                                 .microbatch = LS_DEFAULT_MICROBATCH,
+                                                 .momentum = 0.9f},
+                                         .batch = 64},
                                 .allreduce = {.least_bytes = 1 << 10, .most_bytes = 256 << 20}};
     struct ls_bench_step_options *step = &o->step;
     struct ls_bench_allreduce_options *allreduce = &o->allreduce;
     const struct ls_option options[] = {
-        {"net", "LAYERS", LS_OPTION_TEXT, &step->net, "step: the net; its outputs are the classes",
+        {"net", "LAYERS", LS_OPTION_TEXT, &step->net.net, "step: the net; its outputs are the classes",
          "dense 128, relu, dense 10", 0, 0, NULL, NULL},
-        {"input", "SHAPE", LS_OPTION_TEXT, &step->input, "step: shape of a sample, as 784, 28x28 or 3x32x32",
-         "the named net's, else 28x28", 0, 0, NULL, NULL},
+        {"input", "SHAPE", LS_OPTION_TEXT, &step->net.input,
+         "step: shape of a sample, as 784, 28x28 or 3x32x32", "the named net's, else 28x28", 0, 0, NULL,
+         NULL},
         {"batch", "N", LS_OPTION_INT, &step->batch, "step: samples in an update, over all ranks", "64", 1,
          1e6, NULL, NULL},
-        {"microbatch", "N", LS_OPTION_INT, &step->microbatch, "step: samples in a leaf", "32", 1, 1 << 20,
+        {"microbatch", "N", LS_OPTION_INT, &step->net.microbatch, "step: samples in a leaf", "32", 1, 1 << 20,
          NULL, NULL},
-        {"momentum", "X", LS_OPTION_FLOAT, &step->momentum, "step: momentum of the update", "0.9", 0,
+        {"momentum", "X", LS_OPTION_FLOAT, &step->net.momentum, "step: momentum of the update", "0.9", 0,
          0.999999, NULL, NULL},
         {"seconds", "X", LS_OPTION_FLOAT, &o->seconds, "how long to time", "3", 0.05, 3600, NULL, NULL},
         {"compare-allreduce", NULL, LS_OPTION_FLAG, &step->compare,

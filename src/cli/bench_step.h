@@ -3,12 +3,13 @@
 #define LS_CLI_BENCH_STEP_H
 
 #include "base/status.h"
+#include "cli/bench_workload.h"
 #include "cli/session.h"
 
 struct ls_bench_step_options {
-    const char *net, *input;
-    int64_t batch, microbatch;
-    float seconds, momentum;
+    struct ls_bench_net net;
+    int64_t batch;
+    float seconds;
     int json, compare, no_verify;
 };
 
