@@ -102,6 +102,21 @@ void ls_comm_name_host(char host[LS_HOST_TEXT])
     host[LS_HOST_TEXT - 1] = '\0';
 }
 
+enum ls_code ls_comm_create_part(struct ls_comm *comm, int n, struct ls_comm **part, struct ls_error *err)
+{
+    assert(n >= 1 && n <= comm->size);
+    *part = NULL;
+    err->code = LS_OK;
+    if (n > 1)
+        comm->ops->create_part(comm, n, part, err);
+    else if (comm->rank == 0)
+        err->code = ls_comm_create_solo(part, err);
+    const enum ls_code code = ls_comm_agree(comm, err);
+    if (code != LS_OK)
+        ls_comm_destroy(part);
+    return code;
+}
+
 int ls_comm_rank(const struct ls_comm *comm)
 {
     return comm->rank;
@@ -125,6 +140,11 @@ const char *ls_comm_host_of(const struct ls_comm *comm, int rank)
 int ls_comm_ranks_on_host(const struct ls_comm *comm)
 {
     return comm->ranks_on_host;
+}
+
+int ls_comm_n_hosts(const struct ls_comm *comm)
+{
+    return comm->n_hosts;
 }
 
 const char *ls_comm_library(const struct ls_comm *comm)
@@ -439,6 +459,11 @@ enum ls_code ls_comm_barrier(struct ls_comm *comm, struct ls_error *err)
     (void)err;
     comm->ops->barrier(comm);
     return LS_OK;
+}
+
+void ls_comm_rest(struct ls_comm *comm)
+{
+    comm->ops->rest(comm);
 }
 
 void ls_comm_abort(struct ls_comm *comm, int exit_status)

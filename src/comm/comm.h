@@ -37,10 +37,16 @@ void ls_comm_destroy(struct ls_comm **comm);
 /* One rank alone, whatever the environment says: for the serial oracle and for tests. */
 enum ls_code ls_comm_create_solo(struct ls_comm **comm, struct ls_error *err);
 
+/* Collective over `comm`; ends in agreement.  Communication of the first n of its ranks among themselves,
+ * 1 <= n <= size: *part is that, NULL on the other ranks.  One rank is as of ls_comm_create_solo.  To be
+ * released, by its ranks together, before `comm`. */
+enum ls_code ls_comm_create_part(struct ls_comm *comm, int n, struct ls_comm **part, struct ls_error *err);
+
 int ls_comm_rank(const struct ls_comm *comm);
 int ls_comm_size(const struct ls_comm *comm);
 const char *ls_comm_host(const struct ls_comm *comm);    /* this rank's host name */
 int ls_comm_ranks_on_host(const struct ls_comm *comm);   /* how many ranks share this host */
+int ls_comm_n_hosts(const struct ls_comm *comm);         /* as sums see them: ranks that share no memory */
 const char *ls_comm_library(const struct ls_comm *comm); /* in use: "Open MPI v4.1.4", or "none" */
 
 /* The MPI library that this build has, in use or not: "Open MPI v4.1.4", or "none" for `make MPI=0`.  Local.
@@ -163,6 +169,10 @@ enum ls_code ls_comm_gather_variable(struct ls_comm *comm, const void *mine, siz
                                      size_t *sizes, struct ls_error *err);
 
 enum ls_code ls_comm_barrier(struct ls_comm *comm, struct ls_error *err);
+
+/* Collective.  A barrier for ranks that have nothing to do while others work on the same cores: whoever waits
+ * sleeps, and looks some 5,000 times a second. */
+void ls_comm_rest(struct ls_comm *comm);
 
 /* Collective, if all is well: for a rank that is about to act on numbers which should be the same on all
  * ranks. When not all ranks come here within so many seconds, they have seen others: prints `what` with rank

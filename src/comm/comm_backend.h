@@ -26,6 +26,10 @@ struct ls_piece {
 struct ls_comm_ops {
     void (*destroy)(struct ls_comm *comm); /* frees what the backend owns, `comm` included */
     void (*barrier)(struct ls_comm *comm);
+    void (*rest)(struct ls_comm *comm);
+    /* *part of the first n ranks, 1 < n; NULL on the others.  Those agree.  NULL where there are no others.
+     */
+    enum ls_code (*create_part)(struct ls_comm *comm, int n, struct ls_comm **part, struct ls_error *err);
     void (*abort)(struct ls_comm *comm, int exit_status) __attribute__((noreturn));
     void (*reduce_tree)(struct ls_comm *comm, int direct, int64_t n_leaves, ptrdiff_t n, float *sum,
                         float *const *roots, int n_roots);
@@ -61,7 +65,7 @@ enum { LS_HOST_TEXT = 64 };
 
 struct ls_comm {
     const struct ls_comm_ops *ops;
-    int rank, size, ranks_on_host;
+    int rank, size, ranks_on_host, n_hosts;
     size_t most_bytes; /* of one message of a gather or an MPI_Allreduce; tests make it small */
     char library[80];
     /* One for each rank; the last three are work space of collectives, taken now so that these cannot fail

@@ -157,6 +157,23 @@ static void barrier(struct ls_comm *comm)
     finish(mpi, "MPI_Ibarrier", MPI_Ibarrier(mpi->world, &request), &request);
 }
 
+static void rest(struct ls_comm *comm)
+{
+    struct ls_mpi *mpi = ls_mpi_of(comm);
+    MPI_Request request;
+    ls_mpi_check(mpi, "MPI_Ibarrier", MPI_Ibarrier(mpi->world, &request));
+    ls_mpi_check(mpi, "MPI_Ibarrier", ls_mpi_wait_asleep(&mpi->watch, &request, "a barrier"));
+}
+
+static enum ls_code create_part(struct ls_comm *comm, int n, struct ls_comm **part, struct ls_error *err)
+{
+    struct ls_mpi *mpi = ls_mpi_of(comm);
+    MPI_Comm some = MPI_COMM_NULL;
+    ls_mpi_check(mpi, "MPI_Comm_split",
+                 MPI_Comm_split(mpi->world, comm->rank < n ? 0 : MPI_UNDEFINED, comm->rank, &some));
+    return some == MPI_COMM_NULL ? LS_OK : ls_mpi_create_on(part, some, 0, err);
+}
+
 static void reduce_tree(struct ls_comm *comm, int direct, int64_t n_leaves, ptrdiff_t n, float *sum,
                         float *const *roots, int n_roots)
 {
@@ -272,6 +289,8 @@ static int meet(struct ls_comm *comm, double seconds)
 static const struct ls_comm_ops mpi_ops = {
     .destroy = destroy,
     .barrier = barrier,
+    .rest = rest,
+    .create_part = create_part,
     .abort = end_job,
     .reduce_tree = reduce_tree,
     .add_floats = add_floats,
@@ -293,61 +312,10 @@ static const struct ls_comm_ops mpi_ops = {
     .travels = ls_mpi_travels,
 };
 
-int ls_comm_mpi_is_running(void)
-{
-    int initialized = 0, finalized = 0;
-    MPI_Initialized(&initialized);
-    MPI_Finalized(&finalized);
-    return initialized && !finalized;
-}
-
-/* "Open MPI v4.1.4" of "Open MPI v4.1.4, package: …", "MPICH Version: 4.0.2" of "MPICH Version:\t4.0.2\nMPICH
- * …". */
-void ls_comm_mpi_library(char *name, size_t size)
-{
-    char text[MPI_MAX_LIBRARY_VERSION_STRING] = "";
-    int length = 0;
-    MPI_Get_library_version(text, &length);
-    text[strcspn(text, ",\n")] = '\0';
-    for (char *c = text; *c; c++)
-        if (*c == '\t')
-            *c = ' ';
-    snprintf(name, size, "%s", text);
-}
-
-/* Starts MPI unless the program around us has.  *owns_mpi tells who must end it. */
-static enum ls_code start_mpi(int *owns_mpi, int n_expected, const char *claim, struct ls_error *err)
-{
-    int granted = MPI_THREAD_SINGLE, finalized = 0, size = 0;
-    MPI_Finalized(&finalized);
-    if (finalized)
-        return ls_fail(err, LS_FAILED,
-                       "MPI has already been finalized in this process, and cannot start again");
-    *owns_mpi = !ls_comm_mpi_is_running();
-    if (*owns_mpi)
-        MPI_Init_thread(NULL, NULL, MPI_THREAD_FUNNELED,
-                        &granted); /* a failure here ends the job with MPI's message */
-    else
-        MPI_Query_thread(&granted);
-    char library[80];
-    ls_comm_mpi_library(library, sizeof library);
-    if (granted < MPI_THREAD_FUNNELED)
-        return ls_fail(
-            err, LS_FAILED,
-            "%s allows no threads here (level %d granted, MPI_THREAD_FUNNELED is %d and is needed)", library,
-            granted, MPI_THREAD_FUNNELED);
-    MPI_Comm_size(MPI_COMM_WORLD, &size);
-    if (*owns_mpi && n_expected > 0 && n_expected != size)
-        return ls_fail(
-            err, LS_USAGE,
-            "started as one of %d ranks (%s=%s), but %s sees %d: start it with the mpirun of that MPI, or "
-            "with `srun --mpi=pmix`",
-            n_expected, claim, getenv(claim), library, size);
-    return LS_OK;
-}
-
 static void learn_hosts(struct ls_comm *comm)
 {
+    const struct ls_mpi_hosts *hosts = &ls_mpi_of(comm)->hosts;
+    comm->n_hosts = hosts->share ? hosts->members.n : comm->size;
     char host[LS_HOST_TEXT] = "";
     ls_comm_name_host(host);
     collect(comm, host, sizeof host, comm->hosts);
@@ -369,25 +337,17 @@ static enum ls_code take_memory(struct ls_mpi *mpi, struct ls_error *err)
     return failed ? LS_FAILED : LS_OK;
 }
 
-enum ls_code ls_comm_create_mpi(struct ls_comm **comm, int n_expected, const char *claim,
-                                struct ls_error *err)
+enum ls_code ls_mpi_create_on(struct ls_comm **comm, MPI_Comm world, int owns_mpi, struct ls_error *err)
 {
-    *comm = NULL;
-    int owns_mpi = 0;
-    const enum ls_code started = start_mpi(&owns_mpi, n_expected, claim, err);
-    if (started != LS_OK) {
-        if (owns_mpi)
-            MPI_Finalize();
-        return started;
-    }
     struct ls_mpi *mpi = ls_alloc(1, sizeof *mpi, "communication of ranks", err);
+    *comm = NULL;
     if (!mpi)
         MPI_Abort(MPI_COMM_WORLD, LS_FAILED); /* nothing to agree with yet */
-    *mpi = (struct ls_mpi){.base = {.ops = &mpi_ops, .most_bytes = 1 << 30}, .owns_mpi = owns_mpi};
-    MPI_Comm_dup(MPI_COMM_WORLD, &mpi->world); /* MPI's default still holds: a failure ends the job */
-    MPI_Comm_set_errhandler(mpi->world, MPI_ERRORS_RETURN);
-    MPI_Comm_rank(mpi->world, &mpi->base.rank);
-    MPI_Comm_size(mpi->world, &mpi->base.size);
+    *mpi = (struct ls_mpi){
+        .base = {.ops = &mpi_ops, .most_bytes = 1 << 30}, .world = world, .owns_mpi = owns_mpi};
+    MPI_Comm_set_errhandler(world, MPI_ERRORS_RETURN); /* until now MPI's default: a failure ends the job */
+    MPI_Comm_rank(world, &mpi->base.rank);
+    MPI_Comm_size(world, &mpi->base.size);
     ls_comm_mpi_library(mpi->base.library, sizeof mpi->base.library);
     ls_mpi_hosts_find(mpi);
     if (take_memory(mpi, err) != LS_OK) {

@@ -57,6 +57,9 @@ static inline struct ls_mpi *ls_mpi_of(struct ls_comm *comm)
 /* Ends the job unless the call succeeded; names it. */
 void ls_mpi_check(struct ls_mpi *mpi, const char *call, int code);
 
+/* Collective over `world`, which becomes the communication's own.  Ends in agreement. */
+enum ls_code ls_mpi_create_on(struct ls_comm **comm, MPI_Comm world, int owns_mpi, struct ls_error *err);
+
 /* Local.  *reducer stays where it is; it may be released also after failure. */
 enum ls_code ls_mpi_reducer_create(struct ls_mpi_reducer *reducer, struct ls_mpi *mpi, int rank,
                                    struct ls_members members, int lane, const struct ls_reduce_tuning *tuning,

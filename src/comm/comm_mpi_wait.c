@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/memory.h"
 #include "base/timer.h"
@@ -217,6 +218,22 @@ int ls_mpi_wait(struct ls_mpi_watch *watch, MPI_Request *request, const char *ca
     if (watch->timeout_s <= 0.0 && !ls_mpi_flights_are_running(ls_mpi_of(watch->comm)))
         return MPI_Wait(request, MPI_STATUS_IGNORE); /* nothing else to see to */
     ls_mpi_wait_until(watch, test, &tested, call);
+    return tested.code;
+}
+
+static int test_and_sleep(void *context)
+{
+    const struct timespec a_while = {.tv_nsec = 200000};
+    const int done = test(context);
+    if (!done)
+        nanosleep(&a_while, NULL);
+    return done;
+}
+
+int ls_mpi_wait_asleep(struct ls_mpi_watch *watch, MPI_Request *request, const char *call)
+{
+    struct tested tested = {request, MPI_SUCCESS};
+    ls_mpi_wait_until(watch, test_and_sleep, &tested, call);
     return tested.code;
 }
 

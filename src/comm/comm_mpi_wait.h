@@ -36,6 +36,9 @@ void ls_mpi_watch_release(struct ls_mpi_watch *watch);
  * job when a rank does not answer. */
 int ls_mpi_wait(struct ls_mpi_watch *watch, MPI_Request *request, const char *call);
 
+/* The same for a rank whose core others need: it sleeps between two looks. */
+int ls_mpi_wait_asleep(struct ls_mpi_watch *watch, MPI_Request *request, const char *call);
+
 /* The same until done(context) is not 0; `call` is what is waited for. */
 void ls_mpi_wait_until(struct ls_mpi_watch *watch, int (*done)(void *context), void *context,
                        const char *call);

@@ -97,6 +97,7 @@ static int meet(struct ls_comm *comm, double seconds)
 static const struct ls_comm_ops solo_ops = {
     .destroy = destroy,
     .barrier = barrier,
+    .rest = barrier,
     .abort = end_process,
     .reduce_tree = reduce_tree,
     .add_floats = add_floats,
@@ -116,8 +117,12 @@ enum ls_code ls_comm_create_solo(struct ls_comm **comm, struct ls_error *err)
     struct ls_comm *solo = ls_alloc(1, sizeof *solo, "communication of one rank", err);
     if (!solo)
         return LS_FAILED;
-    *solo = (struct ls_comm){
-        .ops = &solo_ops, .size = 1, .ranks_on_host = 1, .most_bytes = SIZE_MAX, .library = "none"};
+    *solo = (struct ls_comm){.ops = &solo_ops,
+                             .size = 1,
+                             .ranks_on_host = 1,
+                             .n_hosts = 1,
+                             .most_bytes = SIZE_MAX,
+                             .library = "none"};
     if (ls_comm_take_tables(solo, err) != LS_OK) {
         destroy(solo);
         return LS_FAILED;

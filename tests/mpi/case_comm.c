@@ -334,6 +334,40 @@ static int run_gather_too_much(struct ls_comm *comm, int n_args, char **args)
     return 0;
 }
 
+/* Communication of the first n ranks, for every n, all at once; the others rest meanwhile. */
+static int run_parts(struct ls_comm *comm, int n_args, char **args)
+{
+    (void)n_args, (void)args;
+    enum { MOST = 8 };
+    const int size = ls_comm_size(comm), rank = ls_comm_rank(comm);
+    struct ls_comm *parts[MOST + 1] = {NULL};
+    struct ls_error err = {.code = LS_OK};
+    int failed = 0;
+    for (int n = 1; n <= size; n++)
+        if (ls_comm_create_part(comm, n, &parts[n], &err) != LS_OK)
+            return complain(comm, "a part of %d: %s", n, err.text);
+    for (int n = size; n >= 1; n--) {
+        struct ls_comm *part = parts[n];
+        if ((part != NULL) != (rank < n))
+            return complain(comm, "a part of %d is%s here", n, part ? "" : " not");
+        if (part && (ls_comm_rank(part) != rank || ls_comm_size(part) != n || ls_comm_n_hosts(part) < 1 ||
+                     ls_comm_n_hosts(part) > n))
+            failed = complain(comm, "part of %d: rank %d of %d on %d hosts", n, ls_comm_rank(part),
+                              ls_comm_size(part), ls_comm_n_hosts(part));
+        if (part)
+            failed |= check_sums(part, 2 * n + 1, 999, 1000);
+        int64_t counts[] = {1};
+        ls_comm_rest(comm);
+        if (part)
+            ls_comm_sum_counts(part, counts, 1, NULL);
+        if (part && counts[0] != n)
+            failed = complain(comm, "%lld ranks in a part of %d", (long long)counts[0], n);
+    }
+    for (int n = 1; n <= size; n++)
+        ls_comm_destroy(&parts[n]);
+    return failed;
+}
+
 /* The rest must end the job; a rank that returns has failed. */
 static int run_abort(struct ls_comm *comm, int n_args, char **args)
 {
@@ -381,6 +415,7 @@ const struct mpi_case comm_cases[] = {
     {"counts", run_counts},
     {"gather", run_gather},
     {"gather-too-much", run_gather_too_much},
+    {"parts", run_parts},
     {"allreduce-vectors", run_allreduce_vectors},
     {"abort", run_abort},
     {"die", run_die},

@@ -24,7 +24,7 @@ static struct criterion_test_params every_case(void)
 {
     static const char *const names[] = {
         "allreduce", "allreduce-in-pieces", "mpi-differs", "agree", "hashes", "counts",
-        "gather",    "gather-too-much"};
+        "gather",    "gather-too-much",     "parts"};
     static const int ranks[] = {1, 2, 3, 4, 5, 7, 8};
     enum { NAMES = sizeof names / sizeof *names, RANKS = sizeof ranks / sizeof *ranks };
     static struct parameters all[NAMES * RANKS];
