@@ -278,16 +278,17 @@ enum ls_code ls_comm_flights_create(struct ls_comm *comm, struct ls_error *err)
     return comm->ops->flights_create ? comm->ops->flights_create(comm, err) : LS_OK;
 }
 
-void ls_comm_start(struct ls_comm *comm, struct ls_vectors *vectors, int64_t n_leaves, struct ls_range range,
-                   float *const *roots, int n_roots)
+int64_t ls_comm_start(struct ls_comm *comm, struct ls_vectors *vectors, int64_t n_leaves,
+                      struct ls_range range, float *const *roots, int n_roots)
 {
     struct ls_piece piece = {.vectors = vectors, .n_leaves = n_leaves, .range = range, .n_roots = n_roots};
     assert(range.begin <= range.end && n_roots <= LS_MAX_ROOTS);
     memcpy(piece.roots, roots, (size_t)n_roots * sizeof *roots);
     if (comm->ops->start)
-        comm->ops->start(comm, &piece);
-    else if (n_roots == 0)
+        return comm->ops->start(comm, &piece);
+    if (n_roots == 0)
         memset(vectors->at[0] + range.begin, 0, (size_t)(range.end - range.begin) * sizeof(float));
+    return 0;
 }
 
 int ls_comm_can_start(struct ls_comm *comm)
@@ -301,12 +302,25 @@ void ls_comm_progress(struct ls_comm *comm)
         comm->ops->progress(comm);
 }
 
+static const float *sum_of(struct ls_vectors *vectors, float *const *roots, int n_roots)
+{
+    return vectors->shared ? ((struct ls_shared *)vectors->shared)->sum : own_sum(vectors, roots, n_roots);
+}
+
+const float *ls_comm_await(struct ls_comm *comm, int64_t piece, struct ls_vectors *vectors,
+                           float *const *roots, int n_roots)
+{
+    if (comm->ops->await)
+        comm->ops->await(comm, piece);
+    return sum_of(vectors, roots, n_roots);
+}
+
 void ls_comm_finish(struct ls_comm *comm, struct ls_vectors *vectors, float *const *roots, int n_roots,
                     const float **sum)
 {
     if (comm->ops->finish)
         comm->ops->finish(comm);
-    *sum = vectors->shared ? ((struct ls_shared *)vectors->shared)->sum : own_sum(vectors, roots, n_roots);
+    *sum = sum_of(vectors, roots, n_roots);
 }
 
 int ls_comm_travels(const struct ls_comm *comm)

@@ -109,9 +109,9 @@ enum ls_code ls_comm_flights_create(struct ls_comm *comm, struct ls_error *err);
 
 /* Collective: all ranks start the same pieces in the same order, each when its own elements of them are
  * there, and finish.  Nothing is written to elements [range.begin, range.end) of the roots in between.  Other
- * collectives may come in between. */
-void ls_comm_start(struct ls_comm *comm, struct ls_vectors *vectors, int64_t n_leaves, struct ls_range range,
-                   float *const *roots, int n_roots);
+ * collectives may come in between.  Returns the piece's number. */
+int64_t ls_comm_start(struct ls_comm *comm, struct ls_vectors *vectors, int64_t n_leaves,
+                      struct ls_range range, float *const *roots, int n_roots);
 
 /* Local.  Whether a start would not have to wait.  Who starts a piece between other collectives must ask: a
  * rank that waits here may be waited for there. */
@@ -120,6 +120,11 @@ int ls_comm_can_start(struct ls_comm *comm);
 /* Local.  Lets what is under way go on as far as it can without waiting.  Whoever computes for long calls
  * this now and then; waiting calls do it themselves. */
 void ls_comm_progress(struct ls_comm *comm);
+
+/* Collective.  Waits for one piece, while others go on.  Returns the sum, in which its elements are as of
+ * ls_comm_allreduce_vectors. */
+const float *ls_comm_await(struct ls_comm *comm, int64_t piece, struct ls_vectors *vectors,
+                           float *const *roots, int n_roots);
 
 /* Collective.  Waits for all that was started; then *sum is as of ls_comm_allreduce_vectors. */
 void ls_comm_finish(struct ls_comm *comm, struct ls_vectors *vectors, float *const *roots, int n_roots,

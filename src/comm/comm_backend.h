@@ -54,7 +54,8 @@ struct ls_comm_ops {
     void (*vectors_destroy)(struct ls_comm *comm, struct ls_vectors *vectors);
     /* Sums under way; all NULL where sums need nobody else. */
     enum ls_code (*flights_create)(struct ls_comm *comm, struct ls_error *err);
-    void (*start)(struct ls_comm *comm, const struct ls_piece *piece);
+    int64_t (*start)(struct ls_comm *comm, const struct ls_piece *piece);
+    void (*await)(struct ls_comm *comm, int64_t piece);
     int (*can_start)(struct ls_comm *comm);
     void (*progress)(struct ls_comm *comm);
     void (*finish)(struct ls_comm *comm);

@@ -306,6 +306,7 @@ static const struct ls_comm_ops mpi_ops = {
     .vectors_destroy = ls_mpi_vectors_destroy,
     .flights_create = ls_mpi_flights_create,
     .start = ls_mpi_start,
+    .await = ls_mpi_await,
     .can_start = ls_mpi_can_start,
     .progress = ls_mpi_progress,
     .finish = ls_mpi_finish,

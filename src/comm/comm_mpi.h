@@ -86,7 +86,8 @@ void ls_mpi_flights_release(struct ls_mpi *mpi);
 
 /* struct ls_comm_ops's. */
 enum ls_code ls_mpi_flights_create(struct ls_comm *comm, struct ls_error *err);
-void ls_mpi_start(struct ls_comm *comm, const struct ls_piece *piece);
+int64_t ls_mpi_start(struct ls_comm *comm, const struct ls_piece *piece);
+void ls_mpi_await(struct ls_comm *comm, int64_t piece);
 int ls_mpi_can_start(struct ls_comm *comm);
 void ls_mpi_progress(struct ls_comm *comm);
 void ls_mpi_finish(struct ls_comm *comm);

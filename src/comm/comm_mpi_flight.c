@@ -106,14 +106,23 @@ static void await_flight(struct ls_mpi_flight *flight)
     ls_mpi_wait_until(&flight->mpi->watch, has_landed, flight, "the allreduce of a part of the gradients");
 }
 
-void ls_mpi_start(struct ls_comm *comm, const struct ls_piece *piece)
+int64_t ls_mpi_start(struct ls_comm *comm, const struct ls_piece *piece)
 {
     struct ls_mpi *mpi = ls_mpi_of(comm);
     assert(mpi->flights);
-    struct ls_mpi_flight *flight = &mpi->flights[mpi->n_started++ % LS_COMM_FLIGHTS];
+    struct ls_mpi_flight *flight = &mpi->flights[mpi->n_started % LS_COMM_FLIGHTS];
     await_flight(flight);
     flight->piece = *piece;
     ls_fiber_start(flight->fiber, fly, flight);
+    return mpi->n_started++;
+}
+
+void ls_mpi_await(struct ls_comm *comm, int64_t piece)
+{
+    struct ls_mpi *mpi = ls_mpi_of(comm);
+    assert(piece < mpi->n_started);
+    if (piece >= mpi->n_started - LS_COMM_FLIGHTS) /* else another has its place, and waited for it */
+        await_flight(&mpi->flights[piece % LS_COMM_FLIGHTS]);
 }
 
 int ls_mpi_can_start(struct ls_comm *comm)

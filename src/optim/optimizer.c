@@ -114,15 +114,21 @@ void ls_optimizer_resume(struct ls_optimizer *optimizer, int64_t updates)
 }
 
 /* Contract rule 4 within each tensor, then a tree over tensors in order. */
-static float gradient_norm(const struct ls_optimizer *optimizer, const struct ls_ops *ops, float scale,
-                           const float *sum)
+float ls_optimizer_norm(const struct ls_optimizer *optimizer, const struct ls_ops *ops, int64_t global_batch,
+                        const float *sum)
 {
+    const float scale = 1.0f / (float)global_batch;
     struct ls_tree tree = {.count = 0};
     for (int t = 0; t < optimizer->n_tensors; t++)
         if (!optimizer->tensors[t].is_state)
             ls_tree_push(&tree, ops->square_sum(optimizer->tensors[t].count,
                                                 sum + optimizer->tensors[t].offset, scale));
     return __builtin_sqrtf(ls_tree_sum(&tree));
+}
+
+int ls_optimizer_needs_norm(const struct ls_optimizer_rule *rule)
+{
+    return rule->clip_norm > 0.0f || rule->report_gradient_norm;
 }
 
 /* As PyTorch's clip_grad_norm_; a norm that is not a number makes a factor that is none, and so parameters
@@ -147,37 +153,67 @@ static struct ls_update with_decay(const struct ls_optimizer_rule *rule, const s
     return update;
 }
 
+void ls_optimizer_begin(struct ls_optimizer *optimizer, int64_t global_batch, float learning_rate, float norm)
+{
+    const struct ls_optimizer_rule *rule = &optimizer->rule;
+    optimizer->learning_rate = learning_rate;
+    optimizer->at_hand = (struct ls_update){.gradient_scale = 1.0f / (float)global_batch,
+                                            .clip_factor = 1.0f,
+                                            .clip_value = rule->clip_value,
+                                            .keep = 1.0f};
+    if (rule->clip_norm > 0.0f)
+        optimizer->at_hand.clip_factor = clip_factor(rule->clip_norm, norm);
+    count_update(optimizer);
+    families[rule->kind]->prepare(optimizer, learning_rate, &optimizer->at_hand);
+}
+
+static struct ls_range overlap(struct ls_range range, const struct ls_parameter *tensor)
+{
+    const int64_t begin = tensor->offset, end = tensor->offset + tensor->count;
+    return (struct ls_range){range.begin > begin ? range.begin : begin, range.end < end ? range.end : end};
+}
+
+/* Elements of a tensor: all of them as the matrix that they are, or some as a row. */
+static int64_t update_elements(struct ls_optimizer *optimizer, const struct ls_ops *ops,
+                               const struct ls_parameter *tensor, struct ls_range range, float *w,
+                               const float *sum)
+{
+    const struct ls_family *family = families[optimizer->rule.kind];
+    const ptrdiff_t at = (ptrdiff_t)range.begin, n = (ptrdiff_t)(range.end - range.begin);
+    const ptrdiff_t columns = n == tensor->count ? ls_parameter_columns(tensor) : n;
+    const struct ls_update update =
+        with_decay(&optimizer->rule, &optimizer->at_hand, tensor, optimizer->learning_rate);
+    const struct ls_tensor_step step = {.tensor = tensor,
+                                        .rows = n / columns,
+                                        .columns = columns,
+                                        .w = w + at,
+                                        .velocity = optimizer->velocity ? optimizer->velocity + at : NULL,
+                                        .square = optimizer->square ? optimizer->square + at : NULL,
+                                        .sum = sum + at};
+    return family->step(optimizer, ops, &update, &step);
+}
+
+int64_t ls_optimizer_part(struct ls_optimizer *optimizer, const struct ls_ops *ops, struct ls_range range,
+                          float *w, const float *sum)
+{
+    int64_t not_finite = 0;
+    for (int t = 0; t < optimizer->n_tensors; t++) {
+        const struct ls_parameter *tensor = &optimizer->tensors[t];
+        const struct ls_range mine = overlap(range, tensor);
+        if (!tensor->is_state && mine.begin < mine.end)
+            not_finite += update_elements(optimizer, ops, tensor, mine, w, sum);
+    }
+    return not_finite;
+}
+
 int64_t ls_optimizer_step(struct ls_optimizer *optimizer, const struct ls_ops *ops, int64_t global_batch,
                           float learning_rate, float *w, const float *sum, struct ls_optimizer_report *report)
 {
-    const struct ls_optimizer_rule *rule = &optimizer->rule;
-    const struct ls_family *family = families[rule->kind];
-    struct ls_optimizer_report done = {.has_norm = rule->clip_norm > 0.0f || rule->report_gradient_norm};
-    struct ls_update all = {.gradient_scale = 1.0f / (float)global_batch,
-                            .clip_factor = 1.0f,
-                            .clip_value = rule->clip_value,
-                            .keep = 1.0f};
+    struct ls_optimizer_report done = {.has_norm = ls_optimizer_needs_norm(&optimizer->rule)};
     if (done.has_norm)
-        done.gradient_norm = gradient_norm(optimizer, ops, all.gradient_scale, sum);
-    if (rule->clip_norm > 0.0f)
-        all.clip_factor = clip_factor(rule->clip_norm, done.gradient_norm);
-    count_update(optimizer);
-    family->prepare(optimizer, learning_rate, &all);
-    for (int t = 0; t < optimizer->n_tensors; t++) {
-        const struct ls_parameter *tensor = &optimizer->tensors[t];
-        const ptrdiff_t columns = ls_parameter_columns(tensor), at = tensor->offset;
-        if (tensor->is_state || tensor->count == 0)
-            continue;
-        const struct ls_update update = with_decay(rule, &all, tensor, learning_rate);
-        const struct ls_tensor_step step = {.tensor = tensor,
-                                            .rows = tensor->count / columns,
-                                            .columns = columns,
-                                            .w = w + at,
-                                            .velocity = optimizer->velocity ? optimizer->velocity + at : NULL,
-                                            .square = optimizer->square ? optimizer->square + at : NULL,
-                                            .sum = sum + at};
-        done.not_finite += family->step(optimizer, ops, &update, &step);
-    }
+        done.gradient_norm = ls_optimizer_norm(optimizer, ops, global_batch, sum);
+    ls_optimizer_begin(optimizer, global_batch, learning_rate, done.gradient_norm);
+    done.not_finite = ls_optimizer_part(optimizer, ops, (struct ls_range){0, optimizer->n_floats}, w, sum);
     if (report)
         *report = done;
     return done.not_finite;

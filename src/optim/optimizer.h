@@ -7,6 +7,7 @@
 #define LS_OPTIM_OPTIMIZER_H
 
 #include "base/status.h"
+#include "base/tree.h"
 #include "layers/layer.h"
 
 enum ls_optimizer_kind {
@@ -65,6 +66,8 @@ struct ls_optimizer {
     float *direction;                /* LAMB: (elements of the largest tensor), holds nothing between steps */
     int64_t updates;                 /* done */
     float memory[2];                 /* 1 - beta1^updates, 1 - beta2^updates */
+    struct ls_update at_hand; /* the update since ls_optimizer_begin, as tensors without decay get it */
+    float learning_rate;      /* its */
 };
 
 /* For tensors in a flat buffer of n_floats; keeps the pointer to them.  Release with ls_optimizer_release,
@@ -84,9 +87,24 @@ struct ls_optimizer_report {
 };
 
 /* Updates w in place from summed gradients of global_batch samples.  Tensors that are state are left alone.
- * report may be NULL.  Returns report->not_finite. */
+ * report may be NULL.  Returns report->not_finite.  It is the three below, in order. */
 int64_t ls_optimizer_step(struct ls_optimizer *optimizer, const struct ls_ops *ops, int64_t global_batch,
                           float learning_rate, float *w, const float *sum,
                           struct ls_optimizer_report *report);
+
+/* The Euclidean norm of the mean gradient over all tensors. */
+float ls_optimizer_norm(const struct ls_optimizer *optimizer, const struct ls_ops *ops, int64_t global_batch,
+                        const float *sum);
+
+/* Whether a step needs that norm. */
+int ls_optimizer_needs_norm(const struct ls_optimizer_rule *rule);
+
+/* An update in parts: it begins, then every element is once in the range of a part.  norm: of
+ * ls_optimizer_norm, where it is needed.  LARS and LAMB take whole tensors.  Returns how many parameters are
+ * not finite. */
+void ls_optimizer_begin(struct ls_optimizer *optimizer, int64_t global_batch, float learning_rate,
+                        float norm);
+int64_t ls_optimizer_part(struct ls_optimizer *optimizer, const struct ls_ops *ops, struct ls_range range,
+                          float *w, const float *sum);
 
 #endif

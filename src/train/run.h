@@ -8,6 +8,13 @@
 #include "train/cross_check.h"
 #include "train/trainer.h"
 
+/* An update by buckets (update.h). */
+struct ls_early {
+    int64_t B; /* samples of it */
+    int begun; /* then every bucket has been told of, and is applied */
+    int64_t not_finite;
+};
+
 /* Everything that changes while training, besides the parameters. */
 struct ls_run {
     const struct ls_train_config *config;
@@ -36,7 +43,8 @@ struct ls_run {
     struct ls_evaluation last_test;
     struct ls_epoch_report last_epoch; /* last_epoch.epoch == 0: none has ended */
     float first_loss;
-    int updated;                             /* the optimizer has made a step */
+    int updated; /* the optimizer has made a step */
+    struct ls_early early;
     int64_t samples_timed;                   /* of this epoch, by this process */
     double epoch_began_s, began_s, paused_s; /* paused_s: in looks of this epoch */
     struct ls_checkpoint_writer *writer;     /* rank 0's; NULL elsewhere, and without checkpoints */

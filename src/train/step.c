@@ -1,4 +1,5 @@
 /* Owns the order of one step: gather, forward, loss, backward, merge, allreduce.  See step.h. */
+#include <assert.h>
 #include <math.h>
 #include <string.h>
 
@@ -131,16 +132,43 @@ static int in_buckets(const struct ls_engine *engine)
     return engine->buckets.n > 0 && !watched(engine);
 }
 
-/* Up to the n-th; in the middle of a pass, whose other sums somebody may wait for, only those that need not
- * wait. */
-static void start_buckets(struct ls_engine *engine, int n, int may_wait)
+/* Bucket i; behind the last one comes the request, by itself: the first bucket, which ends before it, left
+ * long ago. */
+static struct ls_range piece_range(const struct ls_engine *engine, int i)
+{
+    const ptrdiff_t end = engine->net->n_floats + 1;
+    return i < engine->buckets.n ? ls_buckets_range(&engine->buckets, i, end)
+                                 : (struct ls_range){end, end + 1};
+}
+
+/* Up to the n-th, as far as they need not wait: in the middle of a pass somebody may wait for its other sums.
+ */
+static void start_buckets(struct ls_engine *engine, int n)
 {
     struct ls_buckets *buckets = &engine->buckets;
     struct ls_roots *roots = &engine->gradients;
-    for (; buckets->n_started < n && (may_wait || ls_comm_can_start(engine->comm)); buckets->n_started++)
-        ls_comm_start(engine->comm, &engine->vectors, roots->n_leaves,
-                      ls_buckets_range(buckets, buckets->n_started, engine->net->n_floats + 1), roots->slots,
-                      roots->n);
+    for (; buckets->n_started < n && ls_comm_can_start(engine->comm); buckets->n_started++) {
+        const int64_t piece = ls_comm_start(engine->comm, &engine->vectors, roots->n_leaves,
+                                            piece_range(engine, buckets->n_started), roots->slots, roots->n);
+        buckets->first = buckets->n_started == 0 ? piece : buckets->first;
+    }
+}
+
+/* Backward is over: the rest, n in all.  Who wants to works with what is in while the others travel. */
+static void finish_buckets(struct ls_engine *engine, int n, const float **sum)
+{
+    struct ls_buckets *buckets = &engine->buckets;
+    struct ls_roots *roots = &engine->gradients;
+    for (int i = 0; i < n; i++) {
+        double since = ls_now_s();
+        start_buckets(engine, n);
+        assert(i < buckets->n_started); /* all before it are in, so it had a place */
+        *sum = ls_comm_await(engine->comm, buckets->first + i, &engine->vectors, roots->slots, roots->n);
+        start_buckets(engine, n);
+        ls_step_charge(&engine->times.allreduce_s, &since);
+        if (engine->bucket_in && i < buckets->n)
+            engine->bucket_in(engine->bucket_context, piece_range(engine, i), *sum);
+    }
 }
 
 /* struct ls_pass's layer_done, when the pass is all that this rank has. */
@@ -149,7 +177,7 @@ static void send_layer(void *context, int layer)
     struct ls_engine *engine = context;
     const double since = ls_now_s();
     ls_comm_progress(engine->comm);
-    start_buckets(engine, ls_buckets_complete(&engine->buckets, engine->net, layer), 0);
+    start_buckets(engine, ls_buckets_complete(&engine->buckets, engine->net, layer));
     const double took = ls_now_s() - since;
     engine->times.allreduce_s += took;
     engine->times.compute_s -= took; /* the pass around it counts it in */
@@ -234,17 +262,10 @@ static enum ls_code reduce_gradients(struct ls_engine *engine, const float **sum
     enum ls_code code = LS_OK;
     for (int i = 0; i < roots->n; i++)
         roots->slots[i][at] = i == 0 ? (float)(REQUEST_UNIT * request) : 0.0f;
-    if (in_buckets(engine)) {
-        double since = ls_now_s();
-        start_buckets(engine, engine->buckets.n, 1);
-        if (all) /* by itself, at last: the first bucket, which ends before it, left long ago */
-            ls_comm_start(engine->comm, &engine->vectors, roots->n_leaves, (struct ls_range){at, at + 1},
-                          roots->slots, roots->n);
-        ls_comm_finish(engine->comm, &engine->vectors, roots->slots, roots->n, sum);
-        ls_step_charge(&engine->times.allreduce_s, &since);
-    } else {
+    if (in_buckets(engine))
+        finish_buckets(engine, engine->buckets.n + all, sum);
+    else
         code = reduce_slots(engine, at + all, sum, err);
-    }
     engine->requested = all ? read_request((*sum)[at]) : request;
     if (code == LS_OK && !all)
         code = ls_comm_sum_counts(engine->comm, &engine->requested, 1, err);

@@ -61,6 +61,10 @@ struct ls_engine {
     int64_t *index;             /* (rows of a pass) */
     int32_t *labels;            /* (rows of a pass) */
     float *values;              /* (rows of a pass, n_values) */
+    /* Told of each bucket that is in, while others still travel: `sum` is complete in its range and, from the
+     * first on, at [net->n_floats].  NULL: nobody asks. */
+    void (*bucket_in)(void *context, struct ls_range range, const float *sum);
+    void *bucket_context;
     struct ls_step_times times;
     struct ls_prefetch *prefetch; /* the caller's: told of each batch; may be NULL */
     struct ls_probe *probe;       /* the caller's, NULL: no step will be checked */

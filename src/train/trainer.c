@@ -13,6 +13,7 @@
 #include "train/replica.h"
 #include "train/requests.h"
 #include "train/run.h"
+#include "train/update.h"
 
 static enum ls_code set_up_state(struct ls_run *run, struct ls_error *err)
 {
@@ -158,25 +159,6 @@ static enum ls_code not_finite(struct ls_run *run, float loss, const float *sum,
     return diverged(run, loss, sum, err);
 }
 
-/* Applies the summed gradient of B samples; returns nonzero when a parameter is no longer finite. */
-static int64_t update(struct ls_run *run, int64_t B, const float *sum, struct ls_step_report *report)
-{
-    const double began = ls_now_s();
-    struct ls_optimizer_report showed = {0};
-    report->learning_rate = ls_learning_rate_at(&run->rate, run->step - 1);
-    ls_optimizer_step(&run->optimizer, run->ops, B, report->learning_rate, run->parameters, sum, &showed);
-    run->updated = 1;
-    if (run->average.flat)
-        ls_average_follow(&run->average, run->ops, run->parameters);
-    report->has_norm = showed.has_norm;
-    report->gradient_norm = showed.gradient_norm;
-    const float tolerance = run->config->stop.gradient_tolerance;
-    if (tolerance > 0.0f && showed.gradient_norm <= tolerance)
-        run->stop = LS_STOP_GRADIENT;
-    run->engine.times.update_s += ls_now_s() - began;
-    return showed.not_finite;
-}
-
 /* What follows an update: comparisons, looks, the observer. */
 static enum ls_code after_update(struct ls_run *run, struct ls_step_report *report, struct ls_error *err)
 {
@@ -205,6 +187,7 @@ static enum ls_code one_step(struct ls_run *run, int64_t B, struct ls_error *err
     run->engine.step = (uint64_t)run->step;
     ls_fault_step(run->step + 1, ls_comm_rank(run->comm));
     ls_cross_check_begin(&run->cross_check, run->step + 1, B);
+    ls_update_expect(run, B);
     enum ls_code code = ls_accumulate(&run->accumulator, &run->engine, run->parameters, &run->data->train,
                                       &run->sampler, first, B, &sum, err);
     if (code == LS_OK)
@@ -231,7 +214,7 @@ static enum ls_code one_step(struct ls_run *run, int64_t B, struct ls_error *err
                                     .step_in_epoch = first / ls_samples_per_update(run->config) + 1,
                                     .steps_per_epoch = run->rate.per_epoch,
                                     .loss = loss};
-    if (update(run, B, sum, &report))
+    if (ls_update_make(run, B, sum, &report))
         return not_finite(run, loss, sum, err);
     ls_fault_strike(LS_FAULT_WEIGHT, run->parameters, run->net->n_floats, 1);
     return after_update(run, &report, err);

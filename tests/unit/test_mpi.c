@@ -85,7 +85,10 @@ Test(mpi, buckets_cannot_be_seen, .timeout = 5 * LIMIT_S)
                                        "--bucket-bytes 600",
                                        "--bucket-bytes 20000",
                                        "--bucket-bytes 600 --accumulate 2 --batch 10",
-                                       "--bucket-bytes 1 --cross-check 2"};
+                                       "--bucket-bytes 1 --cross-check 2",
+                                       "--bucket-bytes 1 --nesterov --clip-value 0.1 --ema 0.9",
+                                       "--bucket-bytes 600 --optimizer lars --lr 2",
+                                       "--bucket-bytes 600 --clip-norm 0.1"};
     static const char train[] =
         "exec " LS_BUILD
         "/lockstep train --data synthetic:n=90,shape=2x6x5,classes=4,test=11 --net 'conv 5 3x3 pad 1, "
@@ -107,6 +110,31 @@ Test(mpi, buckets_cannot_be_seen, .timeout = 5 * LIMIT_S)
                 snprintf(expected, sizeof expected, "%.32s", hash);
             cr_assert(strncmp(hash, expected, 32) == 0, "%s, %s: %s, not %s", ways[i], hosts, hash, expected);
         }
+}
+
+/* Buckets that are in are applied while others travel, but not those of a step that is refused: then it is
+ * the gradient that is not finite, and no parameter. */
+Test(mpi, a_refused_step_updates_nothing, .timeout = 5 * LIMIT_S)
+{
+    static const char *const ways[] = {"--overlap off", "--bucket-bytes 1", "--bucket-bytes 600"};
+    static const char train[] =
+        "exec " LS_BUILD
+        "/lockstep train --data synthetic:n=90,shape=9,classes=4,test=11 --net 'dense 40, relu, dense 30, "
+        "relu, dense 4' --batch 20 --microbatch 4 --epochs 2 --quiet --threads 1 --lr 1e15 ";
+    char command[1000], expected[300] = "";
+    for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
+        const int ranks = i == 0 ? 1 : 5;
+        snprintf(command, sizeof command, "%s%s", train, ways[i]);
+        ls_launch_mpi(&outcome, ranks, LIMIT_S, (const char *const[]){"LOCKSTEP_RANKS_PER_HOST=1", NULL},
+                      LS_ARGV("sh", "-c", command));
+        const char *text = strstr(outcome.err, "training went non-finite");
+        cr_assert(outcome.status == 4 && text, "%s: status %d\n%s", ways[i], outcome.status, outcome.err);
+        if (i == 0) {
+            snprintf(expected, sizeof expected, "%.*s", (int)strcspn(text, ";"), text);
+            cr_assert(strstr(expected, "first in the gradient of '"), "%s", expected);
+        }
+        cr_assert(strncmp(text, expected, strlen(expected)) == 0, "%s: %s, not %s", ways[i], text, expected);
+    }
 }
 
 Test(mpi, an_abort_ends_all_ranks_with_its_status, .timeout = LIMIT_S + 20)
