@@ -8,6 +8,7 @@
 #include "base/memory.h"
 #include "base/philox.h"
 #include "base/timer.h"
+#include "compute/placement.h"
 #include "model/examples.h"
 
 /* Bytes of samples in memory; behind these the same ones come again. */
@@ -142,6 +143,7 @@ enum ls_code ls_bench_run_create(struct ls_bench_run *run, const struct ls_bench
     run->parameters = ls_alloc((size_t)net->n_floats, sizeof(float), "parameters", err);
     if (!run->parameters)
         return LS_FAILED;
+    ls_place(run->parameters, (size_t)net->n_floats * sizeof(float));
     ls_net_initialise(net, &init, 1, run->parameters);
     return LS_OK;
 }

@@ -8,6 +8,7 @@
 #include "base/numbers.h"
 #include "base/text.h"
 #include "cli/data_check.h"
+#include "compute/placement.h"
 #include "model/examples.h"
 
 const char *const ls_allreduce_names[] = {"tree", "mpi", NULL};
@@ -243,6 +244,7 @@ enum ls_code ls_setup_parameters(struct ls_setup *setup, const struct ls_setup_o
     setup->parameters = ls_alloc((size_t)setup->net.n_floats, sizeof(float), "parameters", err);
     if (!setup->parameters)
         return LS_FAILED;
+    ls_place(setup->parameters, (size_t)setup->net.n_floats * sizeof(float));
     if (first_model(o))
         return ls_model_load_parameters(first_model(o), &setup->net, setup->parameters, err);
     ls_net_initialise(&setup->net, &setup->init, o->seed, setup->parameters);

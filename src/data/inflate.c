@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/memory.h"
+#include "compute/placement.h"
 
 enum {
     GZIP_TRAILER_BYTES = 8, /* CRC-32 and length, both little-endian */
@@ -52,6 +53,7 @@ static enum ls_code read_regular(struct ls_content *content, int file, struct ls
     content->file = ls_alloc(content->file_bytes, 1, content->path, err);
     if (!content->file)
         return LS_FAILED;
+    ls_place(content->file, content->file_bytes);
     const enum ls_code code = read_all(content, file, err);
     content->is_gzip = content->file_bytes >= 2 && content->file[0] == 0x1F && content->file[1] == 0x8B;
     return code;
@@ -213,6 +215,7 @@ static uint8_t *take_gzip(struct ls_content *content, size_t n, struct ls_error 
     }
     uint8_t *bytes = ls_alloc(n, 1, content->path, err);
     struct progress progress = {.at = 0};
+    ls_place(bytes, n);
     if (!bytes || inflate(content, bytes, n, &progress, err) != LS_OK) {
         ls_free(bytes);
         return NULL;

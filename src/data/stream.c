@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/memory.h"
+#include "compute/placement.h"
 #include "data/formats.h"
 #include "data/readers.h"
 
@@ -140,6 +141,7 @@ static enum ls_code take_memory(struct ls_dataset *dataset, const struct ls_stre
     void *inputs = dataset->owned[0] = ls_alloc(n, K * element, "the data's inputs", err);
     if (!inputs)
         return LS_FAILED;
+    ls_place(inputs, n * K * element);
     if (facts->is_bytes)
         rows->pixels = inputs;
     else

@@ -6,6 +6,7 @@
  * many there must be and how wide. */
 #include "model/execute.h"
 
+#include <stdint.h>
 #include <string.h>
 
 #include "base/memory.h"
@@ -250,35 +251,63 @@ static enum ls_code plan(struct ls_activations *act, const struct ls_net *net, p
     return LS_OK;
 }
 
-static float *rows_of(ptrdiff_t rows, ptrdiff_t width, struct ls_error *err)
+/* Hands out pieces of one block: many of them are small, and together they share huge pages.  Dry (at NULL)
+ * it only counts.  More than can be counted stays SIZE_MAX, which ls_alloc refuses.  Behind each piece is a
+ * line that nobody may touch. */
+struct pieces {
+    char *at;
+    size_t bytes;
+};
+
+static float *rows_of(struct pieces *pieces, ptrdiff_t rows, ptrdiff_t width)
 {
-    return ls_alloc((size_t)rows, (size_t)width * sizeof(float), "activations", err);
+    enum { LINE = 64 };
+    size_t bytes;
+    char *piece = pieces->at ? pieces->at + pieces->bytes : NULL;
+    if (__builtin_mul_overflow((size_t)rows, (size_t)width * sizeof(float), &bytes) ||
+        bytes > SIZE_MAX - 2 * LINE ||
+        __builtin_add_overflow(pieces->bytes, bytes / LINE * LINE + 2 * LINE, &pieces->bytes))
+        pieces->bytes = SIZE_MAX;
+    if (piece)
+        ls_forbid(piece + bytes, (size_t)(pieces->at + pieces->bytes - (piece + bytes)));
+    return (float *)(void *)piece;
 }
 
-static size_t aux_floats(const struct ls_layer *layer, ptrdiff_t rows)
+static ptrdiff_t aux_floats(const struct ls_layer *layer, ptrdiff_t rows)
 {
-    return (size_t)(layer->aux_floats + rows * layer->aux_floats_per_row);
+    return layer->aux_floats + rows * layer->aux_floats_per_row;
+}
+
+/* In the order in which a pass writes them. */
+static void cut(struct ls_activations *act, struct pieces *pieces, const int *place)
+{
+    const struct ls_net *net = act->net;
+    const ptrdiff_t rows = act->most_rows;
+    act->x = rows_of(pieces, rows, net->in.count);
+    act->sync = rows_of(pieces, 1, net->sync_floats);
+    for (int s = 0; !act->with_gradients && s < act->n_slots; s++)
+        act->slots[s] = rows_of(pieces, rows, act->widths[s]);
+    for (int i = 0; i < net->n_layers; i++) {
+        const struct ls_layer *layer = &net->layers[i];
+        if (aux_floats(layer, rows) > 0)
+            act->aux[i] = rows_of(pieces, 1, aux_floats(layer, rows));
+        if (!layer->skip)
+            act->y[i] = act->with_gradients ? rows_of(pieces, rows, layer->out.count) : act->slots[place[i]];
+    }
+    for (int s = 0; act->with_gradients && s < act->n_slots; s++)
+        act->slots[s] = rows_of(pieces, rows, act->widths[s]);
 }
 
 static int allocate(struct ls_activations *act, const int *place, struct ls_error *err)
 {
-    const struct ls_net *net = act->net;
-    const ptrdiff_t rows = act->most_rows;
-    int complete = (act->x = rows_of(rows, net->in.count, err)) != NULL;
-    if (net->sync_floats > 0)
-        complete = complete && (act->sync = rows_of(1, net->sync_floats, err));
-    for (int s = 0; complete && s < act->n_slots; s++)
-        complete = (act->slots[s] = rows_of(rows, act->widths[s], err)) != NULL;
-    for (int i = 0; complete && i < net->n_layers; i++) {
-        const struct ls_layer *layer = &net->layers[i];
-        if (aux_floats(layer, rows) > 0)
-            complete =
-                (act->aux[i] = ls_alloc(aux_floats(layer, rows), sizeof(float), "activations", err)) != NULL;
-        if (complete && !layer->skip)
-            complete = (act->y[i] = act->with_gradients ? rows_of(rows, layer->out.count, err)
-                                                        : act->slots[place[i]]) != NULL;
-    }
-    return complete;
+    struct pieces all = {NULL, 0};
+    cut(act, &all, place);
+    act->block = ls_alloc(all.bytes, 1, "activations", err);
+    if (!act->block)
+        return 0;
+    struct pieces pieces = {act->block, 0};
+    cut(act, &pieces, place);
+    return 1;
 }
 
 enum ls_code ls_activations_create(struct ls_activations *act, const struct ls_net *net, ptrdiff_t most_rows,
@@ -298,22 +327,13 @@ void ls_activations_release(struct ls_activations *act)
 {
     if (!act->net)
         return;
-    ls_free(act->x);
-    for (int i = 0; i < act->net->n_layers; i++) {
-        if (act->y && act->with_gradients)
-            ls_free(act->y[i]);
-        if (act->aux)
-            ls_free(act->aux[i]);
-    }
-    for (int s = 0; act->slots && s < act->n_slots; s++)
-        ls_free(act->slots[s]);
+    ls_free(act->block);
     ls_free(act->y);
     ls_free(act->aux);
     ls_free(act->widths);
     ls_free(act->slots);
     ls_free(act->users);
     ls_free(act->slot_of);
-    ls_free(act->sync);
     *act = (struct ls_activations){0};
 }
 
@@ -328,7 +348,7 @@ enum ls_code ls_activations_bytes(const struct ls_net *net, ptrdiff_t most_rows,
         slots += (size_t)(act.widths[s] * most_rows);
     for (int i = 0; i < net->n_layers; i++) {
         const struct ls_layer *layer = &net->layers[i];
-        outputs += aux_floats(layer, most_rows);
+        outputs += (size_t)aux_floats(layer, most_rows);
         if (with_gradients && !layer->skip)
             outputs += (size_t)(layer->out.count * most_rows);
     }
@@ -336,7 +356,6 @@ enum ls_code ls_activations_bytes(const struct ls_net *net, ptrdiff_t most_rows,
         outputs += slots;
     *bytes = (struct ls_activation_bytes){.outputs = outputs * sizeof(float),
                                           .gradients = with_gradients ? slots * sizeof(float) : 0};
-    act.n_slots = 0; /* none was allocated */
     ls_activations_release(&act);
     ls_free(place);
     return code;

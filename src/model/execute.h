@@ -24,6 +24,8 @@ struct ls_activations {
     int *slot_of; /* of each value's gradient, the input's in front; -1: none yet */
 
     float *sync; /* (net->sync_floats) of ls_pass_alone */
+
+    void *block; /* all numbers above lie in it; owned */
 };
 
 /* Local.  Keeps the pointer to the net. */

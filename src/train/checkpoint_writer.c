@@ -13,6 +13,7 @@
 
 #include "base/memory.h"
 #include "base/timer.h"
+#include "compute/placement.h"
 #include "train/run.h"
 
 struct ls_checkpoint_writer {
@@ -52,6 +53,7 @@ enum ls_code ls_checkpoint_writer_create(struct ls_checkpoint_writer **created, 
                                 "metadata of checkpoints", err);
     if (!writer->block || !writer->metadata)
         return LS_FAILED;
+    ls_place(writer->block, (size_t)n * sizeof(float)); /* now, not while training waits for the first copy */
     float *at = writer->block;
     for (int i = 0; i < writer->n_arrays; at += arrays[i].n, i++)
         writer->tensors[i] =

@@ -4,12 +4,17 @@
 #include <errno.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include "base/elementary.h"
 #include "base/hash.h"
 #include "base/memory.h"
 #include "base/status.h"
 #include "base/text.h"
+#include "compute/ops.h"
+#include "compute/placement.h"
 
 Test(memory, blocks_are_zeroed_aligned_and_counted)
 {
@@ -33,6 +38,95 @@ Test(memory, blocks_are_zeroed_aligned_and_counted)
         ls_free(NULL);
         cr_assert(ls_memory_balance() == before, "%ld live blocks", ls_memory_balance() - before);
     }
+}
+
+/* Pages of a block that are in memory; -1 where the sanitizer's heap has the block. */
+static long resident_pages(void *block, size_t bytes)
+{
+    const size_t page = (size_t)sysconf(_SC_PAGESIZE), n = (bytes + page - 1) / page;
+    static unsigned char map[1 << 16];
+    long resident = 0;
+    if ((uintptr_t)block % LS_HUGE_PAGE_BYTES != 0)
+        return -1;
+    cr_assert(n <= sizeof map && mincore(block, bytes, map) == 0, "%zu pages: %s", n, strerror(errno));
+    for (size_t i = 0; i < n; i++)
+        resident += map[i] & 1;
+    return resident;
+}
+
+/* A large block starts on a huge page, and the first to touch it is the caller. */
+Test(memory, large_blocks_are_untouched)
+{
+    const size_t huge = LS_HUGE_PAGE_BYTES;
+    const size_t sizes[] = {huge / 2,     huge - 64, huge,          huge + 1,
+                            3 * huge / 2, 2 * huge,  2 * huge + 64, 32 * huge + 5};
+    struct ls_error err = {.code = LS_OK};
+    for (int round = 0; round < 2; round++)
+        for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++) {
+            unsigned char *block = ls_alloc(sizes[s], 1, "large", &err);
+            cr_assert_not_null(block, "%s", err.text);
+            const long resident = resident_pages(block, sizes[s]);
+            if (resident < 0) {
+                cr_assert((uintptr_t)block % 64 == 0);
+            } else {
+                cr_expect(resident == 0, "%zu bytes: %ld pages touched", sizes[s], resident);
+            }
+            for (size_t i = 0; i < sizes[s]; i++)
+                cr_assert(block[i] == 0, "byte %zu of %zu is %d", i, sizes[s], block[i]);
+            memset(block, 0xab, sizes[s]);
+            ls_free(block);
+        }
+    cr_expect(ls_memory_balance() == 0);
+}
+
+/* Which is all in one piece: half a huge page's worth of small ones is the heap's. */
+Test(memory, small_blocks_take_no_mapping)
+{
+    struct ls_error err = {.code = LS_OK};
+    void *block = ls_alloc(LS_HUGE_PAGE_BYTES / 2 - 64, 1, "small", &err);
+    cr_assert_not_null(block);
+    cr_expect((uintptr_t)block % LS_HUGE_PAGE_BYTES != 0, "%p", block);
+    ls_free(block);
+}
+
+/* Faults of this thread and of all: who touches a page first has the fault. */
+static void count_faults(long *mine, long *all)
+{
+    struct rusage usage;
+    cr_assert(getrusage(RUSAGE_THREAD, &usage) == 0);
+    *mine = usage.ru_minflt;
+    cr_assert(getrusage(RUSAGE_SELF, &usage) == 0);
+    *all = usage.ru_minflt;
+}
+
+Test(memory, a_block_is_placed_by_the_whole_team)
+{
+    const size_t bytes = 64 * (size_t)LS_HUGE_PAGE_BYTES;
+    struct ls_error err = {.code = LS_OK};
+    long mine[2], all[2];
+    ls_ops_set_threads(4);
+    void *small = ls_alloc(LS_HUGE_PAGE_BYTES, 1, "small", &err), *block = ls_alloc(bytes, 1, "large", &err),
+         *before = ls_alloc(bytes, 1, "large", &err);
+    cr_assert(small && block && before);
+    ls_place(small, LS_HUGE_PAGE_BYTES);
+    ls_place(NULL, bytes);
+    if (resident_pages(block, bytes) < 0 || ls_ops_threads() < 4) {
+        ls_free(small);
+        ls_free(block);
+        ls_free(before);
+        cr_skip_test("a sanitizer's heap, or one thread");
+    }
+    cr_expect(resident_pages(small, LS_HUGE_PAGE_BYTES) == 0, "one place: left alone");
+    ls_place(before, bytes); /* starts the threads, which has faults of its own */
+    count_faults(&mine[0], &all[0]);
+    ls_place(block, bytes);
+    count_faults(&mine[1], &all[1]);
+    const long own = mine[1] - mine[0], total = all[1] - all[0];
+    cr_expect(resident_pages(block, bytes) == (long)(bytes / (size_t)sysconf(_SC_PAGESIZE)), "all are there");
+    cr_expect(total >= 64 && own <= total / 2 && own >= 16, "this thread had %ld of %ld faults", own, total);
+    ls_free(small);
+    ls_free(block);
+    ls_free(before);
 }
 
 Test(memory, an_impossible_size_is_a_message)

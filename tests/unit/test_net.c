@@ -4,7 +4,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
+#include "base/memory.h"
 #include "base/philox.h"
 #include "files.h"
 #include "model/execute.h"
@@ -543,4 +546,29 @@ Test(net, survives_garbage, .timeout = 60)
     for (uint64_t seed = 0; seed < 40000; seed++)
         n_valid += check_garbage(seed, 1 + (int)(seed % 17));
     cr_assert(n_valid > 1000, "only %d texts were nets", n_valid);
+}
+
+/* Nothing of a pass's buffers is written when they are taken: the threads that work on them do that first. */
+Test(net, activations_lie_in_one_block_that_nobody_has_touched)
+{
+    struct ls_net net;
+    struct ls_activations act = {0};
+    unsigned char pages[1 << 14];
+    const size_t bytes = 4 * (size_t)LS_HUGE_PAGE_BYTES, page = (size_t)sysconf(_SC_PAGESIZE);
+    cr_assert(ls_net_create(&net, "dense 1024, relu, dense 1024", ls_shape_of(1, (const ptrdiff_t[]){1024}),
+                            &err) == LS_OK);
+    cr_assert(ls_activations_create(&act, &net, 1024, 1, &err) == LS_OK); /* 5 blocks of 4 MiB */
+    const char *const begin = act.block;
+    const float *const inside[] = {act.x, act.y[0], act.slots[0], act.slots[1]};
+    for (size_t i = 0; i < 4; i++)
+        cr_expect((const char *)inside[i] >= begin && (const char *)inside[i] < begin + (20 << 20) + 4096,
+                  "buffer %zu lies elsewhere", i);
+    if ((uintptr_t)begin % LS_HUGE_PAGE_BYTES == 0) { /* not so under AddressSanitizer */
+        cr_assert(bytes / page <= sizeof pages && mincore(act.block, bytes, pages) == 0);
+        for (size_t i = 0; i < bytes / page; i++)
+            cr_assert(!(pages[i] & 1), "page %zu is there", i);
+    }
+    ls_activations_release(&act);
+    ls_net_release(&net);
+    cr_expect(ls_memory_balance() == 0);
 }
