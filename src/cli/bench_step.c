@@ -30,6 +30,7 @@ struct bench {
     struct variant variants[2];
     int n_peaks;
     double peak_gflops[MOST_ROUNDS];
+    double read_gbytes; /* a second, of this rank's threads, each its part of a buffer as large as the data */
     struct ls_error *err; /* of time_round, and its outcome */
     enum ls_code code;
 };
@@ -96,6 +97,18 @@ static void time_round(void *context)
     }
 }
 
+static size_t data_bytes(const struct bench *bench)
+{
+    const struct ls_dataset *data = &bench->work.data;
+    return (size_t)data->n_stored * ((size_t)data->n_features + sizeof *data->labels);
+}
+
+/* Bytes of samples and labels that a step must read; weights and all that it makes itself stay in caches. */
+static double step_bytes(const struct bench *bench)
+{
+    return (double)data_bytes(bench) / (double)bench->work.data.n_stored * (double)bench->options.batch;
+}
+
 static enum ls_code time_variants(struct bench *bench, struct ls_error *err)
 {
     const double round_s = 0.05;
@@ -112,20 +125,50 @@ static enum ls_code time_variants(struct bench *bench, struct ls_error *err)
             bench->peak_gflops[bench->n_peaks++] =
                 ls_machine_fma_gflops(bench->session.ops, bench->session.threads, 0.005);
     }
+    const int threads = bench->session.threads, all = threads * ls_comm_size(bench->session.comm);
+    bench->read_gbytes =
+        ls_machine_read_gbytes(bench->session.ops, threads, data_bytes(bench) / (size_t)all, 0.05);
     return bench->code;
+}
+
+/* Of all ranks: 10^9 bytes a second that the steps took in, at which the data can be read, and their ratio.
+ */
+struct reading {
+    double step_gbytes, all_gbytes, share;
+};
+
+static struct reading reading_of(const struct bench *bench, double step_s)
+{
+    struct reading reading = {.step_gbytes = step_bytes(bench) * 1e-9 / step_s,
+                              .all_gbytes = bench->read_gbytes * ls_comm_size(bench->session.comm)};
+    if (reading.all_gbytes > 0) /* 0 when there was no memory to measure it */
+        reading.share = reading.step_gbytes / reading.all_gbytes;
+    return reading;
+}
+
+static void print_data(const struct bench *bench, double step_s)
+{
+    const struct reading reading = reading_of(bench, step_s);
+    printf("data      a step reads %.1f KB of samples, %.2f GB/s; all %.1f MB of them, read again and again, "
+           "%.1f GB/s: %.1f %%\n",
+           step_bytes(bench) * 1e-3, reading.step_gbytes, (double)data_bytes(bench) * 1e-6,
+           reading.all_gbytes, 100 * reading.share);
 }
 
 static void print_json(const struct bench *bench, double step_s, double best_s, double peak)
 {
     const double gflops = ls_bench_sample_flops(&bench->work) * (double)bench->options.batch * 1e-9 / step_s;
+    const struct reading reading = reading_of(bench, step_s);
     printf(
         "{\"net\":\"%s\",\"batch\":%lld,\"ranks\":%d,\"threads\":%d,\"isa\":\"%s\",\"step_us\":%.4g,\"best_"
         "step_us\":%.4g,"
-        "\"samples_per_s\":%.6g,\"gflops\":%.5g,\"peak_gflops\":%.5g,\"peak_share\":%.4g,\"verified\":%s}\n",
+        "\"samples_per_s\":%.6g,\"gflops\":%.5g,\"peak_gflops\":%.5g,\"peak_share\":%.4g,"
+        "\"data_bytes\":%zu,\"data_gbytes_per_s\":%.4g,\"read_gbytes_per_s\":%.4g,\"read_share\":%.4g,"
+        "\"verified\":%s}\n",
         bench->work.net.text, (long long)bench->options.batch, ls_comm_size(bench->session.comm),
         bench->session.threads, bench->session.ops->name, step_s * 1e6, best_s * 1e6,
-        (double)bench->options.batch / step_s, gflops, peak, gflops / peak,
-        bench->options.no_verify ? "false" : "true");
+        (double)bench->options.batch / step_s, gflops, peak, gflops / peak, data_bytes(bench),
+        reading.step_gbytes, reading.all_gbytes, reading.share, bench->options.no_verify ? "false" : "true");
 }
 
 static void print_result(struct bench *bench)
@@ -162,6 +205,7 @@ static void print_result(struct bench *bench)
                ranks > 1 ? names[v->allreduce] : "step", median * 1e6, best * 1e6,
                (double)bench->options.batch / median, gflop / median, 100 * gflop / median / peak);
     }
+    print_data(bench, ls_quantile(bench->variants[0].step_s, n_pairs, 0.5));
     if (bench->n_variants == 2) {
         printf("tree/mpi  median ratio %.3f of %d pairs (quartiles %.3f, %.3f): the price of exactness is "
                "%+.1f %%\n",

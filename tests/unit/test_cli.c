@@ -496,6 +496,24 @@ Test(cli, the_digits_are_learnt, .timeout = LIMIT_S)
     folder_destroy(&folder);
 }
 
+/* 784 pixels of a byte and a label of four are what a step must read of a sample. */
+Test(cli, bench_step_counts_what_it_reads, .timeout = LIMIT_S)
+{
+    const struct ls_outcome *o =
+        lockstep(1, "bench step --net 'dense 10' --batch 96 --threads 1 --seconds 0.05 --json");
+    check_status(o, 0, "bench step");
+    json_t *of = json_loads(o->out, 0, NULL);
+    cr_assert(of, "not JSON: %s", o->out);
+    const double step_us = json_number_value(json_object_get(of, "step_us"));
+    const double gbytes = json_number_value(json_object_get(of, "data_gbytes_per_s"));
+    const double read = json_number_value(json_object_get(of, "read_gbytes_per_s"));
+    cr_assert(json_integer_value(json_object_get(of, "data_bytes")) == 8192 * 788, "%s", o->out);
+    cr_assert(fabs(gbytes * step_us / (96 * 788e-3) - 1) < 0.01, "%s", o->out);
+    cr_assert(fabs(json_number_value(json_object_get(of, "read_share")) * read / gbytes - 1) < 0.01, "%s",
+              o->out);
+    json_decref(of);
+}
+
 Test(cli, info_machine_says_what_is_there, .timeout = LIMIT_S)
 {
     const struct ls_outcome *o = lockstep(1, "info machine");
