@@ -92,7 +92,11 @@ static enum ls_code info_machine(struct ls_comm *comm, struct ls_error *err)
     printf("host         %s\n", ls_comm_host(comm));
     printf("cores        %ld online, this process may use %s\n", sysconf(_SC_NPROCESSORS_ONLN),
            session.affinity);
-    printf("threads      %d by default\n", session.threads);
+    if (session.machine_nodes > 0)
+        printf("NUMA nodes   %d, this process may use cores on %d\n", session.machine_nodes, session.nodes);
+    printf("threads      %d by default, %s%s\n", session.threads,
+           session.pinning.n > 0 ? "a core for each" : "not pinned: ",
+           session.pinning.n > 0 ? "" : session.pinning.why_not);
     printf("ISA          %s (possible here: %s)\n", session.ops->name,
            ls_text_join(ls_ops_isas(), isas, sizeof isas));
     printf("MPI          %s\n", ls_comm_library_built());

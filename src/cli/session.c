@@ -2,40 +2,12 @@
 #include "cli/session.h"
 
 #include <fenv.h>
-#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/text.h"
 #include "compute/team.h"
-
-/* Writes "cores 0-3,8" and returns how many there are. */
-static int read_affinity(char *text, size_t size)
-{
-    cpu_set_t set;
-    CPU_ZERO(&set);
-    if (sched_getaffinity(0, sizeof set, &set) != 0) {
-        const long online = sysconf(_SC_NPROCESSORS_ONLN);
-        snprintf(text, size, "%ld cores", online);
-        return online > 0 ? (int)online : 1;
-    }
-    size_t used = (size_t)snprintf(text, size, "%s", CPU_COUNT(&set) == 1 ? "core" : "cores");
-    const char *separator = " ";
-    for (size_t cpu = 0; cpu < CPU_SETSIZE; cpu++) {
-        if (!CPU_ISSET(cpu, &set))
-            continue;
-        size_t last = cpu;
-        while (last + 1 < CPU_SETSIZE && CPU_ISSET(last + 1, &set))
-            last++;
-        if (used < size)
-            used += (size_t)snprintf(text + used, size - used, last > cpu ? "%s%zu-%zu" : "%s%zu", separator,
-                                     cpu, last);
-        separator = ",";
-        cpu = last;
-    }
-    return CPU_COUNT(&set);
-}
 
 static enum ls_code choose_threads(struct ls_session *session, int64_t wanted, struct ls_error *err)
 {
@@ -82,9 +54,23 @@ static enum ls_code choose_ops(struct ls_session *session, const struct ls_sessi
     if (code == LS_OK)
         ls_ops_set_threads(session->threads);
     session->threads = ls_ops_threads(); /* 1 in a build without OpenMP */
+    return code;
+}
+
+/* Who goes where, and how patiently they wait for each other. */
+static enum ls_code place_threads(struct ls_session *session, const struct ls_session_options *options,
+                                  struct ls_error *err)
+{
+    static struct ls_topology topology;
+    const struct ls_cores *cores = ls_cores_mine();
+    ls_topology_read(&topology, cores, "/sys/devices/system");
+    session->machine_nodes = topology.n_nodes;
+    session->nodes = ls_topology_nodes(&topology, cores);
+    const enum ls_pin wish = options->serial ? LS_PIN_OFF : (enum ls_pin)options->pin;
+    const enum ls_code code =
+        ls_pinning_start(&session->pinning, wish, session->threads, &topology, session->comm, err);
     /* With more threads than cores, one that spins keeps another from running. */
-    if ((long)session->threads * ls_comm_ranks_on_host(session->comm) > sysconf(_SC_NPROCESSORS_ONLN) ||
-        session->threads > session->cores)
+    if (session->pinning.host_threads > session->pinning.host_cores || session->threads > session->cores)
         ls_team_set_patience_us(0);
     return code;
 }
@@ -99,10 +85,24 @@ enum ls_code ls_session_start(struct ls_session *session, const struct ls_sessio
     err->code = fesetenv(FE_DFL_ENV) == 0
                     ? LS_OK
                     : ls_fail(err, LS_FAILED, "cannot set the processor to IEEE arithmetic");
-    session->cores = read_affinity(session->affinity, sizeof session->affinity);
+    session->cores = ls_cores_mine()->n;
+    ls_cores_text(ls_cores_mine(), session->affinity, sizeof session->affinity);
     if (err->code == LS_OK)
         err->code = choose_ops(session, options, err);
-    return ls_comm_agree(comm, err);
+    const enum ls_code code = ls_comm_agree(comm, err);
+    return code == LS_OK ? place_threads(session, options, err) : code;
+}
+
+const char *ls_session_cores(const struct ls_session *session, char text[LS_SESSION_CORES])
+{
+    const struct ls_pinning *pinning = &session->pinning;
+    char nodes[60] = "";
+    if (session->machine_nodes > 1)
+        snprintf(nodes, sizeof nodes, " on %d of %d NUMA nodes", session->nodes, session->machine_nodes);
+    snprintf(
+        text, LS_SESSION_CORES, "%s%s, %s%s", session->affinity, nodes,
+        pinning->n > 0 ? "a core for each thread" : "not pinned: ", pinning->n > 0 ? "" : pinning->why_not);
+    return text;
 }
 
 enum ls_code ls_session_warn(const struct ls_session *session, int64_t n_leaves, struct ls_error *err)
@@ -113,7 +113,7 @@ enum ls_code ls_session_warn(const struct ls_session *session, int64_t n_leaves,
     if (code != LS_OK || ls_comm_rank(session->comm) != 0)
         return code;
     const int ranks = ls_comm_size(session->comm), here = ls_comm_ranks_on_host(session->comm);
-    const long online = sysconf(_SC_NPROCESSORS_ONLN);
+    const struct ls_pinning *pinning = &session->pinning;
     if (session->cores == 1 && session->threads > 1)
         fprintf(stderr,
                 "warning: the %d threads of a rank are bound to one core (mpirun's default): add '--bind-to "
@@ -125,12 +125,19 @@ enum ls_code ls_session_warn(const struct ls_session *session, int64_t n_leaves,
                 "warning: %d threads on %d cores: threads that share a core slow each other down; use "
                 "--threads %d\n",
                 session->threads, session->cores, session->cores);
-    else if ((long)here * session->threads > online)
+    else if (pinning->host_threads > pinning->host_cores)
         fprintf(stderr,
-                "warning: %d ranks x %d threads on a host of %ld cores: fewer ranks or threads will be "
-                "faster; the result is "
-                "the same\n",
-                here, session->threads, online);
+                "warning: %d ranks with %d threads on the %d cores that they may use of this host: fewer "
+                "ranks or "
+                "threads will be faster; the result is the same\n",
+                here, pinning->host_threads, pinning->host_cores);
+    else if (session->nodes > 1 && session->threads > 1)
+        fprintf(
+            stderr,
+            "warning: the %d threads of a rank are on %d NUMA nodes (%s), and half of what they read is far "
+            "away: one rank a socket will be faster, mpirun --map-by ppr:1:socket:PE=N --bind-to core with N "
+            "cores a socket; the result is the same\n",
+            session->threads, session->nodes, session->affinity);
     if (n_leaves > 0 && n_leaves < ranks)
         fprintf(stderr,
                 "warning: a batch has %lld leaves, fewer than the %d ranks: %lld of them have nothing to do; "

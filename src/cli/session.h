@@ -4,12 +4,14 @@
 #define LS_CLI_SESSION_H
 
 #include "cli/options.h"
+#include "cli/pinning.h"
 #include "comm/comm.h"
 #include "compute/ops.h"
 
 struct ls_session_options {
     int64_t threads; /* 0: as many as this rank's share of the cores */
     int serial;
+    int pin; /* enum ls_pin */
 };
 
 #define LS_SESSION_OPTIONS(options)                                                                          \
@@ -23,6 +25,18 @@ struct ls_session_options {
      4096,                                                                                                   \
      NULL,                                                                                                   \
      NULL},                                                                                                  \
+        {"pin",                                                                                              \
+         "WHEN",                                                                                             \
+         LS_OPTION_CHOICE,                                                                                   \
+         &(options)->pin,                                                                                    \
+         "a core of its own for each thread, on, off, or auto: when the threads take all cores that this "   \
+         "rank "                                                                                             \
+         "has, and nothing else (OMP_PROC_BIND) says where they go",                                         \
+         "auto",                                                                                             \
+         0,                                                                                                  \
+         0,                                                                                                  \
+         ls_pin_names,                                                                                       \
+         NULL},                                                                                              \
     {                                                                                                        \
         "serial", NULL, LS_OPTION_FLAG, &(options)->serial,                                                  \
             "use the oracle: scalar loops, one rank, one thread; slow, and the same bits", NULL, 0, 0, NULL, \
@@ -35,15 +49,22 @@ struct ls_session {
     int threads;
     int cores;          /* that this process may run on */
     char affinity[160]; /* "cores 0-1" */
+    int nodes;          /* NUMA nodes that these cores are on; 0: the kernel does not tell */
+    int machine_nodes;  /* that the machine has */
+    struct ls_pinning pinning;
 };
 
-/* Collective, and ends in agreement.  Picks operations by --serial and $LOCKSTEP_ISA, and the number of
- * threads. */
+/* Collective, and ends in agreement.  Picks operations by --serial and $LOCKSTEP_ISA, the number of threads,
+ * and their cores. */
 enum ls_code ls_session_start(struct ls_session *session, const struct ls_session_options *options,
                               struct ls_comm *comm, struct ls_error *err);
 
-/* Collective.  Prints on rank 0 what spoils a run: more threads than cores, all threads on one core, fewer
- * leaves than ranks (n_leaves 0: not asked).  Goes to stderr. */
+/* Writes where this rank's threads run: "cores 0-7 on 1 of 2 NUMA nodes, a core for each thread". */
+enum { LS_SESSION_CORES = 400 };
+const char *ls_session_cores(const struct ls_session *session, char text[LS_SESSION_CORES]);
+
+/* Collective.  Prints on rank 0 what spoils a run: more threads than cores, all threads on one core, threads
+ * of one rank on several NUMA nodes, fewer leaves than ranks (n_leaves 0: not asked).  Goes to stderr. */
 enum ls_code ls_session_warn(const struct ls_session *session, int64_t n_leaves, struct ls_error *err);
 
 #endif

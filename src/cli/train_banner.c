@@ -103,8 +103,9 @@ static void print_machine(const struct ls_train_report *report)
 {
     const struct ls_session *s = report->session;
     const int ranks = ls_comm_size(s->comm);
+    char cores[LS_SESSION_CORES];
     printf("run     %d rank%s x %d thread%s, %s; rank 0 on %s, %s", ranks, ranks == 1 ? "" : "s", s->threads,
-           s->threads == 1 ? "" : "s", s->ops->name, ls_comm_host(s->comm), s->affinity);
+           s->threads == 1 ? "" : "s", s->ops->name, ls_comm_host(s->comm), ls_session_cores(s, cores));
     if (ranks > 1)
         printf("; %s, %s allreduce", ls_comm_library(s->comm),
                report->config->allreduce == LS_ALLREDUCE_TREE ? "tree" : "mpi");

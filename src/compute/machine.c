@@ -8,6 +8,7 @@
 #    include <omp.h>
 #endif
 
+#include "base/cores.h"
 #include "base/memory.h"
 #include "base/timer.h"
 #include "compute/parallel/peak.h"
@@ -63,6 +64,7 @@ static double work_rate(const struct work *work, int threads)
         int thread = 0;
 #ifdef _OPENMP
         thread = omp_get_thread_num();
+        ls_cores_take(thread);
 #endif
         const double mine = work_do(work, thread);
 #pragma omp critical

@@ -7,6 +7,7 @@
 #    include <omp.h>
 #endif
 
+#include "base/cores.h"
 #include "base/timer.h"
 #include "compute/ops.h"
 
@@ -112,15 +113,19 @@ void ls_team_with(void (*work)(void *context), void *context)
 {
     const int threads = ls_ops_threads();
     if (threads == 1) {
+        ls_cores_take(0);
         work(context);
         return;
     }
     const unsigned jobs_seen = atomic_load(&team.jobs.count);
 #    pragma omp parallel default(none) firstprivate(work, context, jobs_seen) num_threads(threads)
-    if (omp_get_thread_num() == 0)
-        lead(work, context, omp_get_num_threads());
-    else
-        serve(omp_get_thread_num(), omp_get_num_threads(), jobs_seen);
+    {
+        ls_cores_take(omp_get_thread_num());
+        if (omp_get_thread_num() == 0)
+            lead(work, context, omp_get_num_threads());
+        else
+            serve(omp_get_thread_num(), omp_get_num_threads(), jobs_seen);
+    }
 }
 
 static int64_t run_in_region(ls_team_body *body, const void *job)
@@ -128,7 +133,10 @@ static int64_t run_in_region(ls_team_body *body, const void *job)
     const int threads = ls_ops_threads();
     int64_t n_sum = 0;
 #    pragma omp parallel default(none) firstprivate(body, job) num_threads(threads) reduction(+ : n_sum)
-    n_sum += body(job, omp_get_thread_num(), omp_get_num_threads());
+    {
+        ls_cores_take(omp_get_thread_num());
+        n_sum += body(job, omp_get_thread_num(), omp_get_num_threads());
+    }
     return n_sum;
 }
 

@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/uio.h>
 
+#include "base/cores.h"
 #include "base/memory.h"
 #include "data/lsd_file.h"
 
@@ -166,6 +167,7 @@ static void serve(struct ls_prefetch *p, const struct request *r)
 static void *help(void *context)
 {
     struct ls_prefetch *p = context;
+    ls_cores_leave();
     pthread_mutex_lock(&p->mutex);
     for (;;) {
         while (!p->ending && p->next.from == p->next.to)

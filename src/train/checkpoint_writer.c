@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/cores.h"
 #include "base/memory.h"
 #include "base/timer.h"
 #include "compute/placement.h"
@@ -117,6 +118,12 @@ static void *write_copy(void *context)
     return NULL;
 }
 
+static void *write_beside(void *context)
+{
+    ls_cores_leave();
+    return write_copy(context);
+}
+
 /* Signals are the main thread's: one that waits for a message must be woken by them. */
 static void start(struct ls_checkpoint_writer *writer)
 {
@@ -124,7 +131,7 @@ static void start(struct ls_checkpoint_writer *writer)
     sigfillset(&all);
     atomic_store(&writer->finished, 0);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    writer->running = pthread_create(&writer->thread, NULL, write_copy, writer) == 0;
+    writer->running = pthread_create(&writer->thread, NULL, write_beside, writer) == 0;
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (!writer->running) /* no thread to be had: then here */
         write_copy(writer);

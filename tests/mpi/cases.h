@@ -15,7 +15,7 @@ struct mpi_case {
 };
 
 extern const struct mpi_case comm_cases[], matrix_cases[], fault_cases[], command_cases[],
-    fault_campaign_cases[]; /* the last of each has no name */
+    fault_campaign_cases[], pinning_cases[]; /* the last of each has no name */
 
 /* "rank R of P: message" on stderr; returns 1. */
 int complain(const struct ls_comm *comm, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -9,8 +9,8 @@
 
 #include "base/memory.h"
 
-static const struct mpi_case *const suites[] = {comm_cases, matrix_cases, fault_cases, command_cases,
-                                                fault_campaign_cases};
+static const struct mpi_case *const suites[] = {comm_cases,    matrix_cases,         fault_cases,
+                                                command_cases, fault_campaign_cases, pinning_cases};
 
 int complain(const struct ls_comm *comm, const char *format, ...)
 {

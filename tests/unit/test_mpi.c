@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/cores.h"
 #include "launch.h"
 
 enum { LIMIT_S = 60 };
@@ -134,6 +135,17 @@ Test(mpi, a_refused_step_updates_nothing, .timeout = 5 * LIMIT_S)
             cr_assert(strstr(expected, "first in the gradient of '"), "%s", expected);
         }
         cr_assert(strncmp(text, expected, strlen(expected)) == 0, "%s: %s, not %s", ways[i], text, expected);
+    }
+}
+
+/* On as many ranks as there are cores, and on more. */
+Test(mpi, ranks_have_cores_of_their_own, .timeout = 2 * LIMIT_S)
+{
+    const int cores = ls_cores_mine()->n, ranks[] = {cores < 8 ? cores : 8, 5};
+    for (int i = 0; i < 2; i++) {
+        launch_case("pinned", ranks[i]);
+        cr_assert(outcome.status == 0, "%d ranks: status %d\n%s%s", ranks[i], outcome.status, outcome.out,
+                  outcome.err);
     }
 }
 

@@ -1,0 +1,240 @@
+/* cli/pinning.c, base/cores.c and base/topology.c: a core for each thread where the rank has it to itself. */
+#include <criterion/criterion.h>
+#include <pthread.h>
+#include <sched.h>
+#include <sys/stat.h>
+
+#include "cli/pinning.h"
+#include "compute/ops.h"
+#include "compute/team.h"
+#include "files.h"
+#include "lockstep.h"
+
+static struct ls_topology topology;
+
+/* Cores without hardware threads, unless `step` tells how far apart those of a core are. */
+static void make_topology(int step)
+{
+    topology.n_nodes = 1;
+    for (int core = 0; core < LS_MOST_CORES; core++) {
+        topology.node[core] = 0;
+        topology.leader[core] = (short)(step ? core % step : core);
+    }
+}
+
+static struct ls_pin_rank rank_of(uint64_t cores, uint64_t threads, uint64_t host)
+{
+    return (struct ls_pin_rank){.cores = {cores}, .threads = threads, .host = host};
+}
+
+/* What rank r of the n does, as text: "0,2", or the reason why not. */
+static const char *chosen(enum ls_pin wish, const struct ls_pin_rank *ranks, int n, int r, const char *set_by)
+{
+    static struct ls_pinning pinning;
+    static char text[200];
+    ls_pinning_choose(&pinning, wish, ranks, n, r, &topology, set_by);
+    if (pinning.n == 0)
+        return pinning.why_not;
+    text[0] = '\0';
+    for (int t = 0; t < pinning.n; t++)
+        snprintf(text + strlen(text), sizeof text - strlen(text), t ? ",%d" : "%d", pinning.core[t]);
+    return text;
+}
+
+#define EXPECT(is, ...) cr_expect_str_eq(chosen(__VA_ARGS__), is, "%s", chosen(__VA_ARGS__))
+
+Test(pinning, one_rank_fills_its_cores)
+{
+    make_topology(0);
+    const struct ls_pin_rank fills[] = {rank_of(0xf0, 4, 1)}, spares[] = {rank_of(0xf0, 2, 1)},
+                             many[] = {rank_of(0xf0, 5, 1)};
+    EXPECT("4,5,6,7", LS_PIN_AUTO, fills, 1, 0, NULL);
+    EXPECT("off", LS_PIN_OFF, fills, 1, 0, NULL);
+    EXPECT("OMP_PLACES is set", LS_PIN_AUTO, fills, 1, 0, "OMP_PLACES is set");
+    EXPECT("4,5,6,7", LS_PIN_ON, fills, 1, 0, "OMP_PLACES is set");
+    EXPECT("cores to spare", LS_PIN_AUTO, spares, 1, 0, NULL);
+    EXPECT("4,6", LS_PIN_ON, spares, 1, 0, NULL);
+    EXPECT("more threads than cores", LS_PIN_AUTO, many, 1, 0, NULL);
+    EXPECT("more threads than cores", LS_PIN_ON, many, 1, 0, NULL);
+}
+
+Test(pinning, ranks_share_out_the_same_cores)
+{
+    make_topology(0);
+    const struct ls_pin_rank two[] = {rank_of(0xf, 2, 1), rank_of(0xf, 2, 1)};
+    EXPECT("0,1", LS_PIN_AUTO, two, 2, 0, NULL);
+    EXPECT("2,3", LS_PIN_AUTO, two, 2, 1, NULL);
+    /* Too many threads together, though this rank's would fit in its share. */
+    const struct ls_pin_rank uneven[] = {rank_of(0x3, 1, 1), rank_of(0x3, 2, 1)};
+    EXPECT("more threads than cores", LS_PIN_AUTO, uneven, 2, 0, NULL);
+    const struct ls_pin_rank five[] = {rank_of(0x3, 1, 1), rank_of(0x3, 1, 1), rank_of(0x3, 1, 1),
+                                       rank_of(0x3, 1, 1), rank_of(0x3, 1, 1)};
+    for (int r = 0; r < 5; r++)
+        EXPECT("more threads than cores", LS_PIN_AUTO, five, 5, r, NULL);
+    /* The same numbers of cores on two hosts are two sets of cores. */
+    const struct ls_pin_rank hosts[] = {rank_of(0x3, 2, 1), rank_of(0x3, 2, 2)};
+    EXPECT("0,1", LS_PIN_AUTO, hosts, 2, 0, NULL);
+    EXPECT("0,1", LS_PIN_AUTO, hosts, 2, 1, NULL);
+    /* Bound apart by the launcher, and overlapping. */
+    const struct ls_pin_rank apart[] = {rank_of(0x3, 2, 1), rank_of(0xc, 2, 1)};
+    EXPECT("2,3", LS_PIN_AUTO, apart, 2, 1, NULL);
+    const struct ls_pin_rank overlap[] = {rank_of(0x3, 1, 1), rank_of(0x6, 1, 1)};
+    EXPECT("ranks share some cores, not all", LS_PIN_AUTO, overlap, 2, 1, NULL);
+    struct ls_pinning pinning;
+    ls_pinning_choose(&pinning, LS_PIN_AUTO, overlap, 2, 0, &topology, NULL);
+    cr_expect(pinning.host_cores == 3 && pinning.host_threads == 2, "%d cores, %d threads",
+              pinning.host_cores, pinning.host_threads);
+}
+
+/* Cores 0-3 have second hardware threads 4-7. */
+Test(pinning, hardware_threads_of_a_core_are_taken_last)
+{
+    make_topology(4);
+    const struct ls_pin_rank whole[] = {rank_of(0xff, 4, 1)}, all[] = {rank_of(0xff, 8, 1)},
+                             three[] = {rank_of(0xff, 3, 1)};
+    EXPECT("0,1,2,3", LS_PIN_AUTO, whole, 1, 0, NULL);
+    EXPECT("0,1,2,3,4,5,6,7", LS_PIN_AUTO, all, 1, 0, NULL);
+    EXPECT("cores to spare", LS_PIN_AUTO, three, 1, 0, NULL);
+    const struct ls_pin_rank two[] = {rank_of(0xff, 2, 1), rank_of(0xff, 4, 1)};
+    EXPECT("0,1", LS_PIN_AUTO, two, 2, 0, NULL);
+    EXPECT("2,3,6,7", LS_PIN_AUTO, two, 2, 1, NULL);
+}
+
+/* --- what the kernel tells --- */
+
+static void write_text(const struct folder *folder, const char *name, const char *text)
+{
+    char path[512];
+    snprintf(path, sizeof path, "%s/%s", folder->path, name);
+    for (char *slash = strchr(path + 6, '/'); slash; slash = strchr(slash + 1, '/')) {
+        *slash = '\0';
+        mkdir(path, 0700);
+        *slash = '/';
+    }
+    FILE *file = fopen(path, "w");
+    cr_assert(file && fputs(text, file) >= 0 && fclose(file) == 0, "%s", path);
+}
+
+Test(pinning, nodes_and_hardware_threads_are_read)
+{
+    struct folder folder = folder_create();
+    write_text(&folder, "node/node0/cpulist", "0-1,4-5\n");
+    write_text(&folder, "node/node2/cpulist", "2-3,6-7\n");
+    write_text(&folder, "node/node3/cpulist", "\n"); /* memory alone */
+    write_text(&folder, "node/possible", "0-3\n");
+    write_text(&folder, "cpu/cpu5/topology/thread_siblings_list", "1,5\n");
+    const struct ls_cores cores = {.n = 3, .core = {0, 3, 5}}, one = {.n = 2, .core = {6, 7}};
+    ls_topology_read(&topology, &cores, folder.path);
+    cr_expect(topology.n_nodes == 2, "%d nodes", topology.n_nodes);
+    cr_expect(topology.node[5] == 0 && topology.node[6] == 2 && topology.node[8] == -1);
+    cr_expect(topology.leader[5] == 1 && topology.leader[3] == 3, "%d %d", topology.leader[5],
+              topology.leader[3]);
+    cr_expect(ls_topology_nodes(&topology, &cores) == 2);
+    cr_expect(ls_topology_nodes(&topology, &one) == 1);
+    ls_topology_read(&topology, &cores, "/nowhere");
+    cr_expect(topology.n_nodes == 0 && topology.leader[5] == 5);
+    folder_destroy(&folder);
+}
+
+Test(pinning, cores_have_a_text)
+{
+    char text[100];
+    const struct ls_cores one = {1, {7}}, some = {6, {0, 1, 2, 5, 8, 9}};
+    cr_expect_str_eq(ls_cores_text(&one, text, sizeof text), "core 7", "%s", text);
+    cr_expect_str_eq(ls_cores_text(&some, text, sizeof text), "cores 0-2,5,8-9", "%s", text);
+    cr_expect_str_eq(ls_cores_text(&some, text, 9), "cores 0-", "cut, '%s'", text);
+}
+
+/* --- threads --- */
+
+enum { THREADS = 3 };
+struct masks {
+    cpu_set_t of[THREADS];
+};
+
+static int64_t read_mask(const void *job, int thread, int threads)
+{
+    struct masks *masks = *(struct masks *const *)job;
+    (void)threads;
+    sched_getaffinity(0, sizeof masks->of[0], &masks->of[thread]);
+    return 1;
+}
+
+static void run_team(void *masks)
+{
+    cr_assert(ls_team_run(read_mask, &masks) == ls_ops_threads());
+}
+
+static int is_only(const cpu_set_t *set, int core)
+{
+    return CPU_COUNT(set) == 1 && CPU_ISSET((size_t)core, set);
+}
+
+static void *read_beside(void *set)
+{
+    ls_cores_leave();
+    sched_getaffinity(0, sizeof(cpu_set_t), set);
+    return NULL;
+}
+
+Test(pinning, threads_go_where_they_are_told)
+{
+    const struct ls_cores *mine = ls_cores_mine();
+    const int last = mine->core[mine->n - 1], first = mine->core[0], to[] = {last, first};
+    struct masks masks;
+    cpu_set_t beside;
+    pthread_t helper;
+    for (int standing = 0; standing < 2; standing++) {
+        ls_ops_set_threads(THREADS);
+        if (ls_ops_threads() < THREADS)
+            cr_skip_test("a build without threads");
+        ls_cores_pin(to, 2);
+        if (standing)
+            ls_team_with(run_team, &masks);
+        else
+            run_team(&masks);
+        cr_expect(is_only(&masks.of[0], last) && is_only(&masks.of[1], first), "standing %d", standing);
+        cr_expect(CPU_COUNT(&masks.of[2]) == mine->n, "the third is anywhere, on %d",
+                  CPU_COUNT(&masks.of[2]));
+        cr_expect(ls_cores_mine()->n == mine->n, "what the process may use stays");
+        cr_assert(pthread_create(&helper, NULL, read_beside, &beside) == 0);
+        pthread_join(helper, NULL);
+        cr_expect(CPU_COUNT(&beside) == mine->n, "a helper is on %d cores", CPU_COUNT(&beside));
+        /* A smaller team may end threads, and a larger one start others, which inherit this one's mask. */
+        ls_ops_set_threads(2);
+        run_team(&masks);
+        ls_ops_set_threads(THREADS);
+        run_team(&masks);
+        cr_expect(is_only(&masks.of[1], first) && CPU_COUNT(&masks.of[2]) == mine->n);
+        ls_cores_pin(NULL, 0);
+        run_team(&masks);
+        for (int t = 0; t < THREADS; t++)
+            cr_expect(CPU_COUNT(&masks.of[t]) == mine->n, "thread %d is anywhere again", t);
+    }
+}
+
+/* --- the command --- */
+
+static void expect_run_line(const struct ls_outcome *o, const char *part)
+{
+    const char *run = strstr(o->out, "\nrun ");
+    cr_assert(o->status == 0 && run, "status %d\n%s%s", o->status, o->out, o->err);
+    const char *found = strstr(run + 1, part);
+    cr_expect(found && found < strchr(run + 1, '\n'), "'%s' is not in '%.200s'", part, run + 1);
+}
+
+Test(pinning, a_run_says_where_its_threads_are, .timeout = 5 * LOCKSTEP_LIMIT_S)
+{
+    const int n = ls_cores_mine()->n;
+    expect_run_line(lockstep(1, "train --steps 1 --threads %d", n), ", a core for each thread");
+    expect_run_line(lockstep(1, "train --steps 1 --threads %d --pin off", n), ", not pinned: off");
+    expect_run_line(lockstep(1, "train --steps 1 --threads %d", n + 1),
+                    ", not pinned: more threads than cores");
+    expect_run_line(lockstep_after(1, "OMP_PROC_BIND=close", "train --steps 1 --threads %d", n),
+                    ", not pinned: OMP_PROC_BIND is set");
+    const struct ls_outcome *o = lockstep(1, "train --steps 1 --threads %d --pin on", n + 1);
+    cr_expect(o->status == 2 && strstr(o->err, "--pin on: more threads than cores"), "%d\n%s", o->status,
+              o->err);
+    o = lockstep(1, "train --steps 1 --serial --pin on");
+    cr_expect(o->status == 0, "%s", o->err);
+}
