@@ -273,22 +273,65 @@ enum ls_code ls_comm_allreduce_vectors(struct ls_comm *comm, enum ls_allreduce h
     return ls_comm_allreduce(comm, how, n_leaves, n, own, roots, n_roots, err);
 }
 
+void ls_comm_scatter_vectors(struct ls_comm *comm, struct ls_vectors *vectors, int64_t n_leaves,
+                             const ptrdiff_t *cuts, float *const *roots, int n_roots, const float **sum)
+{
+    if (vectors->shared) {
+        *sum = ls_shared_scatter(vectors->shared, LS_SHARED_WAITED, n_leaves, cuts, roots, n_roots);
+        return;
+    }
+    float *own = own_sum(vectors, roots, n_roots);
+    comm->ops->scatter(comm, n_leaves, cuts, own, roots, n_roots);
+    *sum = own;
+}
+
+void ls_comm_share_slices(struct ls_comm *comm, struct ls_vectors *vectors, const ptrdiff_t *cuts,
+                          float *values)
+{
+    if (vectors->shared)
+        ls_shared_share(vectors->shared, LS_SHARED_WAITED, cuts, values);
+    else
+        comm->ops->share(comm, cuts, values);
+}
+
+void ls_comm_collect_slices(struct ls_comm *comm, const ptrdiff_t *cuts, const float *mine, float *whole)
+{
+    for (int rank = 0; rank < comm->size; rank++)
+        comm->sizes[rank] = (size_t)(cuts[rank + 1] - cuts[rank]) * sizeof *mine;
+    comm->ops->gather(comm, mine, comm->sizes[comm->rank], whole ? whole + cuts[0] : NULL, comm->sizes);
+}
+
 enum ls_code ls_comm_flights_create(struct ls_comm *comm, struct ls_error *err)
 {
     return comm->ops->flights_create ? comm->ops->flights_create(comm, err) : LS_OK;
 }
 
+static int64_t start_piece(struct ls_comm *comm, struct ls_piece *piece, float *const *roots, int n_roots)
+{
+    const struct ls_range range = piece->range;
+    assert(range.begin <= range.end && n_roots <= LS_MAX_ROOTS);
+    piece->n_roots = n_roots;
+    memcpy(piece->roots, roots, (size_t)n_roots * sizeof *roots);
+    if (comm->ops->start)
+        return comm->ops->start(comm, piece);
+    if (n_roots == 0)
+        memset(piece->vectors->at[0] + range.begin, 0, (size_t)(range.end - range.begin) * sizeof(float));
+    return 0;
+}
+
 int64_t ls_comm_start(struct ls_comm *comm, struct ls_vectors *vectors, int64_t n_leaves,
                       struct ls_range range, float *const *roots, int n_roots)
 {
-    struct ls_piece piece = {.vectors = vectors, .n_leaves = n_leaves, .range = range, .n_roots = n_roots};
-    assert(range.begin <= range.end && n_roots <= LS_MAX_ROOTS);
-    memcpy(piece.roots, roots, (size_t)n_roots * sizeof *roots);
-    if (comm->ops->start)
-        return comm->ops->start(comm, &piece);
-    if (n_roots == 0)
-        memset(vectors->at[0] + range.begin, 0, (size_t)(range.end - range.begin) * sizeof(float));
-    return 0;
+    struct ls_piece piece = {.vectors = vectors, .n_leaves = n_leaves, .range = range};
+    return start_piece(comm, &piece, roots, n_roots);
+}
+
+int64_t ls_comm_start_scatter(struct ls_comm *comm, struct ls_vectors *vectors, int64_t n_leaves,
+                              const ptrdiff_t *cuts, float *const *roots, int n_roots)
+{
+    struct ls_piece piece = {
+        .vectors = vectors, .n_leaves = n_leaves, .range = {cuts[0], cuts[comm->size]}, .cuts = cuts};
+    return start_piece(comm, &piece, roots, n_roots);
 }
 
 int ls_comm_can_start(struct ls_comm *comm)

@@ -100,6 +100,22 @@ enum ls_code ls_comm_allreduce_vectors(struct ls_comm *comm, enum ls_allreduce h
                                        float *const *roots, int n_roots, const float **sum,
                                        struct ls_error *err);
 
+/* Slices of elements: rank r's are [cuts[r], cuts[r + 1]); ascending, the same on every rank. */
+
+/* Collective.  The first half of an allreduce of elements [cuts[0], cuts[ranks]) of the vectors: *sum is as
+ * of ls_comm_allreduce_vectors at the elements of this rank's slice, and undefined at the others'. */
+void ls_comm_scatter_vectors(struct ls_comm *comm, struct ls_vectors *vectors, int64_t n_leaves,
+                             const ptrdiff_t *cuts, float *const *roots, int n_roots, const float **sum);
+
+/* Collective.  The other half, of other numbers: each rank's slice of `values`, its own memory, to all
+ * others. Where ranks share the vectors, it goes through the sum: it is lost in those elements. */
+void ls_comm_share_slices(struct ls_comm *comm, struct ls_vectors *vectors, const ptrdiff_t *cuts,
+                          float *values);
+
+/* Collective.  Each rank's slice, `mine` pointing at its first element, to rank 0: [cuts[0], cuts[ranks]) of
+ * `whole`, which may be NULL elsewhere. */
+void ls_comm_collect_slices(struct ls_comm *comm, const ptrdiff_t *cuts, const float *mine, float *whole);
+
 /* Sums under way while this rank does other work: an allreduce of the same vectors in pieces.  At most so
  * many are under way; another one waits for the oldest. */
 enum { LS_COMM_FLIGHTS = 4 };
@@ -112,6 +128,11 @@ enum ls_code ls_comm_flights_create(struct ls_comm *comm, struct ls_error *err);
  * collectives may come in between.  Returns the piece's number. */
 int64_t ls_comm_start(struct ls_comm *comm, struct ls_vectors *vectors, int64_t n_leaves,
                       struct ls_range range, float *const *roots, int n_roots);
+
+/* The same as ls_comm_scatter_vectors, of which range is [cuts[0], cuts[ranks]); cuts stay the caller's until
+ * the piece is in. */
+int64_t ls_comm_start_scatter(struct ls_comm *comm, struct ls_vectors *vectors, int64_t n_leaves,
+                              const ptrdiff_t *cuts, float *const *roots, int n_roots);
 
 /* Local.  Whether a start would not have to wait.  Who starts a piece between other collectives must ask: a
  * rank that waits here may be waited for there. */

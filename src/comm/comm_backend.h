@@ -14,11 +14,13 @@
 #include "comm/comm.h"
 #include "comm/tree_allreduce.h"
 
-/* What is started: elements `range` of the roots, to be summed into the same elements of the vectors' sum. */
+/* What is started: elements `range` of the roots, to be summed into the same elements of the vectors' sum; or
+ * with cuts each rank's slice of them. */
 struct ls_piece {
     struct ls_vectors *vectors;
     int64_t n_leaves;
     struct ls_range range;
+    const ptrdiff_t *cuts;
     int n_roots;
     float *roots[LS_MAX_ROOTS];
 };
@@ -33,6 +35,10 @@ struct ls_comm_ops {
     void (*abort)(struct ls_comm *comm, int exit_status) __attribute__((noreturn));
     void (*reduce_tree)(struct ls_comm *comm, int direct, int64_t n_leaves, ptrdiff_t n, float *sum,
                         float *const *roots, int n_roots);
+    /* Slices, with messages between all ranks. */
+    void (*scatter)(struct ls_comm *comm, int64_t n_leaves, const ptrdiff_t *cuts, float *sum,
+                    float *const *roots, int n_roots);
+    void (*share)(struct ls_comm *comm, const ptrdiff_t *cuts, float *values);
     /* Over all ranks, elementwise, in place. */
     void (*add_floats)(struct ls_comm *comm, float *values, ptrdiff_t n);
     void (*add_counts)(struct ls_comm *comm, int64_t *values, int n);

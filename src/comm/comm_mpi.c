@@ -182,6 +182,18 @@ static void reduce_tree(struct ls_comm *comm, int direct, int64_t n_leaves, ptrd
     ls_tree_allreduce(reducer, n_leaves, n, sum, roots, n_roots);
 }
 
+static void scatter(struct ls_comm *comm, int64_t n_leaves, const ptrdiff_t *cuts, float *sum,
+                    float *const *roots, int n_roots)
+{
+    ls_tree_scatter(&ls_mpi_of(comm)->reducer.tree, n_leaves, &(struct ls_slices){cuts, 1, 0}, sum, roots,
+                    n_roots);
+}
+
+static void share(struct ls_comm *comm, const ptrdiff_t *cuts, float *values)
+{
+    ls_tree_share(&ls_mpi_of(comm)->reducer.tree, &(struct ls_slices){cuts, 1, 0}, values);
+}
+
 /* Without a time limit MPI's own blocking sum, since that is what the tree is compared with: the nonblocking
  * twin is another algorithm, and slower. */
 static void add_floats(struct ls_comm *comm, float *values, ptrdiff_t n)
@@ -293,6 +305,8 @@ static const struct ls_comm_ops mpi_ops = {
     .create_part = create_part,
     .abort = end_job,
     .reduce_tree = reduce_tree,
+    .scatter = scatter,
+    .share = share,
     .add_floats = add_floats,
     .add_counts = add_counts,
     .take_largest = take_largest,

@@ -69,10 +69,20 @@ static void fly(void *argument)
     if (vectors->shared) {
         struct ls_shared *shared = vectors->shared;
         shared->slots[flight->slot].across = &flight->reducer.tree;
-        ls_shared_reduce(shared, flight->slot, piece->n_leaves, range, piece->roots, piece->n_roots);
+        if (piece->cuts)
+            ls_shared_scatter(shared, flight->slot, piece->n_leaves, piece->cuts, piece->roots,
+                              piece->n_roots);
+        else
+            ls_shared_reduce(shared, flight->slot, piece->n_leaves, range, piece->roots, piece->n_roots);
         return;
     }
-    float *sum = (piece->n_roots > 0 ? piece->roots[0] : vectors->at[0]) + range.begin;
+    float *sum = piece->n_roots > 0 ? piece->roots[0] : vectors->at[0];
+    if (piece->cuts) {
+        ls_tree_scatter(&flight->reducer.tree, piece->n_leaves, &(struct ls_slices){piece->cuts, 1, 0}, sum,
+                        piece->roots, piece->n_roots);
+        return;
+    }
+    sum += range.begin;
     for (int i = 0; i < piece->n_roots; i++)
         piece->roots[i] += range.begin;
     ls_tree_allreduce(&flight->reducer.tree, piece->n_leaves, (ptrdiff_t)(range.end - range.begin), sum,

@@ -39,6 +39,20 @@ static void reduce_tree(struct ls_comm *comm, int direct, int64_t n_leaves, ptrd
         memcpy(sum, roots[0], (size_t)n * sizeof *sum);
 }
 
+/* Its slice is all of it. */
+static void scatter(struct ls_comm *comm, int64_t n_leaves, const ptrdiff_t *cuts, float *sum,
+                    float *const *roots, int n_roots)
+{
+    const ptrdiff_t at = cuts[0];
+    float *const root = n_roots > 0 ? roots[0] + at : NULL;
+    reduce_tree(comm, 0, n_leaves, cuts[1] - at, sum + at, &root, n_roots);
+}
+
+static void share(struct ls_comm *comm, const ptrdiff_t *cuts, float *values)
+{
+    (void)comm, (void)cuts, (void)values;
+}
+
 static void add_floats(struct ls_comm *comm, float *values, ptrdiff_t n)
 {
     (void)comm, (void)values, (void)n;
@@ -100,6 +114,8 @@ static const struct ls_comm_ops solo_ops = {
     .rest = barrier,
     .abort = end_process,
     .reduce_tree = reduce_tree,
+    .scatter = scatter,
+    .share = share,
     .add_floats = add_floats,
     .add_counts = add_counts,
     .take_largest = take_largest,

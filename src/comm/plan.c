@@ -72,6 +72,20 @@ struct ls_range ls_plan_slice(ptrdiff_t n, int n_owners, int owner, ptrdiff_t gr
     return (struct ls_range){least(first * granule, n), least(end * granule, n)};
 }
 
+struct ls_range ls_plan_part(struct ls_range range, int parts, int part)
+{
+    const struct ls_range some = ls_plan_slice((ptrdiff_t)(range.end - range.begin), parts, part, LINE);
+    return (struct ls_range){range.begin + some.begin, range.begin + some.end};
+}
+
+struct ls_range ls_slice_of(const struct ls_slices *slices, struct ls_members members, int member)
+{
+    const int first = members.first ? members.first[member] : member;
+    const int end = members.first ? members.first[member + 1] : member + 1;
+    return ls_plan_part((struct ls_range){slices->cuts[first], slices->cuts[end]}, slices->n_lanes,
+                        slices->lane);
+}
+
 struct ls_range ls_plan_half(struct ls_range range, int upper)
 {
     const int64_t lines = (range.end - range.begin + LINE - 1) / LINE;

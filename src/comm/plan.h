@@ -39,6 +39,19 @@ struct ls_range ls_plan_leaves(int64_t n_leaves, int n_ranks, int begin, int end
  * earlier owners having the longer ones.  Late owners have none when n is small. */
 struct ls_range ls_plan_slice(ptrdiff_t n, int n_owners, int owner, ptrdiff_t granule);
 
+/* Part `part` of `parts` of a range, cut between cache lines that are counted from its beginning. */
+struct ls_range ls_plan_part(struct ls_range range, int parts, int part);
+
+/* Elements that each rank has a slice of: rank r elements [cuts[r], cuts[r + 1]).  Of hosts as members, in
+ * lanes: each lane has its part of what the host's ranks have together. */
+struct ls_slices {
+    const ptrdiff_t *cuts; /* (ranks + 1), ascending */
+    int n_lanes, lane;     /* 1, 0: all of it */
+};
+
+/* A member's own elements. */
+struct ls_range ls_slice_of(const struct ls_slices *slices, struct ls_members members, int member);
+
 /* The lower or the upper half of `range`, split at a cache line counted from its begin. */
 struct ls_range ls_plan_half(struct ls_range range, int upper);
 

@@ -9,7 +9,10 @@
 #include "compute/ops.h"
 #include "compute/team.h"
 
-enum { LINE = 16 }; /* floats in a cache line */
+enum {
+    LINE = 16,              /* floats in a cache line */
+    WORTH_A_TEAM = 1 << 14, /* floats: some 3 us on one core */
+};
 
 /* A multiple of a line, but not of a page: vectors that are read together should not meet in the same sets of
  * a cache. */
@@ -84,7 +87,7 @@ static void relax(void)
 #endif
 }
 
-/* A call of ls_shared_reduce. */
+/* A call of one of the collectives. */
 struct call {
     struct ls_shared *shared;
     int slot;
@@ -92,7 +95,30 @@ struct call {
     float **roots; /* the host's, in the tree's order */
     int n_roots;
     struct ls_range range;
+    const ptrdiff_t *cuts; /* each rank gets its slice only; NULL: all get all */
 };
+
+static struct call begin_call(struct ls_shared *shared, int slot, struct ls_range range,
+                              const ptrdiff_t *cuts)
+{
+    return (struct call){.shared = shared,
+                         .slot = slot,
+                         .number = ++shared->slots[slot].n_calls,
+                         .roots = shared->slots[slot].roots,
+                         .range = range,
+                         .cuts = cuts};
+}
+
+static struct ls_range all_of(const struct ls_shared *shared, const ptrdiff_t *cuts)
+{
+    return (struct ls_range){cuts[0], cuts[shared->place.n_ranks]};
+}
+
+static struct ls_range slice_of(const struct ls_shared *shared, const ptrdiff_t *cuts)
+{
+    const int rank = shared->place.first_rank + shared->place.rank;
+    return (struct ls_range){cuts[rank], cuts[rank + 1]};
+}
 
 static void await(const struct call *call, const _Atomic uint64_t *flag)
 {
@@ -155,19 +181,19 @@ static void plan(struct ls_shared *shared, int64_t n_leaves, int n_roots)
     shared->n_leaves = n_leaves;
 }
 
-/* Part `part` of `parts` of a range, cut between cache lines that are counted from its beginning. */
-static struct ls_range part_of(struct ls_range range, int parts, int part)
+/* What this rank adds up of the host's roots: where that is the sum, and it gets no more, its own. */
+static struct ls_range merged_by(const struct call *call)
 {
-    const struct ls_range some = ls_plan_slice((ptrdiff_t)(range.end - range.begin), parts, part, LINE);
-    return (struct ls_range){range.begin + some.begin, range.begin + some.end};
+    const struct ls_place *place = &call->shared->place;
+    return call->cuts && place->n_lanes == 0 ? slice_of(call->shared, call->cuts)
+                                             : ls_plan_part(call->range, place->size, place->rank);
 }
 
 static int64_t merge_part(const void *job, int thread, int threads)
 {
     const struct call *call = job;
     const struct ls_shared *shared = call->shared;
-    const struct ls_range slice = part_of(call->range, shared->place.size, shared->place.rank);
-    ls_merge_run(&shared->merge, part_of(slice, threads, thread), shared->sum, call->roots,
+    ls_merge_run(&shared->merge, ls_plan_part(merged_by(call), threads, thread), shared->sum, call->roots,
                  shared->scratch + thread * shared->scratch_n);
     return 0;
 }
@@ -176,12 +202,11 @@ static void merge_slice(const struct call *call)
 {
     const struct ls_shared *shared = call->shared;
     const struct ls_place *place = &shared->place;
-    const ptrdiff_t worth_a_team = 1 << 14; /* floats: some 3 us on one core */
-    const struct ls_range slice = part_of(call->range, place->size, place->rank);
+    const struct ls_range slice = merged_by(call);
     const ptrdiff_t n = (ptrdiff_t)(slice.end - slice.begin);
     if (call->n_roots == 0 && place->n_lanes == 0)
         memset(shared->sum + slice.begin, 0, (size_t)n * sizeof(float));
-    else if (ls_ops_threads() == 1 || n * call->n_roots < worth_a_team)
+    else if (ls_ops_threads() == 1 || n * call->n_roots < WORTH_A_TEAM)
         merge_part(call, 0, 1);
     else
         ls_team_run(merge_part, call);
@@ -196,37 +221,98 @@ static void reduce_across(const struct call *call, int64_t n_leaves)
     const struct ls_place *place = &shared->place;
     if (place->rank >= place->n_lanes)
         return;
-    if (!place->even) { /* lanes are not slices: others have a part of this one */
+    if (!place->even || call->cuts) { /* lanes are not slices: others have a part of this one */
         for (int rank = 0; rank < place->size; rank++)
             await(call, &board_of(call, rank)->merged);
     }
-    const struct ls_range lane = part_of(call->range, place->n_lanes, place->rank);
+    struct ls_reducer *across = shared->slots[call->slot].across;
+    const int n_results = shared->merge.n_results;
+    const struct ls_range lane = ls_plan_part(call->range, place->n_lanes, place->rank);
+    const ptrdiff_t at = call->cuts ? 0 : (ptrdiff_t)lane.begin;
     float *results[LS_MAX_ROOTS];
-    for (int i = 0; i < shared->merge.n_results; i++)
-        results[i] = call->roots[shared->merge.results[i]] + lane.begin;
-    ls_tree_allreduce(shared->slots[call->slot].across, n_leaves, (ptrdiff_t)(lane.end - lane.begin),
-                      shared->sum + lane.begin, results, shared->merge.n_results);
+    for (int i = 0; i < n_results; i++)
+        results[i] = call->roots[shared->merge.results[i]] + at;
+    if (call->cuts)
+        ls_tree_scatter(across, n_leaves, &(struct ls_slices){call->cuts, place->n_lanes, place->rank},
+                        shared->sum, results, n_results);
+    else
+        ls_tree_allreduce(across, n_leaves, (ptrdiff_t)(lane.end - lane.begin), shared->sum + at, results,
+                          n_results);
+}
+
+static void reduce(struct call *call, int64_t n_leaves, float *const *roots, int n_roots)
+{
+    struct ls_shared *shared = call->shared;
+    struct ls_board *board = board_of(call, shared->place.rank);
+    post_roots(call, roots, n_roots);
+    await_roots(call);
+    plan(shared, n_leaves, call->n_roots);
+    merge_slice(call);
+    if (shared->place.n_lanes > 0) {
+        post(call, &board->merged);
+        reduce_across(call, n_leaves);
+    }
+    post(call, &board->done);
+    for (int rank = 0; rank < shared->place.size; rank++)
+        await(call, &board_of(call, rank)->done);
 }
 
 const float *ls_shared_reduce(struct ls_shared *shared, int slot, int64_t n_leaves, struct ls_range range,
                               float *const *roots, int n_roots)
 {
-    struct call call = {.shared = shared,
-                        .slot = slot,
-                        .number = ++shared->slots[slot].n_calls,
-                        .roots = shared->slots[slot].roots,
-                        .range = range};
-    struct ls_board *board = board_of(&call, shared->place.rank);
-    post_roots(&call, roots, n_roots);
-    await_roots(&call);
-    plan(shared, n_leaves, call.n_roots);
-    merge_slice(&call);
-    if (shared->place.n_lanes > 0) {
-        post(&call, &board->merged);
-        reduce_across(&call, n_leaves);
-    }
-    post(&call, &board->done);
-    for (int rank = 0; rank < shared->place.size; rank++)
-        await(&call, &board_of(&call, rank)->done);
+    struct call call = begin_call(shared, slot, range, NULL);
+    reduce(&call, n_leaves, roots, n_roots);
     return shared->sum;
+}
+
+const float *ls_shared_scatter(struct ls_shared *shared, int slot, int64_t n_leaves, const ptrdiff_t *cuts,
+                               float *const *roots, int n_roots)
+{
+    struct call call = begin_call(shared, slot, all_of(shared, cuts), cuts);
+    reduce(&call, n_leaves, roots, n_roots);
+    return shared->sum;
+}
+
+struct copy {
+    float *to;
+    const float *from;
+    struct ls_range range;
+};
+
+static int64_t copy_part(const void *job, int thread, int threads)
+{
+    const struct copy *copy = job;
+    const struct ls_range part = ls_plan_part(copy->range, threads, thread);
+    memcpy(copy->to + part.begin, copy->from + part.begin, (size_t)(part.end - part.begin) * sizeof(float));
+    return 0;
+}
+
+static void copy_range(float *to, const float *from, int64_t begin, int64_t end)
+{
+    const struct copy copy = {to, from, {begin, end}};
+    if (ls_ops_threads() == 1 || end - begin < WORTH_A_TEAM)
+        copy_part(&copy, 0, 1);
+    else
+        ls_team_run(copy_part, &copy);
+}
+
+void ls_shared_share(struct ls_shared *shared, int slot, const ptrdiff_t *cuts, float *values)
+{
+    const struct ls_range all = all_of(shared, cuts), mine = slice_of(shared, cuts);
+    const struct ls_place *place = &shared->place;
+    const struct call call = begin_call(shared, slot, all, cuts);
+    struct ls_board *board = board_of(&call, place->rank);
+    copy_range(shared->sum, values, mine.begin, mine.end);
+    post(&call, &board->ready);
+    for (int rank = 0; rank < place->size; rank++)
+        await(&call, &board_of(&call, rank)->ready);
+    if (place->rank < place->n_lanes) {
+        ls_tree_share(shared->slots[slot].across, &(struct ls_slices){cuts, place->n_lanes, place->rank},
+                      shared->sum);
+        post(&call, &board->done);
+    }
+    for (int rank = 0; rank < place->n_lanes; rank++)
+        await(&call, &board_of(&call, rank)->done);
+    copy_range(values, shared->sum, all.begin, mine.begin);
+    copy_range(values, shared->sum, mine.end, all.end);
 }

@@ -79,4 +79,13 @@ float *ls_shared_vector(const struct ls_shared *shared, int i);
 const float *ls_shared_reduce(struct ls_shared *shared, int slot, int64_t n_leaves, struct ls_range range,
                               float *const *roots, int n_roots);
 
+/* The same of elements [cuts[0], cuts[n_ranks]), of which rank r gets [cuts[r], cuts[r + 1]) alone.  That
+ * slice of the sum is its to write, too. */
+const float *ls_shared_scatter(struct ls_shared *shared, int slot, int64_t n_leaves, const ptrdiff_t *cuts,
+                               float *const *roots, int n_roots);
+
+/* Collective over all ranks.  Each rank's slice of `values`, which is its own memory, to all others; through
+ * the sum, whose elements it overwrites: no rank may want these any more, but those of its own slice. */
+void ls_shared_share(struct ls_shared *shared, int slot, const ptrdiff_t *cuts, float *values);
+
 #endif

@@ -4,10 +4,8 @@
 #include <assert.h>
 #include <string.h>
 
-#include "base/fault.h"
 #include "base/memory.h"
-
-enum channel { PARTIAL = 1, RESULT = 2 };
+#include "comm/direct.h"
 
 /* Measured with two ranks on two cores, Open MPI 4.1 copying between processes (CMA), alternating with
  * MPI_Allreduce.
@@ -29,23 +27,6 @@ int ls_reduce_slots(int size, const struct ls_reduce_tuning *tuning)
     return 4 * (size > tuning->window ? size : tuning->window);
 }
 
-/* Elements that each owner may have in one round of the direct exchange: a rank packs at most most_roots
- * times as many for every other, and holds n_roots times as many. */
-static ptrdiff_t most_owned(const struct ls_reducer *reducer)
-{
-    const struct ls_plan *plan = &reducer->plan;
-    const ptrdiff_t fits =
-        (ptrdiff_t)(reducer->scratch_n / ((int64_t)plan->most_roots * plan->members.n + plan->n_roots));
-    assert(fits > 0);
-    return fits;
-}
-
-static ptrdiff_t granule(const struct ls_reducer *reducer)
-{
-    const ptrdiff_t fits = most_owned(reducer);
-    return fits < reducer->tuning.granule_n ? fits : reducer->tuning.granule_n;
-}
-
 enum ls_code ls_reducer_init(struct ls_reducer *reducer, const struct ls_wire *wire, const int *first,
                              const struct ls_reduce_tuning *tuning, struct ls_error *err)
 {
@@ -64,7 +45,8 @@ enum ls_code ls_reducer_init(struct ls_reducer *reducer, const struct ls_wire *w
                                    .plan = {.n_leaves = -1},
                                    .scratch_n = n};
     reducer->scratch = ls_alloc((size_t)n, sizeof *reducer->scratch, "scratch of the allreduce", err);
-    return reducer->scratch ? LS_OK : LS_FAILED;
+    reducer->owned = ls_alloc((size_t)wire->size, sizeof *reducer->owned, "owners of the allreduce", err);
+    return reducer->scratch && reducer->owned ? LS_OK : LS_FAILED;
 }
 
 void ls_reducer_release(struct ls_reducer *reducer)
@@ -72,33 +54,9 @@ void ls_reducer_release(struct ls_reducer *reducer)
     if (!reducer)
         return;
     ls_free(reducer->scratch);
+    ls_free(reducer->owned);
     reducer->scratch = NULL;
-}
-
-static void start_send(struct ls_reducer *reducer, int slot, const float *values, ptrdiff_t n, int to,
-                       enum channel channel)
-{
-    reducer->wire.send(reducer->wire.self, slot, values, n, to, (int)channel);
-}
-
-static void start_receive(struct ls_reducer *reducer, int slot, float *values, ptrdiff_t n, int from,
-                          enum channel channel)
-{
-    ls_fault_expect(slot, values, n);
-    reducer->wire.receive(reducer->wire.self, slot, values, n, from, (int)channel);
-}
-
-static void await(struct ls_reducer *reducer, int slot)
-{
-    reducer->wire.wait(reducer->wire.self, slot);
-    ls_fault_arrived(slot);
-}
-
-static void await_all(struct ls_reducer *reducer)
-{
-    const int n_slots = ls_reduce_slots(reducer->wire.size, &reducer->tuning);
-    for (int slot = 0; slot < n_slots; slot++)
-        await(reducer, slot);
+    reducer->owned = NULL;
 }
 
 /* sum = the lower rank's values + the higher rank's. */
@@ -117,10 +75,10 @@ static void broadcast_doubling(struct ls_reducer *reducer, int have, float *sum,
     const int rank = reducer->wire.rank, size = reducer->wire.size;
     for (; have < size; have *= 2) {
         if (rank < have && rank + have < size)
-            start_send(reducer, 0, sum, n, rank + have, RESULT);
+            ls_message_send(reducer, 0, sum, n, rank + have, LS_RESULT);
         else if (rank >= have && rank < 2 * have)
-            start_receive(reducer, 0, sum, n, rank - have, RESULT);
-        await(reducer, 0);
+            ls_message_receive(reducer, 0, sum, n, rank - have, LS_RESULT);
+        ls_message_await(reducer, 0);
     }
 }
 
@@ -130,10 +88,10 @@ static void reduce_doubling(struct ls_reducer *reducer, ptrdiff_t n, float *sum,
     if (rank < n_active) {
         for (int distance = 1; distance < n_active; distance *= 2) {
             const int partner = rank ^ distance;
-            start_receive(reducer, 0, reducer->scratch, n, partner, PARTIAL);
-            start_send(reducer, 1, own, n, partner, PARTIAL);
-            await(reducer, 0);
-            await(reducer, 1);
+            ls_message_receive(reducer, 0, reducer->scratch, n, partner, LS_PARTIAL);
+            ls_message_send(reducer, 1, own, n, partner, LS_PARTIAL);
+            ls_message_await(reducer, 0);
+            ls_message_await(reducer, 1);
             add_partner(reducer, partner, sum, own, reducer->scratch, n);
             own = sum;
         }
@@ -155,9 +113,7 @@ struct exchange {
 };
 
 /* The slots of a segment: message kinds times window. */
-enum kind { PARTIAL_IN, PARTIAL_OUT, RESULT_IN, RESULT_OUT };
-
-static int slot_of(const struct ls_reducer *reducer, int64_t segment, enum kind kind)
+static int slot_of(const struct ls_reducer *reducer, int64_t segment, enum ls_message_kind kind)
 {
     return (int)(segment % reducer->tuning.window) + reducer->tuning.window * (int)kind;
 }
@@ -180,31 +136,31 @@ static void start_segment(struct ls_reducer *reducer, const struct exchange *x, 
     const struct ls_range in = segment_of(reducer, x->mine, segment);
     const struct ls_range out = segment_of(reducer, x->theirs, segment);
     if (in.begin < in.end)
-        start_receive(reducer, slot_of(reducer, segment, PARTIAL_IN), landing(reducer, segment),
-                      in.end - in.begin, x->partner, PARTIAL);
+        ls_message_receive(reducer, slot_of(reducer, segment, LS_PARTIAL_IN), landing(reducer, segment),
+                           in.end - in.begin, x->partner, LS_PARTIAL);
     if (out.begin < out.end)
-        start_send(reducer, slot_of(reducer, segment, PARTIAL_OUT), x->own + out.begin, out.end - out.begin,
-                   x->partner, PARTIAL);
+        ls_message_send(reducer, slot_of(reducer, segment, LS_PARTIAL_OUT), x->own + out.begin,
+                        out.end - out.begin, x->partner, LS_PARTIAL);
 }
 
 static void finish_segment(struct ls_reducer *reducer, const struct exchange *x, int64_t segment)
 {
     const struct ls_range in = segment_of(reducer, x->mine, segment);
     const struct ls_range out = segment_of(reducer, x->theirs, segment);
-    await(reducer, slot_of(reducer, segment, PARTIAL_IN));
+    ls_message_await(reducer, slot_of(reducer, segment, LS_PARTIAL_IN));
     add_partner(reducer, x->partner, x->sum + in.begin, x->own + in.begin, landing(reducer, segment),
                 in.end - in.begin);
     if (x->last && in.begin < in.end) {
-        await(reducer, slot_of(reducer, segment, RESULT_OUT));
-        start_send(reducer, slot_of(reducer, segment, RESULT_OUT), x->sum + in.begin, in.end - in.begin,
-                   x->partner, RESULT);
+        ls_message_await(reducer, slot_of(reducer, segment, LS_RESULT_OUT));
+        ls_message_send(reducer, slot_of(reducer, segment, LS_RESULT_OUT), x->sum + in.begin,
+                        in.end - in.begin, x->partner, LS_RESULT);
     }
     /* The result may land where the partial sum was: only once that has left. */
-    await(reducer, slot_of(reducer, segment, PARTIAL_OUT));
+    ls_message_await(reducer, slot_of(reducer, segment, LS_PARTIAL_OUT));
     if (x->last && out.begin < out.end) {
-        await(reducer, slot_of(reducer, segment, RESULT_IN));
-        start_receive(reducer, slot_of(reducer, segment, RESULT_IN), x->sum + out.begin, out.end - out.begin,
-                      x->partner, RESULT);
+        ls_message_await(reducer, slot_of(reducer, segment, LS_RESULT_IN));
+        ls_message_receive(reducer, slot_of(reducer, segment, LS_RESULT_IN), x->sum + out.begin,
+                           out.end - out.begin, x->partner, LS_RESULT);
     }
 }
 
@@ -222,7 +178,7 @@ static void run_exchange(struct ls_reducer *reducer, const struct exchange *x)
         if (segment + reducer->tuning.window < n_segments)
             start_segment(reducer, x, segment + reducer->tuning.window);
     }
-    await_all(reducer);
+    ls_message_await_all(reducer);
 }
 
 /* Finished halves go back the way they came, longest distance first. */
@@ -232,13 +188,13 @@ static void swap_results(struct ls_reducer *reducer, const struct exchange *x)
     const int64_t mine = x->mine.end - x->mine.begin, theirs = x->theirs.end - x->theirs.begin;
     for (int64_t at = 0; at < mine || at < theirs; at += most) {
         if (at < theirs)
-            start_receive(reducer, 0, x->sum + x->theirs.begin + at, theirs - at < most ? theirs - at : most,
-                          x->partner, RESULT);
+            ls_message_receive(reducer, 0, x->sum + x->theirs.begin + at,
+                               theirs - at < most ? theirs - at : most, x->partner, LS_RESULT);
         if (at < mine)
-            start_send(reducer, 1, x->sum + x->mine.begin + at, mine - at < most ? mine - at : most,
-                       x->partner, RESULT);
-        await(reducer, 0);
-        await(reducer, 1);
+            ls_message_send(reducer, 1, x->sum + x->mine.begin + at, mine - at < most ? mine - at : most,
+                            x->partner, LS_RESULT);
+        ls_message_await(reducer, 0);
+        ls_message_await(reducer, 1);
     }
 }
 
@@ -266,133 +222,16 @@ static void reduce_halving(struct ls_reducer *reducer, ptrdiff_t n, float *sum, 
         swap_results(reducer, &levels[level]);
 }
 
-/* The direct exchange of elements [first, first + n). */
-struct round {
-    ptrdiff_t first, n, granule_n;
-    float *sum;
-    float *const *roots;
-    int n_roots;
-};
-
-static struct ls_range owned(const struct ls_reducer *reducer, const struct round *round, int owner)
+void ls_reducer_plan(struct ls_reducer *reducer, int64_t n_leaves)
 {
-    const struct ls_range slice = ls_plan_slice(round->n, reducer->wire.size, owner, round->granule_n);
-    return (struct ls_range){round->first + slice.begin, round->first + slice.end};
-}
-
-/* Slots of the direct exchange: one of each kind for each other rank. */
-static int slot_with(const struct ls_reducer *reducer, int other, enum kind kind)
-{
-    return other + reducer->wire.size * (int)kind;
-}
-
-/* Asks every rank for its roots of this rank's slice; they land in rank and root order from `landing` on. */
-static void receive_roots(struct ls_reducer *reducer, struct ls_range mine, float *at)
-{
-    struct ls_node nodes[LS_MAX_ROOTS];
-    for (int rank = 0; rank < reducer->plan.n_active; rank++) {
-        if (rank == reducer->wire.rank)
-            continue;
-        const ptrdiff_t n = ls_plan_roots(&reducer->plan, rank, nodes) * (mine.end - mine.begin);
-        start_receive(reducer, slot_with(reducer, rank, PARTIAL_IN), at, n, rank, PARTIAL);
-        at += n;
-    }
-}
-
-/* Sends each owner all of this rank's roots of its slice in one message, packed at `at` if they are several.
- * Returns the scratch that is left. */
-static float *send_roots(struct ls_reducer *reducer, const struct round *round, float *at)
-{
-    for (int step = 1; step < reducer->wire.size; step++) {
-        /* Everybody starts with its neighbour, so that no rank is asked by all at once. */
-        const int owner = (reducer->wire.rank + step) % reducer->wire.size;
-        const struct ls_range slice = owned(reducer, round, owner);
-        const ptrdiff_t n = slice.end - slice.begin;
-        if (n == 0 || round->n_roots == 0)
-            continue;
-        const float *packed = round->roots[0] + slice.begin;
-        if (round->n_roots > 1) {
-            for (int root = 0; root < round->n_roots; root++)
-                memcpy(at + root * n, round->roots[root] + slice.begin, (size_t)n * sizeof *at);
-            packed = at;
-            at += round->n_roots * n;
-        }
-        start_send(reducer, slot_with(reducer, owner, PARTIAL_OUT), packed, round->n_roots * n, owner,
-                   PARTIAL);
-    }
-    return at;
-}
-
-/* Merges all roots of all ranks in ascending order, each rank's when its message is there. */
-static void merge_roots(struct ls_reducer *reducer, const struct round *round, struct ls_range mine,
-                        float *at)
-{
-    const ptrdiff_t n = mine.end - mine.begin;
-    struct ls_node nodes[LS_MAX_ROOTS];
-    struct ls_forest forest;
-    ls_forest_begin(&forest, reducer->plan.n_leaves, n);
-    for (int rank = 0; rank < reducer->plan.n_active; rank++) {
-        const int n_roots = ls_plan_roots(&reducer->plan, rank, nodes);
-        await(reducer, slot_with(reducer, rank, PARTIAL_IN));
-        for (int root = 0; root < n_roots; root++) {
-            if (rank == reducer->wire.rank) {
-                ls_forest_push(&forest, nodes[root], round->roots[root] + mine.begin);
-            } else {
-                ls_forest_push(&forest, nodes[root], at);
-                at += n;
-            }
-        }
-    }
-    const float *result = ls_forest_sum(&forest);
-    if (result != round->sum + mine.begin)
-        memcpy(round->sum + mine.begin, result, (size_t)n * sizeof *result);
-}
-
-static void share_results(struct ls_reducer *reducer, const struct round *round, struct ls_range mine)
-{
-    for (int step = 1; step < reducer->wire.size; step++) {
-        const int other = (reducer->wire.rank + step) % reducer->wire.size;
-        const struct ls_range slice = owned(reducer, round, other);
-        if (slice.begin < slice.end)
-            start_receive(reducer, slot_with(reducer, other, RESULT_IN), round->sum + slice.begin,
-                          slice.end - slice.begin, other, RESULT);
-        if (mine.begin < mine.end)
-            start_send(reducer, slot_with(reducer, other, RESULT_OUT), round->sum + mine.begin,
-                       mine.end - mine.begin, other, RESULT);
-    }
-}
-
-static void reduce_direct(struct ls_reducer *reducer, ptrdiff_t n, float *sum, float *const *roots,
-                          int n_roots)
-{
-    const ptrdiff_t granule_n = granule(reducer);
-    const ptrdiff_t most = most_owned(reducer) / granule_n * granule_n * reducer->wire.size;
-    for (ptrdiff_t first = 0; first < n; first += most) {
-        const struct round round = {.first = first,
-                                    .n = n - first < most ? n - first : most,
-                                    .granule_n = granule_n,
-                                    .sum = sum,
-                                    .roots = roots,
-                                    .n_roots = n_roots};
-        const struct ls_range mine = owned(reducer, &round, reducer->wire.rank);
-        float *landed = reducer->scratch;
-        float *packing = landed + reducer->plan.n_roots * (mine.end - mine.begin);
-        if (mine.begin < mine.end)
-            receive_roots(reducer, mine, landed);
-        send_roots(reducer, &round, packing);
-        if (mine.begin < mine.end)
-            merge_roots(reducer, &round, mine, landed);
-        await_all(reducer); /* results may land where roots were: only once those have left */
-        share_results(reducer, &round, mine);
-        await_all(reducer);
-    }
+    if (reducer->plan.n_leaves != n_leaves)
+        reducer->plan = ls_plan_make(n_leaves, reducer->members);
 }
 
 void ls_tree_allreduce(struct ls_reducer *reducer, int64_t n_leaves, ptrdiff_t n, float *sum,
                        float *const *roots, int n_roots)
 {
-    if (reducer->plan.n_leaves != n_leaves)
-        reducer->plan = ls_plan_make(n_leaves, reducer->members);
+    ls_reducer_plan(reducer, n_leaves);
     const struct ls_plan *plan = &reducer->plan;
     if (n == 0)
         return;
@@ -407,5 +246,5 @@ void ls_tree_allreduce(struct ls_reducer *reducer, int64_t n_leaves, ptrdiff_t n
     else if (pairs && plan->n_active == plan->members.n)
         reduce_halving(reducer, n, sum, own);
     else
-        reduce_direct(reducer, n, sum, roots, n_roots);
+        ls_direct_allreduce(reducer, n, sum, roots, n_roots);
 }

@@ -45,6 +45,7 @@ struct ls_reducer {
     struct ls_plan plan; /* of the last call: n_leaves changes at most twice an epoch */
     float *scratch;
     ptrdiff_t scratch_n;
+    struct ls_range *owned; /* (wire.size): who owns what in a round of the direct exchange */
 };
 
 /* What was measured best; see tree_allreduce.c. */
@@ -65,5 +66,14 @@ void ls_reducer_release(struct ls_reducer *reducer);
 /* Collective over the wire; arguments as for ls_comm_allreduce. */
 void ls_tree_allreduce(struct ls_reducer *reducer, int64_t n_leaves, ptrdiff_t n, float *sum,
                        float *const *roots, int n_roots);
+
+/* Collective over the wire.  The first half of an allreduce of elements that each member owns a slice of
+ * (struct ls_slices, plan.h): a member's own elements of `sum` get the tree's sum, at the same places as in
+ * the roots.  The direct way: between pairs it sends as much as halving does, in more messages. */
+void ls_tree_scatter(struct ls_reducer *reducer, int64_t n_leaves, const struct ls_slices *slices, float *sum,
+                     float *const *roots, int n_roots);
+
+/* Collective over the wire.  The other half: each member's slice of `values`, at the same place, to all. */
+void ls_tree_share(struct ls_reducer *reducer, const struct ls_slices *slices, float *values);
 
 #endif

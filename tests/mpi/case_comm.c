@@ -103,6 +103,67 @@ static int run_allreduce_vectors(struct ls_comm *comm, int n_args, char **args)
     return failed;
 }
 
+enum { SLICE_PIECES = 5, MOST_SLICE_RANKS = 8 };
+
+/* Each rank its slices of the sum, of several pieces under way at once or one after the other; then other
+ * numbers in these slices to all, and to rank 0. */
+static int check_slices(struct ls_comm *comm, struct ls_vectors *vectors, int64_t n_leaves, ptrdiff_t n)
+{
+    const int rank = ls_comm_rank(comm), size = ls_comm_size(comm), under_way = (int)(n_leaves % 2);
+    struct rank_leaves mine = rank_leaves_create(n_leaves, size, rank, n, 0);
+    ptrdiff_t cuts[SLICE_PIECES][MOST_SLICE_RANKS + 1];
+    float *roots[LS_MAX_ROOTS];
+    const float *sum = NULL;
+    int failed = 0;
+    for (int i = 0; i < mine.n_roots; i++) {
+        roots[i] = vectors->at[(i + rank + (int)n_leaves) % vectors->n];
+        memcpy(roots[i], mine.roots[i], (size_t)n * sizeof(float));
+    }
+    for (int i = 0; i < SLICE_PIECES; i++) {
+        cut_slices(n * i / SLICE_PIECES, n * (i + 1) / SLICE_PIECES, size, i % SLICE_WAYS, cuts[i]);
+        if (under_way)
+            ls_comm_start_scatter(comm, vectors, n_leaves, cuts[i], roots, mine.n_roots);
+        else
+            ls_comm_scatter_vectors(comm, vectors, n_leaves, cuts[i], roots, mine.n_roots, &sum);
+    }
+    if (under_way)
+        ls_comm_finish(comm, vectors, roots, mine.n_roots, &sum);
+    for (int i = 0; !failed && i < SLICE_PIECES; i++)
+        if (first_wrong_in(n_leaves, cuts[i][rank], cuts[i][rank + 1], sum) < cuts[i][rank + 1])
+            failed = complain(comm, "%lld leaves, %td elements, piece %d: the sum is wrong",
+                              (long long)n_leaves, n, i);
+    float *whole = rank == 0 ? malloc((size_t)n * sizeof *whole + 1) : NULL;
+    for (int i = 0; i < SLICE_PIECES; i++) {
+        fill_slice(cuts[i], size, rank, mine.sum);
+        ls_comm_collect_slices(comm, cuts[i], mine.sum + cuts[i][rank], whole);
+        ls_comm_share_slices(comm, vectors, cuts[i], mine.sum);
+        if (first_not_shared(cuts[i], size, mine.sum) < cuts[i][size] ||
+            (whole && first_not_shared(cuts[i], size, whole) < cuts[i][size]))
+            failed |= complain(comm, "%lld leaves, %td elements, piece %d: what is shared is wrong",
+                               (long long)n_leaves, n, i);
+    }
+    free(whole);
+    rank_leaves_release(&mine);
+    return failed;
+}
+
+static int run_slices(struct ls_comm *comm, int n_args, char **args)
+{
+    (void)n_args, (void)args;
+    static const ptrdiff_t ns[] = {0, 33, 40000};
+    struct ls_vectors vectors;
+    struct ls_error err = {.code = LS_OK};
+    int failed = 0;
+    err.code = ls_comm_flights_create(comm, &err);
+    if (ls_comm_vectors_create(comm, 12, 40000, &vectors, &err) != LS_OK)
+        return complain(comm, "%s", err.text);
+    for (int64_t n_leaves = 0; !failed && n_leaves <= 13; n_leaves++)
+        for (size_t i = 0; !failed && i < sizeof ns / sizeof *ns; i++)
+            failed = check_slices(comm, &vectors, n_leaves, ns[i]);
+    ls_comm_vectors_destroy(comm, &vectors);
+    return failed;
+}
+
 /* Short segments and little scratch: pipelines that refill, exchanges in rounds. */
 static int run_allreduce_in_pieces(struct ls_comm *comm, int n_args, char **args)
 {
@@ -417,6 +478,7 @@ const struct mpi_case comm_cases[] = {
     {"gather-too-much", run_gather_too_much},
     {"parts", run_parts},
     {"allreduce-vectors", run_allreduce_vectors},
+    {"slices", run_slices},
     {"abort", run_abort},
     {"die", run_die},
     {"mismatch", run_mismatch},

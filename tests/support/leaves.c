@@ -75,12 +75,50 @@ void rank_leaves_release(struct rank_leaves *leaves)
     free(leaves->sum);
 }
 
-ptrdiff_t first_wrong(int64_t n_leaves, ptrdiff_t n, const float *sum)
+ptrdiff_t first_wrong_in(int64_t n_leaves, ptrdiff_t begin, ptrdiff_t end, const float *sum)
 {
-    for (ptrdiff_t i = 0; i < n; i++) {
+    for (ptrdiff_t i = begin; i < end; i++) {
         const float expected = leaf_sum(n_leaves, i);
         if (memcmp(&expected, &sum[i], sizeof expected) != 0)
             return i;
     }
-    return n;
+    return end;
+}
+
+ptrdiff_t first_wrong(int64_t n_leaves, ptrdiff_t n, const float *sum)
+{
+    return first_wrong_in(n_leaves, 0, n, sum);
+}
+
+/* Equal; all with one rank in the middle; longer and longer. */
+void cut_slices(ptrdiff_t begin, ptrdiff_t n, int n_ranks, int way, ptrdiff_t *cuts)
+{
+    for (int rank = 0; rank <= n_ranks; rank++) {
+        const ptrdiff_t part = way == 0   ? (n - begin) * rank / n_ranks
+                               : way == 1 ? (rank > n_ranks / 2 ? n - begin : 0)
+                                          : (n - begin) * rank * rank / (n_ranks * n_ranks);
+        cuts[rank] = begin + part;
+    }
+}
+
+static float shared_value(int rank, ptrdiff_t i)
+{
+    return leaf_value(rank + 7, i);
+}
+
+void fill_slice(const ptrdiff_t *cuts, int n_ranks, int rank, float *values)
+{
+    for (ptrdiff_t i = cuts[0]; i < cuts[n_ranks]; i++)
+        values[i] = i >= cuts[rank] && i < cuts[rank + 1] ? shared_value(rank, i) : NAN;
+}
+
+ptrdiff_t first_not_shared(const ptrdiff_t *cuts, int n_ranks, const float *values)
+{
+    for (int rank = 0; rank < n_ranks; rank++)
+        for (ptrdiff_t i = cuts[rank]; i < cuts[rank + 1]; i++) {
+            const float expected = shared_value(rank, i);
+            if (memcmp(&expected, &values[i], sizeof expected) != 0)
+                return i;
+        }
+    return cuts[n_ranks];
 }

@@ -30,4 +30,16 @@ void rank_leaves_release(struct rank_leaves *leaves);
 /* The first element whose bits are not the contract's, or n. */
 ptrdiff_t first_wrong(int64_t n_leaves, ptrdiff_t n, const float *sum);
 
+/* The first element in [begin, end) whose bits are not the contract's, or end. */
+ptrdiff_t first_wrong_in(int64_t n_leaves, ptrdiff_t begin, ptrdiff_t end, const float *sum);
+
+/* Cuts [begin, n) into slices of n_ranks ranks, unevenly; `way` changes where.  Slices may be empty. */
+enum { SLICE_WAYS = 3 };
+void cut_slices(ptrdiff_t begin, ptrdiff_t n, int n_ranks, int way, ptrdiff_t *cuts);
+
+/* What a rank has of values that it shares, and whether it now has those of all: the first element that is
+ * not right, or the end. */
+void fill_slice(const ptrdiff_t *cuts, int n_ranks, int rank, float *values);
+ptrdiff_t first_not_shared(const ptrdiff_t *cuts, int n_ranks, const float *values);
+
 #endif

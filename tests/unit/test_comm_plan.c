@@ -182,15 +182,21 @@ static void reduce_everything(const struct ls_wire *wire, void *arg)
     ls_reducer_release(&reducer);
 }
 
-static void check_reducer(struct ls_reduce_tuning tuning, enum wire_mode mode, const char *name)
+static void check_on_ranks(struct ls_reduce_tuning tuning, enum wire_mode mode,
+                           void (*body)(const struct ls_wire *wire, void *job), const char *name)
 {
     for (int n_ranks = 1; n_ranks <= 9; n_ranks++) {
         struct job job = {.tuning = tuning};
-        const int left = run_ranks(n_ranks, ls_reduce_slots(n_ranks, &tuning), mode, reduce_everything, &job);
+        const int left = run_ranks(n_ranks, ls_reduce_slots(n_ranks, &tuning), mode, body, &job);
         cr_assert(!job.failure, "%s, %d ranks: %s", name, n_ranks, job.failure);
         cr_assert(left == 0, "%s, %d ranks: %d messages not waited for", name, n_ranks, left);
     }
     cr_assert(ls_memory_balance() == 0);
+}
+
+static void check_reducer(struct ls_reduce_tuning tuning, enum wire_mode mode, const char *name)
+{
+    check_on_ranks(tuning, mode, reduce_everything, name);
 }
 
 Test(comm_reduce, doubling, .timeout = 120)
@@ -218,6 +224,53 @@ Test(comm_reduce, direct_in_rounds, .timeout = 120)
         .small_n = 8, .segment_n = 64, .window = 2, .granule_n = 3, .scratch_n = 1};
     check_reducer(tuning, WIRE_EAGER, "direct");
     check_reducer(tuning, WIRE_LATE, "direct, late");
+}
+
+/* Reduces to slices of elements [3, n), then shares other numbers in the same slices. */
+static void check_slices(struct ls_reducer *reducer, struct job *job, int64_t n_leaves, ptrdiff_t n, int way)
+{
+    const int size = reducer->wire.size, rank = reducer->wire.rank;
+    ptrdiff_t cuts[10];
+    cut_slices(n < 3 ? n : 3, n, size, way, cuts);
+    const struct ls_slices slices = {cuts, 1, 0};
+    struct rank_leaves mine = rank_leaves_create(n_leaves, size, rank, n, (int)(n_leaves + rank) % 2);
+    ls_tree_scatter(reducer, n_leaves, &slices, mine.sum, mine.roots, mine.n_roots);
+    ptrdiff_t wrong = first_wrong_in(n_leaves, cuts[rank], cuts[rank + 1], mine.sum);
+    const char *what = wrong < cuts[rank + 1] ? "the sum" : NULL;
+    fill_slice(cuts, size, rank, mine.sum);
+    ls_tree_share(reducer, &slices, mine.sum);
+    if (!what && (wrong = first_not_shared(cuts, size, mine.sum)) < cuts[size])
+        what = "what is shared";
+    if (what) {
+        snprintf(job->text, sizeof job->text,
+                 "%lld leaves, %td elements cut in way %d, rank %d: %s is wrong at element %td",
+                 (long long)n_leaves, n, way, rank, what, wrong);
+        job->failure = job->text;
+    }
+    rank_leaves_release(&mine);
+}
+
+static void use_slices(const struct ls_wire *wire, void *arg)
+{
+    struct job *job = arg;
+    static const ptrdiff_t ns[] = {0, 1, 7, 33, 300};
+    struct ls_reducer reducer;
+    if (ls_reducer_init(&reducer, wire, NULL, &job->tuning, NULL) != LS_OK)
+        abort();
+    for (int64_t n_leaves = 0; n_leaves <= 26; n_leaves++)
+        for (size_t i = 0; i < sizeof ns / sizeof *ns; i++)
+            check_slices(&reducer, job, n_leaves, ns[i], (int)(n_leaves + (int64_t)i) % SLICE_WAYS);
+    ls_reducer_release(&reducer);
+}
+
+/* Also with so little scratch that it takes rounds. */
+Test(comm_reduce, slices_are_summed_and_shared, .timeout = 120)
+{
+    struct ls_reduce_tuning tuning = ls_reduce_default_tuning();
+    check_on_ranks(tuning, WIRE_EAGER, use_slices, "default");
+    tuning =
+        (struct ls_reduce_tuning){.small_n = 8, .segment_n = 64, .window = 2, .granule_n = 3, .scratch_n = 1};
+    check_on_ranks(tuning, WIRE_LATE, use_slices, "in rounds, late");
 }
 
 static struct ls_comm *solo(void)
@@ -252,6 +305,31 @@ Test(comm_solo, reduces_what_it_has)
                 rank_leaves_release(&mine);
             }
     ls_comm_destroy(&comm);
+}
+
+Test(comm_solo, has_the_only_slice)
+{
+    struct ls_comm *comm = solo();
+    const ptrdiff_t cuts[] = {3, 50};
+    for (int64_t n_leaves = 0; n_leaves <= 5; n_leaves++) {
+        struct ls_vectors vectors;
+        struct ls_error err = {.code = LS_OK};
+        struct rank_leaves mine = rank_leaves_create(n_leaves, 1, 0, 50, 0);
+        const float *sum = NULL;
+        cr_assert(ls_comm_vectors_create(comm, 1, 50, &vectors, &err) == LS_OK);
+        for (int i = 0; i < mine.n_roots; i++)
+            memcpy(vectors.at[0], mine.roots[i], 50 * sizeof(float));
+        ls_comm_scatter_vectors(comm, &vectors, n_leaves, cuts, vectors.at, mine.n_roots, &sum);
+        cr_assert(first_wrong_in(n_leaves, 3, 50, sum) == 50);
+        ls_comm_share_slices(comm, &vectors, cuts, vectors.at[0]);
+        cr_assert(first_wrong_in(n_leaves, 3, 50, vectors.at[0]) == 50);
+        ls_comm_collect_slices(comm, cuts, vectors.at[0] + 3, mine.sum);
+        cr_assert(first_wrong_in(n_leaves, 3, 50, mine.sum) == 50);
+        rank_leaves_release(&mine);
+        ls_comm_vectors_destroy(comm, &vectors);
+    }
+    ls_comm_destroy(&comm);
+    cr_assert(ls_memory_balance() == 0);
 }
 
 Test(comm_solo, agrees_with_itself)

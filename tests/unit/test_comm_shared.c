@@ -70,7 +70,7 @@ Test(comm_shared, merges_as_the_tree_does, .timeout = 60)
 /* --- ranks and hosts --- */
 
 struct job {
-    int n_hosts;
+    int n_hosts, in_slices;
     const int *first;
     struct ls_reduce_tuning tuning;
     void *segments[MOST_RANKS];
@@ -151,6 +151,37 @@ static void reduce_once(struct ls_shared *shared, struct job *job, int rank, int
     rank_leaves_release(&mine);
 }
 
+/* The same with slices.  What is shared goes where the sum was, and the sum is wanted again at once. */
+static void use_slices_once(struct ls_shared *shared, struct job *job, int rank, int64_t n_leaves,
+                            ptrdiff_t n, int n_vectors)
+{
+    const int size = shared->place.n_ranks, way = (int)(n_leaves + n) % SLICE_WAYS;
+    struct rank_leaves mine = rank_leaves_create(n_leaves, size, rank, n, 0);
+    float *roots[LS_MAX_ROOTS];
+    ptrdiff_t cuts[MOST_RANKS + 1];
+    cut_slices(n < 3 ? n : 3, n, size, way, cuts);
+    for (int i = 0; i < mine.n_roots; i++) {
+        roots[i] = ls_shared_vector(shared, (i + rank + (int)n_leaves) % n_vectors);
+        memcpy(roots[i], mine.roots[i], (size_t)n * sizeof(float));
+    }
+    const float *sum = ls_shared_scatter(shared, LS_SHARED_WAITED, n_leaves, cuts, roots, mine.n_roots);
+    for (int i = 0; i < mine.n_roots; i++)
+        memset(roots[i], 0xff, (size_t)n * sizeof(float));
+    ptrdiff_t wrong = first_wrong_in(n_leaves, cuts[rank], cuts[rank + 1], sum);
+    const char *what = wrong < cuts[rank + 1] ? "the sum" : NULL;
+    fill_slice(cuts, size, rank, mine.sum);
+    ls_shared_share(shared, LS_SHARED_WAITED, cuts, mine.sum);
+    if (!what && (wrong = first_not_shared(cuts, size, mine.sum)) < cuts[size])
+        what = "what is shared";
+    if (what) {
+        snprintf(job->text, sizeof job->text,
+                 "%lld leaves, %td elements cut in way %d, rank %d: %s is wrong at element %td",
+                 (long long)n_leaves, n, way, rank, what, wrong);
+        job->failure = job->text;
+    }
+    rank_leaves_release(&mine);
+}
+
 enum { VECTORS = 12 };
 
 static void reduce_everything(const struct ls_wire *wire, void *arg)
@@ -172,14 +203,18 @@ static void reduce_everything(const struct ls_wire *wire, void *arg)
     ls_shared_attach(&shared, job->segments + shared.place.first_rank);
     for (int64_t n_leaves = 0; n_leaves <= 26; n_leaves++)
         for (size_t i = 0; i < sizeof ns / sizeof *ns; i++)
-            reduce_once(&shared, job, wire->rank, n_leaves, ns[i], VECTORS);
+            if (job->in_slices)
+                use_slices_once(&shared, job, wire->rank, n_leaves, ns[i], VECTORS);
+            else
+                reduce_once(&shared, job, wire->rank, n_leaves, ns[i], VECTORS);
     ls_shared_release(&shared);
     ls_reducer_release(&reducer);
 }
 
-static void check_hosts(int n_hosts, const int *first, struct ls_reduce_tuning tuning, enum wire_mode mode)
+static void check_hosts(int n_hosts, const int *first, struct ls_reduce_tuning tuning, enum wire_mode mode,
+                        int in_slices)
 {
-    struct job job = {.n_hosts = n_hosts, .first = first, .tuning = tuning};
+    struct job job = {.n_hosts = n_hosts, .in_slices = in_slices, .first = first, .tuning = tuning};
     const int n_ranks = first[n_hosts];
     char layout[80] = "";
     for (int host = 0; host < n_hosts; host++) {
@@ -199,7 +234,7 @@ static void check_hosts(int n_hosts, const int *first, struct ls_reduce_tuning t
 }
 
 /* Every way to put up to 7 ranks, in order, on hosts. */
-static void check_layouts(struct ls_reduce_tuning tuning, enum wire_mode mode)
+static void check_layouts(struct ls_reduce_tuning tuning, enum wire_mode mode, int in_slices)
 {
     ls_ops_set_threads(1); /* ranks are threads already */
     for (int n_ranks = 1; n_ranks <= MOST_RANKS; n_ranks++)
@@ -209,13 +244,13 @@ static void check_layouts(struct ls_reduce_tuning tuning, enum wire_mode mode)
                 if (rank == 0 || cuts >> (rank - 1) & 1)
                     first[n_hosts++] = rank;
             first[n_hosts] = n_ranks;
-            check_hosts(n_hosts, first, tuning, mode);
+            check_hosts(n_hosts, first, tuning, mode, in_slices);
         }
 }
 
 Test(comm_shared, is_the_tree_on_any_hosts, .timeout = 120)
 {
-    check_layouts(ls_reduce_default_tuning(), WIRE_EAGER);
+    check_layouts(ls_reduce_default_tuning(), WIRE_EAGER, 0);
 }
 
 /* Short messages, many of them, copied as late as possible. */
@@ -223,5 +258,18 @@ Test(comm_shared, is_the_tree_in_pieces, .timeout = 120)
 {
     const struct ls_reduce_tuning tuning = {
         .small_n = 8, .segment_n = 50, .window = 2, .granule_n = 16, .scratch_n = 1};
-    check_layouts(tuning, WIRE_LATE);
+    check_layouts(tuning, WIRE_LATE, 0);
+}
+
+/* Each rank its slice of the sum, then all slices to all. */
+Test(comm_shared, slices_on_any_hosts, .timeout = 120)
+{
+    check_layouts(ls_reduce_default_tuning(), WIRE_EAGER, 1);
+}
+
+Test(comm_shared, slices_in_pieces, .timeout = 120)
+{
+    const struct ls_reduce_tuning tuning = {
+        .small_n = 8, .segment_n = 50, .window = 2, .granule_n = 16, .scratch_n = 1};
+    check_layouts(tuning, WIRE_LATE, 1);
 }

@@ -75,6 +75,10 @@ ParameterizedTest(int *ranks, mpi, vectors_on_hosts, .timeout = 5 * LIMIT_S)
             LS_ARGV(LS_MPI_CASES, "allreduce-vectors", ranks_text, *ranks > 1 && per_host > 1 ? "1" : "0"));
         cr_assert(outcome.status == 0, "%d ranks, %d a host: status %d%s\n%s%s", *ranks, per_host,
                   outcome.status, outcome.timed_out ? ", timed out" : "", outcome.out, outcome.err);
+        ls_launch_mpi(&outcome, *ranks, LIMIT_S, (const char *const[]){hosts, NULL},
+                      LS_ARGV(LS_MPI_CASES, "slices", ranks_text));
+        cr_assert(outcome.status == 0, "slices, %d ranks, %d a host: status %d%s\n%s%s", *ranks, per_host,
+                  outcome.status, outcome.timed_out ? ", timed out" : "", outcome.out, outcome.err);
     }
 }
 
