@@ -23,7 +23,7 @@ for goal in "$@"; do
     fuzz) packages="$packages clang-14 libclang-rt-14-dev g++" ;;
     sanitize) packages="$packages libasan8 libubsan1" ;;
     lint) packages="$packages clang-format-14 clang-14 shellcheck git" ;;
-    bench) packages="$packages $build python3 python3-numpy python3-torch python3-sklearn libopenblas0-pthread dataset-fashion-mnist" ;;
+    bench) packages="$packages $build python3 python3-venv python3-dev g++ python3-numpy python3-sklearn libopenblas-dev libopenblas0-pthread dataset-fashion-mnist" ;;
     sim) packages="$packages $build libsimgrid-dev python3" ;;
     fixtures) packages="$packages python3 python3-h5py python3-numpy python3-torch python3-sklearn" ;;
     nompi) with_mpi=0 ;;

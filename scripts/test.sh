@@ -113,6 +113,7 @@ part_unit() {
     criterion "all unit and multi-rank tests" build/unit-tests
     check "chaos: 3 runs killed and resumed" scripts/chaos.py --runs 3 --seed 5
     check "the inputs of tests/fuzz" build/fuzz-replay
+    check "the table of a comparison with others" /usr/bin/python3 tests/cli/check_peers.py
     check "readers of data files against csv, NumPy, scikit-learn and h5py" /usr/bin/python3 scripts/check_readers.py build/lockstep
 }
 

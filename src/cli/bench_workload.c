@@ -16,7 +16,7 @@ static const int64_t pool_bytes = (int64_t)64 << 20;
 
 enum { LEAST_SAMPLES = 8192 };
 
-/* Small, for random labels at 0.01 kill every other ReLU: the momentum of a dead unit halves every 7 steps
+/* Small, for random labels at 0.01 kill many ReLUs: the momentum of a dead unit halves every 7 steps
  * until it is subnormal, and there it stays; then a step of 784-128-10 takes 2.2 times as long as it did at
  * first. */
 static const float learning_rate = 1e-4f;
