@@ -64,9 +64,9 @@ static double square_error(const struct ls_allreduce_sample *samples, int n, con
     double sum = 0;
     *largest = 0;
     for (int s = 0; s < n; s++) {
-        const double error = predict(coefficient, samples[s].ranks, samples[s].hosts, samples[s].bytes) /
-                                 samples[s].seconds -
-                             1;
+        const double error =
+            predict(coefficient, samples[s].ranks, samples[s].hosts, samples[s].bytes) / samples[s].seconds -
+            1;
         sum += error * error;
         *largest = fmax(*largest, fabs(error));
     }
@@ -87,7 +87,8 @@ struct ls_allreduce_model ls_allreduce_fit(const struct ls_allreduce_sample *sam
                 matrix[i][j] += terms[i] * terms[j] / (samples[s].seconds * samples[s].seconds);
         }
     }
-    /* Seconds and seconds a byte are 1e10 apart: scaled, the diagonal is 1, or 0 of a term that does not occur. */
+    /* Seconds and seconds a byte are 1e10 apart: scaled, the diagonal is 1, or 0 of a term that does not
+     * occur. */
     for (int i = 0; i < N; i++)
         scale[i] = matrix[i][i] > 0 ? sqrt(matrix[i][i]) : 1;
     for (int i = 0; i < N; i++) {

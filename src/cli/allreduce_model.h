@@ -2,10 +2,10 @@
  *
  *   T = a l(r) + b s [r > 1]  +  c l(h) + d s 2 (h - 1) / h
  *
- * for s bytes over h hosts with r ranks each, l(n) = ceil(log2(n)): on a host a delay for each level of ranks,
- * and a pass over the vectors in shared memory; between hosts a delay for each level, and what halving and
- * doubling send (Thakur, Rabenseifner and Gropp 2005).  The four coefficients are those >= 0 with the least sum of
- * squares of relative errors, so that short vectors count as much as long ones. */
+ * for s bytes over h hosts with r ranks each, l(n) = ceil(log2(n)): on a host a delay for each level of
+ * ranks, and a pass over the vectors in shared memory; between hosts a delay for each level, and what halving
+ * and doubling send (Thakur, Rabenseifner and Gropp 2005).  The four coefficients are those >= 0 with the
+ * least sum of squares of relative errors, so that short vectors count as much as long ones. */
 #ifndef LS_CLI_ALLREDUCE_MODEL_H
 #define LS_CLI_ALLREDUCE_MODEL_H
 
@@ -17,9 +17,9 @@ struct ls_allreduce_sample {
 enum { LS_ALLREDUCE_TERMS = 4 };
 
 struct ls_allreduce_model {
-    double coefficient[LS_ALLREDUCE_TERMS];       /* a, b, c, d: seconds, and seconds a byte */
-    double typical_error, largest_error;          /* relative: root of the mean square, and the largest */
-    int n;                                        /* samples that it was fitted to; 0: it says 0 */
+    double coefficient[LS_ALLREDUCE_TERMS]; /* a, b, c, d: seconds, and seconds a byte */
+    double typical_error, largest_error;    /* relative: root of the mean square, and the largest */
+    int n;                                  /* samples that it was fitted to; 0: it says 0 */
 };
 
 /* Local. */

@@ -6,6 +6,7 @@
 #include "base/text.h"
 #include "cli/bench_allreduce.h"
 #include "cli/bench_kernels.h"
+#include "cli/bench_scaling.h"
 #include "cli/bench_step.h"
 #include "cli/cli.h"
 #include "cli/session.h"
@@ -15,7 +16,11 @@ struct bench_options {
     float seconds;
     struct ls_bench_step_options step;
     struct ls_bench_allreduce_options allreduce;
+    struct ls_bench_scaling_options scaling;
 };
+
+static const char *const scaling_choices[] = {"strong", "weak", "both", NULL};
+static const char *const allreduce_choices[] = {"tree", "mpi", NULL};
 
 static enum ls_code parse(struct bench_options *o, int argc, char **argv, const char **what, int *help,
                           int print, struct ls_error *err)
@@ -25,46 +30,71 @@ static enum ls_code parse(struct bench_options *o, int argc, char **argv, const 
                                                  .microbatch = LS_DEFAULT_MICROBATCH,
                                                  .momentum = 0.9f},
                                          .batch = 64},
-                                .allreduce = {.least_bytes = 1 << 10, .most_bytes = 256 << 20}};
+                                .allreduce = {.least_bytes = 1 << 10, .most_bytes = 256 << 20},
+                                .scaling = {.scaling = LS_BENCH_SCALING_BOTH, .bucket_bytes = 1 << 20}};
     struct ls_bench_step_options *step = &o->step;
     struct ls_bench_allreduce_options *allreduce = &o->allreduce;
+    struct ls_bench_scaling_options *scaling = &o->scaling;
     const struct ls_option options[] = {
-        {"net", "LAYERS", LS_OPTION_TEXT, &step->net.net, "step: the net; its outputs are the classes",
-         "dense 128, relu, dense 10", 0, 0, NULL, NULL},
-        {"input", "SHAPE", LS_OPTION_TEXT, &step->net.input,
-         "step: shape of a sample, as 784, 28x28 or 3x32x32", "the named net's, else 28x28", 0, 0, NULL,
+        {"net", "LAYERS", LS_OPTION_TEXT, &step->net.net,
+         "step, scaling: the net; its outputs are the classes", "dense 128, relu, dense 10", 0, 0, NULL,
          NULL},
-        {"batch", "N", LS_OPTION_INT, &step->batch, "step: samples in an update, over all ranks", "64", 1,
-         1e6, NULL, NULL},
-        {"microbatch", "N", LS_OPTION_INT, &step->net.microbatch, "step: samples in a leaf", "32", 1, 1 << 20,
+        {"input", "SHAPE", LS_OPTION_TEXT, &step->net.input,
+         "step, scaling: shape of a sample, as 784, 28x28 or 3x32x32", "the named net's, else 28x28", 0, 0,
          NULL, NULL},
-        {"momentum", "X", LS_OPTION_FLOAT, &step->net.momentum, "step: momentum of the update", "0.9", 0,
-         0.999999, NULL, NULL},
+        {"batch", "N", LS_OPTION_INT, &step->batch,
+         "step, strong scaling: samples in an update, over all ranks", "64", 1, 1e6, NULL, NULL},
+        {"microbatch", "N", LS_OPTION_INT, &step->net.microbatch, "step, scaling: samples in a leaf", "32", 1,
+         1 << 20, NULL, NULL},
+        {"momentum", "X", LS_OPTION_FLOAT, &step->net.momentum, "step, scaling: momentum of the update",
+         "0.9", 0, 0.999999, NULL, NULL},
         {"seconds", "X", LS_OPTION_FLOAT, &o->seconds, "how long to time", "3", 0.05, 3600, NULL, NULL},
         {"compare-allreduce", NULL, LS_OPTION_FLAG, &step->compare,
          "step, under mpirun: time the exact tree and MPI_Allreduce in turn, and print their ratio", NULL, 0,
          0, NULL, NULL},
         {"no-verify", NULL, LS_OPTION_FLAG, &step->no_verify,
-         "step: skip the comparison with the oracle, which is slow for large nets", NULL, 0, 0, NULL, NULL},
+         "step, scaling: skip the comparison with the oracle, which is slow for large nets", NULL, 0, 0, NULL,
+         NULL},
         {"least-bytes", "N", LS_OPTION_INT, &allreduce->least_bytes, "allreduce: the shortest vector", "1024",
          4, 1e12, NULL, NULL},
         {"most-bytes", "N", LS_OPTION_INT, &allreduce->most_bytes,
          "allreduce: the longest; sizes grow by factors of 4", "268435456", 4, 1e12, NULL, NULL},
         {"leaves", "N", LS_OPTION_INT, &allreduce->n_leaves, "allreduce: leaves of the tree",
          "as many as ranks", 1, 1e6, NULL, NULL},
-        {"csv", "FILE", LS_OPTION_TEXT, &allreduce->csv, "allreduce: all figures, with quartiles", NULL, 0, 0,
-         NULL, NULL},
+        {"layouts", "LIST", LS_OPTION_TEXT, &scaling->layouts,
+         "scaling: ranks x threads to measure, as 1x1,2x1,1x2",
+         "1, 2, 4 ... and all ranks, with --threads each", 0, 0, NULL, NULL},
+        {"scaling", "KIND", LS_OPTION_CHOICE, &scaling->scaling,
+         "scaling: strong (--batch is spread over the ranks), weak (--rank-batch stays), or both", "both", 0,
+         0, scaling_choices, NULL},
+        {"rank-batch", "N", LS_OPTION_INT, &scaling->rank_batch, "weak scaling: samples of each rank",
+         "as --batch", 1, 1e6, NULL, NULL},
+        {"bucket-bytes", "N", LS_OPTION_INT, &scaling->bucket_bytes,
+         "scaling: between hosts, send gradients in pieces of so many bytes while backward runs; 0: at its "
+         "end",
+         "1048576", 0, 1e12, NULL, NULL},
+        {"allreduce", "WAY", LS_OPTION_CHOICE, &scaling->allreduce,
+         "scaling: tree, or mpi for MPI_Allreduce, whose bits depend on the layout: it ends with status 1 "
+         "where they do",
+         "tree", 0, 0, allreduce_choices, NULL},
+        {"csv", "FILE", LS_OPTION_TEXT, &allreduce->csv,
+         "allreduce, scaling: a file for all figures, with quartiles", NULL, 0, 0, NULL, NULL},
         {"json", NULL, LS_OPTION_FLAG, &step->json, "step: print one JSON object", NULL, 0, 0, NULL, NULL},
         LS_SESSION_OPTIONS(&o->session),
     };
     const struct ls_command_line line = {
         .command = "bench",
-        .synopsis = "lockstep bench step|kernels|allreduce [OPTION ...]   (step and allreduce under mpirun)",
+        .synopsis =
+            "lockstep bench step|kernels|allreduce|scaling [OPTION ...]   (all but kernels under mpirun)",
         .summary =
             "step: times whole training steps (gather, forward, loss, backward, allreduce, update) on "
             "random data in memory. "
             "kernels: times the matrix products and convolutions alone. allreduce: times the sum "
-            "over ranks, over shared memory and messages, beside MPI_Allreduce. All first compare bits with "
+            "over ranks, over shared memory and messages, beside MPI_Allreduce. scaling: times steps on all "
+            "smaller numbers of ranks of this job, in turn, while the other ranks sleep: where the time "
+            "goes, "
+            "and efficiencies against one rank, one core and a model of the allreduce. All first compare "
+            "bits with "
             "the serial "
             "oracle, and alternate with "
             "measurements of the machine's FMA peak, so a noisy machine disturbs both alike.",
@@ -77,9 +107,31 @@ static enum ls_code parse(struct bench_options *o, int argc, char **argv, const 
     return ls_options_parse(&line, argc, argv, what, &n_words, print ? stdout : NULL, help, err);
 }
 
+static enum ls_code run(const char *what, struct bench_options *options, struct ls_session *session,
+                        struct ls_error *err)
+{
+    static const char *const known[] = {"step", "kernels", "allreduce", "scaling", NULL};
+    options->step.seconds = options->seconds;
+    options->allreduce.seconds = options->scaling.seconds = (double)options->seconds;
+    options->scaling.net = options->step.net;
+    options->scaling.batch = options->step.batch;
+    options->scaling.no_verify = options->step.no_verify;
+    options->scaling.csv = options->allreduce.csv;
+    if (strcmp(what, "kernels") == 0)
+        return ls_bench_kernels(session, (double)options->seconds, err);
+    if (strcmp(what, "step") == 0)
+        return ls_bench_step(session, &options->step, err);
+    if (strcmp(what, "allreduce") == 0)
+        return ls_bench_allreduce(session, &options->allreduce, err);
+    if (strcmp(what, "scaling") == 0)
+        return ls_bench_scaling(session, &options->scaling, err);
+    return ls_fail(err, LS_USAGE,
+                   "unknown bench '%.40s': did you mean '%s'? Known: step, kernels, allreduce, scaling", what,
+                   ls_text_nearest(what, known));
+}
+
 enum ls_code ls_command_bench(struct ls_comm *comm, int argc, char **argv, struct ls_error *err)
 {
-    static const char *const known[] = {"step", "kernels", "allreduce", NULL};
     struct bench_options options;
     struct ls_session session;
     const char *what = NULL;
@@ -91,14 +143,8 @@ enum ls_code ls_command_bench(struct ls_comm *comm, int argc, char **argv, struc
     code = ls_session_start(&session, &options.session, comm, err);
     if (code != LS_OK)
         return code;
-    options.step.seconds = options.seconds;
-    options.allreduce.seconds = (double)options.seconds;
-    if (strcmp(what, "kernels") == 0)
-        return ls_bench_kernels(&session, (double)options.seconds, err);
-    if (strcmp(what, "step") == 0)
-        return ls_bench_step(&session, &options.step, err);
-    if (strcmp(what, "allreduce") == 0)
-        return ls_bench_allreduce(&session, &options.allreduce, err);
-    return ls_fail(err, LS_USAGE, "unknown bench '%.40s': did you mean '%s'? Known: step, kernels, allreduce",
-                   what, ls_text_nearest(what, known));
+    code = run(what, &options, &session, err);
+    if (code == LS_DIFFERENT && ls_comm_rank(comm) == 0) /* main.c leaves the words about it to commands */
+        fprintf(stderr, "lockstep: %s\n", err->text);
+    return code;
 }

@@ -52,13 +52,15 @@ static enum ls_code add_text(struct ls_layouts *layouts, const char *text, size_
         *times = '\0';
     if (!times || !ls_text_to_int64(word, &ranks) || !ls_text_to_int64(times + 1, &threads) || ranks < 1 ||
         threads < 1 || threads > MOST_THREADS)
-        return ls_fail(err, LS_USAGE,
-                       "--layouts: '%.*s' is no layout: give ranks x threads, as 1x1,1x2,2x1 (threads: 1 to %d)",
-                       (int)(length < 40 ? length : 40), text, MOST_THREADS);
+        return ls_fail(
+            err, LS_USAGE,
+            "--layouts: '%.*s' is no layout: give ranks x threads, as 1x1,1x2,2x1 (threads: 1 to %d)",
+            (int)(length < 40 ? length : 40), text, MOST_THREADS);
     if (ranks > n_ranks)
-        return ls_fail(err, LS_USAGE,
-                       "--layouts: %lldx%lld wants %lld ranks, this job has %d: start as many, or leave it out",
-                       (long long)ranks, (long long)threads, (long long)ranks, n_ranks);
+        return ls_fail(
+            err, LS_USAGE,
+            "--layouts: %lldx%lld wants %lld ranks, this job has %d: start as many, or leave it out",
+            (long long)ranks, (long long)threads, (long long)ranks, n_ranks);
     return add_with_base(layouts, (int)ranks, (int)threads, err);
 }
 

@@ -16,9 +16,9 @@ struct ls_layouts {
     struct ls_layout at[LS_MOST_LAYOUTS];
 };
 
-/* Local.  Of a job of n_ranks: those that `text` has, as "1x1,1x2,2x1", ranks x threads; NULL: 1, 2, 4 ... and
- * all ranks, with `threads` each.  What each is compared with comes along: one rank with as many threads, and
- * one with one. */
+/* Local.  Of a job of n_ranks: those that `text` has, as "1x1,1x2,2x1", ranks x threads; NULL: 1, 2, 4 ...
+ * and all ranks, with `threads` each.  What each is compared with comes along: one rank with as many threads,
+ * and one with one. */
 enum ls_code ls_layouts_choose(struct ls_layouts *layouts, const char *text, int n_ranks, int threads,
                                struct ls_error *err);
 

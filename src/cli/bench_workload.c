@@ -160,6 +160,18 @@ void ls_bench_run_release(struct ls_bench_run *run)
     ls_free(run->parameters);
 }
 
+/* As training does (train/update.h), but for what training looks at. */
+static void update_bucket(void *context, struct ls_range range, const float *sum)
+{
+    struct ls_bench_run *run = context;
+    const double began = ls_now_s();
+    if (!run->updates_early)
+        ls_optimizer_begin(&run->optimizer, run->batch, learning_rate, 0.0f);
+    run->updates_early = 1;
+    ls_optimizer_part(&run->optimizer, run->engine.ops, range, run->parameters, sum);
+    run->engine.times.update_s += ls_now_s() - began;
+}
+
 enum ls_code ls_bench_run_step(struct ls_bench_run *run, int64_t B, struct ls_error *err)
 {
     const struct ls_dataset *data = &run->work->data;
@@ -168,10 +180,14 @@ enum ls_code ls_bench_run_step(struct ls_bench_run *run, int64_t B, struct ls_er
     if (run->step % per_epoch == 0)
         ls_sampler_set_epoch(&run->sampler, (uint64_t)(run->step / per_epoch));
     run->engine.step = (uint64_t)run->step;
+    run->engine.bucket_in = update_bucket;
+    run->engine.bucket_context = run;
+    run->batch = B;
+    run->updates_early = 0;
     const enum ls_code code = ls_engine_gradient(&run->engine, run->parameters, data, &run->sampler,
                                                  run->step % per_epoch * B, B, &sum, err);
     const double began = ls_now_s();
-    if (code == LS_OK)
+    if (code == LS_OK && !run->updates_early)
         ls_optimizer_step(&run->optimizer, run->engine.ops, B, learning_rate, run->parameters, sum, NULL);
     run->engine.times.update_s += ls_now_s() - began;
     run->step++;

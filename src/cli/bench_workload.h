@@ -38,7 +38,8 @@ struct ls_bench_run {
     struct ls_optimizer optimizer;
     struct ls_sampler sampler;
     float *parameters;
-    int64_t step;
+    int64_t step, batch; /* the batch: of the update at hand */
+    int updates_early;   /* it has begun, by buckets */
 };
 
 /* As ls_engine_create; `plan` needs batch sizes, allreduce and what else differs from run to run.  *run must

@@ -9,6 +9,9 @@
 #include "base/text.h"
 #include "compute/team.h"
 
+/* Of the machine, read when a session starts. */
+static struct ls_topology topology;
+
 static enum ls_code choose_threads(struct ls_session *session, int64_t wanted, struct ls_error *err)
 {
     const char *environment = getenv("OMP_NUM_THREADS");
@@ -57,21 +60,37 @@ static enum ls_code choose_ops(struct ls_session *session, const struct ls_sessi
     return code;
 }
 
+void ls_session_team_use(const struct ls_session_team *team)
+{
+    ls_ops_set_threads(team->threads);
+    ls_cores_pin(team->pinning.core, team->pinning.n);
+    /* With more threads than cores, one that spins keeps another from running. */
+    ls_team_set_patience_us(team->crowded ? 0 : LS_TEAM_PATIENCE_US);
+}
+
+enum ls_code ls_session_team_plan(const struct ls_session *session, struct ls_comm *comm, int threads,
+                                  struct ls_session_team *team, struct ls_error *err)
+{
+    *team = (struct ls_session_team){.threads = threads};
+    const enum ls_code code = ls_pinning_start(&team->pinning, session->pin, threads, &topology, comm, err);
+    team->crowded = team->pinning.host_threads > team->pinning.host_cores || threads > session->cores;
+    if (code == LS_OK)
+        ls_session_team_use(team);
+    return code;
+}
+
 /* Who goes where, and how patiently they wait for each other. */
 static enum ls_code place_threads(struct ls_session *session, const struct ls_session_options *options,
                                   struct ls_error *err)
 {
-    static struct ls_topology topology;
+    struct ls_session_team team;
     const struct ls_cores *cores = ls_cores_mine();
     ls_topology_read(&topology, cores, "/sys/devices/system");
     session->machine_nodes = topology.n_nodes;
     session->nodes = ls_topology_nodes(&topology, cores);
-    const enum ls_pin wish = options->serial ? LS_PIN_OFF : (enum ls_pin)options->pin;
-    const enum ls_code code =
-        ls_pinning_start(&session->pinning, wish, session->threads, &topology, session->comm, err);
-    /* With more threads than cores, one that spins keeps another from running. */
-    if (session->pinning.host_threads > session->pinning.host_cores || session->threads > session->cores)
-        ls_team_set_patience_us(0);
+    session->pin = options->serial ? LS_PIN_OFF : (enum ls_pin)options->pin;
+    const enum ls_code code = ls_session_team_plan(session, session->comm, session->threads, &team, err);
+    session->pinning = team.pinning;
     return code;
 }
 

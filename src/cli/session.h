@@ -51,6 +51,7 @@ struct ls_session {
     char affinity[160]; /* "cores 0-1" */
     int nodes;          /* NUMA nodes that these cores are on; 0: the kernel does not tell */
     int machine_nodes;  /* that the machine has */
+    enum ls_pin pin;    /* as was asked for */
     struct ls_pinning pinning;
 };
 
@@ -58,6 +59,19 @@ struct ls_session {
  * and their cores. */
 enum ls_code ls_session_start(struct ls_session *session, const struct ls_session_options *options,
                               struct ls_comm *comm, struct ls_error *err);
+
+/* So many threads on each of some ranks: their cores, and whether they must share them. */
+struct ls_session_team {
+    int threads, crowded;
+    struct ls_pinning pinning;
+};
+
+/* Collective over `comm`, ranks of the session's, and ends in agreement.  Plans the team and uses it. */
+enum ls_code ls_session_team_plan(const struct ls_session *session, struct ls_comm *comm, int threads,
+                                  struct ls_session_team *team, struct ls_error *err);
+
+/* Local.  From now on jobs are the team's. */
+void ls_session_team_use(const struct ls_session_team *team);
 
 /* Writes where this rank's threads run: "cores 0-7 on 1 of 2 NUMA nodes, a core for each thread". */
 enum { LS_SESSION_CORES = 400 };

@@ -197,7 +197,7 @@ enum ls_code ls_comm_gather_variable(struct ls_comm *comm, const void *mine, siz
 enum ls_code ls_comm_barrier(struct ls_comm *comm, struct ls_error *err);
 
 /* Collective.  A barrier for ranks that have nothing to do while others work on the same cores: whoever waits
- * sleeps, and looks some 5,000 times a second. */
+ * sleeps, and looks some 1,000 times a second. */
 void ls_comm_rest(struct ls_comm *comm);
 
 /* Collective, if all is well: for a rank that is about to act on numbers which should be the same on all

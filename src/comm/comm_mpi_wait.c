@@ -223,7 +223,7 @@ int ls_mpi_wait(struct ls_mpi_watch *watch, MPI_Request *request, const char *ca
 
 static int test_and_sleep(void *context)
 {
-    const struct timespec a_while = {.tv_nsec = 200000};
+    const struct timespec a_while = {.tv_nsec = 1000000};
     const int done = test(context);
     if (!done)
         nanosleep(&a_while, NULL);

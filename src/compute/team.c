@@ -11,7 +11,7 @@
 #include "base/timer.h"
 #include "compute/ops.h"
 
-static int patience = 100; /* us; longer than the gap between two operations of a step */
+static int patience = LS_TEAM_PATIENCE_US;
 
 void ls_team_set_patience_us(int patience_us)
 {

@@ -66,9 +66,9 @@ static int measure(struct ls_allreduce_sample *samples, const double c[4], doubl
     int n = 0;
     for (size_t i = 0; i < sizeof layouts / sizeof *layouts; i++)
         for (double bytes = 4096; bytes < 1e8; bytes *= 16, n++)
-            samples[n] = (struct ls_allreduce_sample){
-                layouts[i][0], layouts[i][1], bytes,
-                time_of(c, layouts[i][0], layouts[i][1], bytes) * (n % 2 ? 1 + spoil : 1 - spoil)};
+            samples[n] = (struct ls_allreduce_sample){layouts[i][0], layouts[i][1], bytes,
+                                                      time_of(c, layouts[i][0], layouts[i][1], bytes) *
+                                                          (n % 2 ? 1 + spoil : 1 - spoil)};
     return n;
 }
 
@@ -108,3 +108,108 @@ Test(bench_scaling, model_of_little)
     cr_expect(model.coefficient[2] == 0.0 && model.coefficient[3] == 0.0 && model.coefficient[0] > 0);
     cr_expect(ls_allreduce_predict(&model, 1, 1, 1e6) == 0.0);
 }
+
+#if LS_WITH_MPI
+#    define TINY "bench scaling --net 'dense 8, relu, dense 10' --input 8x8 --batch 96 --seconds 0.05 "
+enum { MOST_ROWS = 20, N_COLUMNS = 33, SCALING = 1, BATCH, RANKS, THREADS, STEP_US = 8, EFFICIENCY = 25 };
+
+struct rows {
+    int n;
+    char fields[MOST_ROWS][N_COLUMNS][80]; /* the first row is the head */
+};
+
+/* The first field may have commas, in quotes. */
+static void read_rows(const char *path, struct rows *rows)
+{
+    size_t n = 0;
+    char *text = read_file(path, &n), *rest = text;
+    rows->n = 0;
+    for (char *line; (line = strsep(&rest, "\n")) && *line; rows->n++) {
+        cr_assert_lt(rows->n, MOST_ROWS);
+        int column = 0;
+        while (line) {
+            cr_assert_lt(column, N_COLUMNS, "row %d has more columns", rows->n);
+            char *end = line[0] == '"' ? strchr(line + 1, '"') + 1 : line + strcspn(line, ",");
+            snprintf(rows->fields[rows->n][column++], 80, "%.*s", (int)(end - line), line);
+            line = *end ? end + 1 : NULL;
+        }
+        cr_assert_eq(column, N_COLUMNS, "row %d has %d columns", rows->n, column);
+    }
+    free(text);
+}
+
+static void check_rows(const struct rows *rows, const char *expected, const char *compared_with)
+{
+    char layouts[400] = "";
+    cr_assert_str_eq(rows->fields[0][BATCH], "batch");
+    cr_assert_str_eq(rows->fields[0][STEP_US], "step_us");
+    cr_assert_str_eq(rows->fields[0][EFFICIENCY], "efficiency_of_rank");
+    for (int i = 1; i < rows->n; i++) {
+        const char(*row)[80] = rows->fields[i];
+        sprintf(layouts + strlen(layouts), "%s%c%s:%sx%s", i > 1 ? " " : "", row[SCALING][0], row[BATCH],
+                row[RANKS], row[THREADS]);
+        cr_expect(atof(row[STEP_US]) > 0 && atof(row[EFFICIENCY]) > 0, "row %d: %s us", i, row[STEP_US]);
+        cr_expect(strcmp(row[RANKS], "1") != 0 || atof(row[EFFICIENCY]) == 1.0);
+        cr_expect_str_eq(row[N_COLUMNS - 1], compared_with);
+        cr_expect_eq(strlen(row[N_COLUMNS - 2]), 32u);
+        for (int j = 1; j < i; j++)
+            cr_expect((strcmp(row[BATCH], rows->fields[j][BATCH]) == 0) ==
+                          (strcmp(row[N_COLUMNS - 2], rows->fields[j][N_COLUMNS - 2]) == 0),
+                      "rows %d and %d: hashes %s and %s", j, i, rows->fields[j][N_COLUMNS - 2],
+                      row[N_COLUMNS - 2]);
+    }
+    cr_expect_str_eq(layouts, expected);
+}
+
+Test(bench_scaling, command, .timeout = 6 * LOCKSTEP_LIMIT_S)
+{
+    static const struct {
+        int ranks;
+        const char *options, *rows, *compared_with;
+    } cases[] = {
+        {1, "--threads 1", "s96:1x1 w96:1x1", "oracle"},
+        {2, "--threads 1 --rank-batch 48", "s96:1x1 s96:2x1 w48:1x1 w96:2x1", "oracle"},
+        {3, "--threads 1 --scaling strong --bucket-bytes 0", "s96:1x1 s96:2x1 s96:3x1", "oracle"},
+        {3, "--scaling strong --layouts 3x2,2x1 --no-verify", "s96:1x1 s96:2x1 s96:1x2 s96:3x2", "one rank"},
+        {3, "--scaling weak --layouts 3x1 --net 'dense 900, relu, dense 900, relu, dense 10' --input 90x90",
+         "w96:1x1 w288:3x1", "one rank"},
+    };
+    static struct rows rows;
+    const struct folder folder = folder_create();
+    const struct place csv = in_folder(&folder, "scaling.csv");
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const struct ls_outcome *run =
+            lockstep(cases[i].ranks, TINY "%s --csv %s", cases[i].options, csv.path);
+        cr_assert_eq(run->status, 0, "%s: status %d\n%s", cases[i].options, run->status, run->err);
+        cr_expect(strstr(run->out, "strong scaling: B = 96 over all ranks") ||
+                      strstr(run->out, "weak scaling: 96 samples a rank"),
+                  "%s", run->out);
+        cr_expect((strstr(run->out, "model   allreduce") != NULL) == (cases[i].ranks > 1));
+        read_rows(csv.path, &rows);
+        check_rows(&rows, cases[i].rows, cases[i].compared_with);
+    }
+    folder_destroy(&folder);
+}
+
+/* MPI's own sum adds in another order: it must be found, and nothing be timed. */
+Test(bench_scaling, other_bits, .timeout = 2 * LOCKSTEP_LIMIT_S)
+{
+    const struct ls_outcome *run =
+        lockstep(3, TINY "--threads 1 --batch 224 --scaling strong --allreduce mpi");
+    cr_expect_eq(run->status, 1, "status %d\n%s", run->status, run->err);
+    cr_expect(
+        strstr(run->err, "strong scaling, B = 224, 3 ranks x 1 threads: after 2 steps the weights have hash"),
+        "%s", run->err);
+    cr_expect(strstr(run->err, "the serial oracle's is ") && strstr(run->err, "nothing was timed"));
+    cr_expect_null(strstr(run->out, "scaling:"));
+}
+
+Test(bench_scaling, refusals, .timeout = 3 * LOCKSTEP_LIMIT_S)
+{
+    const struct ls_outcome *run = lockstep(2, TINY "--layouts 4x1");
+    cr_expect(run->status == 2 && strstr(run->err, "this job has 2"), "status %d\n%s", run->status, run->err);
+    run = lockstep(2, TINY "--threads 1 --csv /nowhere/scaling.csv");
+    cr_expect(run->status == 3 && strstr(run->err, "cannot write '/nowhere/scaling.csv'"), "status %d\n%s",
+              run->status, run->err);
+}
+#endif

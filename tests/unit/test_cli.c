@@ -96,7 +96,9 @@ Test(cli, help_lists_every_option_with_its_default, .timeout = LIMIT_S)
           "(default xavier-uniform)"}},
         {"verify", {"usage: lockstep verify A B", "exit status: 0 identical; 1 different"}},
         {"info", {"usage: lockstep info MODEL", "nets|formats|machine", "--json FILE"}},
-        {"bench", {"usage: lockstep bench", "(default 64)", "--compare-allreduce", "(default 0.9)"}},
+        {"bench",
+         {"usage: lockstep bench", "(default 64)", "--compare-allreduce", "(default 0.9)", "--layouts LIST",
+          "--rank-batch N"}},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
         for (int form = 0; form < 2; form++) {
