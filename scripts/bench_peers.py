@@ -105,9 +105,12 @@ def lockstep_line(options):
 def contest(name, there, options, common):
     """Rounds of everyone in every setting, alternating; yields measurements, a round at a time."""
     workload, started = WORKLOADS[name], []
+    best = report.best_settings(read_csv(options.best_of), name) if options.best_of else {}
     try:
         for contestant in there:
             for setting in contestants.settings_of(contestant, workload):
+                if contestant != "lockstep" and best.get(contestant, setting["setting"]) != setting["setting"]:
+                    continue
                 progress(f"{name}: {contestant}, {setting['setting']}, gets ready")
                 its, version = contestants.start(contestant, options, workload, setting)
                 started.append((contestant, setting, version or common["lockstep"].split(" at ")[0], its))
@@ -162,6 +165,7 @@ def parse_options():
     parser.add_argument("--csv", metavar="FILE", help="add every measurement to FILE; the table is of all in it")
     parser.add_argument("--markdown", metavar="FILE", help="write the table there too")
     parser.add_argument("--report", metavar="FILE", help="measure nothing: the table of what --csv wrote to FILE")
+    parser.add_argument("--best-of", metavar="FILE", help="peers are tried only with the setting that is best in FILE, of --csv")
     parser.add_argument("--wait", action="store_true", help="before each round, say `ready` and wait for a line on standard input")
     parser.add_argument("--require", action="store_true", help="exit with 1 when an ask is missed")
     options = parser.parse_args()

@@ -44,6 +44,16 @@ def median(rows, key):
     return statistics.median(numbers(rows, key))
 
 
+def best_settings(rows, workload):
+    """contestant -> the setting with the highest median."""
+    best = {}
+    for name in {row["contestant"] for row in rows}:
+        its = by_setting([row for row in rows if (row["contestant"], row["workload"]) == (name, workload)])
+        if its:
+            best[name] = max(its, key=lambda setting: median(its[setting], "samples_per_s"))
+    return best
+
+
 class Workload:
     """One workload's rows, and what they say."""
 

@@ -56,6 +56,9 @@ def main():
         "kann": ("800", "80.0 %", "1.50 (1.50 to 1.50) x as fast", "2 x", "no"),
     }
     wrong = [f"{setting}: {lines.get(setting)}, expected {line}" for setting, line in expected.items() if lines.get(setting) != line]
+    best = report.best_settings(read, "dense-128")
+    if best["pytorch"] != "compile" or report.best_settings(read, "conv"):
+        wrong.append(f"the best settings are not {best}")
     if status != 1:
         wrong.append(f"--require with a missed ask gave status {status}, expected 1")
     print("\n".join(wrong) or f"{len(expected)} lines of the table are right")
