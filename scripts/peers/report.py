@@ -110,7 +110,7 @@ class Workload:
                 ratio = f"{spread(found, '{:.3f}')} x that with {first}"
                 if "ranks" in self.workload["asks"]:
                     within = self.workload["asks"]["ranks"]
-                    asked, met = f"within {100 * within:g} %", "yes" if statistics.median(found) >= 1 - within else "no"
+                    asked, met = f"within {100 * within:g} %", "yes" if abs(statistics.median(found) - 1) <= within else "no"
             yield self.line("lockstep", setting, rows, ratio, asked, met)
 
     def peer_lines(self, peer):

@@ -3,7 +3,7 @@
 EPOCHS, TRAIN_SAMPLES, LEARNING_RATE, MOMENTUM = 10, 60000, 0.05, 0.9  # of fashion-mnist
 STEPS_LEARNING_RATE = 1e-4  # of random labels: more kills units, whose momentum then is subnormal and slow, with everyone
 LEAST_ACCURACY = 0.80  # tells a run that trains from one that does not; the proof of accuracy is elsewhere
-WITHIN = 0.04  # by which 2 ranks x 1 thread may be slower than 1 rank x 2 threads
+WITHIN = 0.04  # by which the speeds of 2 ranks x 1 thread and 1 rank x 2 threads may differ
 
 
 def dense(*widths):
