@@ -6,6 +6,7 @@
 #include "base/text.h"
 #include "cli/bench_allreduce.h"
 #include "cli/bench_kernels.h"
+#include "cli/bench_load.h"
 #include "cli/bench_scaling.h"
 #include "cli/bench_step.h"
 #include "cli/cli.h"
@@ -17,6 +18,7 @@ struct bench_options {
     struct ls_bench_step_options step;
     struct ls_bench_allreduce_options allreduce;
     struct ls_bench_scaling_options scaling;
+    struct ls_bench_load_options load;
 };
 
 static const char *const scaling_choices[] = {"strong", "weak", "both", NULL};
@@ -31,7 +33,8 @@ static enum ls_code parse(struct bench_options *o, int argc, char **argv, const 
                                                  .momentum = 0.9f},
                                          .batch = 64},
                                 .allreduce = {.least_bytes = 1 << 10, .most_bytes = 256 << 20},
-                                .scaling = {.scaling = LS_BENCH_SCALING_BOTH, .bucket_bytes = 1 << 20}};
+                                .scaling = {.scaling = LS_BENCH_SCALING_BOTH, .bucket_bytes = 1 << 20},
+                                .load = {.data = "fashion-mnist"}};
     struct ls_bench_step_options *step = &o->step;
     struct ls_bench_allreduce_options *allreduce = &o->allreduce;
     struct ls_bench_scaling_options *scaling = &o->scaling;
@@ -79,13 +82,15 @@ static enum ls_code parse(struct bench_options *o, int argc, char **argv, const 
          "tree", 0, 0, allreduce_choices, NULL},
         {"csv", "FILE", LS_OPTION_TEXT, &allreduce->csv,
          "allreduce, scaling: a file for all figures, with quartiles", NULL, 0, 0, NULL, NULL},
+        {"data", "DATA", LS_OPTION_TEXT, &o->load.data,
+         "load: pixels with labels, as --data of train has them", "fashion-mnist", 0, 0, NULL, NULL},
         {"json", NULL, LS_OPTION_FLAG, &step->json, "step: print one JSON object", NULL, 0, 0, NULL, NULL},
         LS_SESSION_OPTIONS(&o->session),
     };
     const struct ls_command_line line = {
         .command = "bench",
-        .synopsis =
-            "lockstep bench step|kernels|allreduce|scaling [OPTION ...]   (all but kernels under mpirun)",
+        .synopsis = "lockstep bench step|kernels|allreduce|scaling|load [OPTION ...]   (step, allreduce, "
+                    "scaling under mpirun)",
         .summary =
             "step: times whole training steps (gather, forward, loss, backward, allreduce, update) on "
             "random data in memory. "
@@ -97,7 +102,8 @@ static enum ls_code parse(struct bench_options *o, int argc, char **argv, const 
             "bits with "
             "the serial "
             "oracle, and alternate with "
-            "measurements of the machine's FMA peak, so a noisy machine disturbs both alike.",
+            "measurements of the machine's FMA peak, so a noisy machine disturbs both alike. load: times "
+            "loading data from gzip IDX and .lsd files beside the bare inflating, page faults and hashing.",
         .options = options,
         .n_options = sizeof options / sizeof options[0],
         .least_words = 1,
@@ -110,7 +116,7 @@ static enum ls_code parse(struct bench_options *o, int argc, char **argv, const 
 static enum ls_code run(const char *what, struct bench_options *options, struct ls_session *session,
                         struct ls_error *err)
 {
-    static const char *const known[] = {"step", "kernels", "allreduce", "scaling", NULL};
+    static const char *const known[] = {"step", "kernels", "allreduce", "scaling", "load", NULL};
     options->step.seconds = options->seconds;
     options->allreduce.seconds = options->scaling.seconds = (double)options->seconds;
     options->scaling.net = options->step.net;
@@ -123,11 +129,14 @@ static enum ls_code run(const char *what, struct bench_options *options, struct 
         return ls_bench_step(session, &options->step, err);
     if (strcmp(what, "allreduce") == 0)
         return ls_bench_allreduce(session, &options->allreduce, err);
+    options->load.seconds = (double)options->seconds;
+    if (strcmp(what, "load") == 0)
+        return ls_bench_load(session, &options->load, err);
     if (strcmp(what, "scaling") == 0)
         return ls_bench_scaling(session, &options->scaling, err);
     return ls_fail(err, LS_USAGE,
-                   "unknown bench '%.40s': did you mean '%s'? Known: step, kernels, allreduce, scaling", what,
-                   ls_text_nearest(what, known));
+                   "unknown bench '%.40s': did you mean '%s'? Known: step, kernels, allreduce, scaling, load",
+                   what, ls_text_nearest(what, known));
 }
 
 enum ls_code ls_command_bench(struct ls_comm *comm, int argc, char **argv, struct ls_error *err)

@@ -4,16 +4,19 @@
  * Bytes stay as they lie behind the header; other types become binary32, rounded once.  Every size is checked
  * against the file before memory is asked for. */
 #include <math.h>
+#include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/memory.h"
+#include "compute/team.h"
 #include "data/inflate.h"
 #include "data/readers.h"
 
 enum { IDX_U8 = 0x08, IDX_I8 = 0x09, IDX_I16 = 0x0B, IDX_I32 = 0x0C, IDX_F32 = 0x0D, IDX_F64 = 0x0E };
 enum { IDX_MAX_RANK = 1 + LS_MAX_DIMS };
+enum { MOST_FILES = 4 };
 
 /* A whole IDX file in memory. */
 struct idx {
@@ -144,35 +147,74 @@ static void release_idx(struct idx *idx)
     idx->block = NULL;
 }
 
-static enum ls_code load_content(struct idx *idx, struct ls_content *content, struct ls_error *err)
-{
+/* A file on its way into memory. */
+struct load {
+    struct idx *idx;
+    struct ls_content content;
     uint8_t prefix[LS_PEEK_BYTES];
+    struct ls_error err;
+};
+
+static enum ls_code make_room(struct load *load, const char *path, struct ls_error *err)
+{
+    struct idx *idx = load->idx;
     size_t n;
-    enum ls_code code = ls_content_peek(content, prefix, &n, err);
+    *idx = (struct idx){.path = path};
+    enum ls_code code = ls_content_open(&load->content, path, err);
     if (code == LS_OK)
-        code = parse_header(idx, prefix, n, err);
+        code = ls_content_peek(&load->content, load->prefix, &n, err);
+    if (code == LS_OK)
+        code = parse_header(idx, load->prefix, n, err);
     if (code != LS_OK)
         return code;
-    idx->block = ls_content_take(content, idx->total_bytes, err);
-    if (!idx->block)
-        return LS_FAILED;
-    if (memcmp(idx->block, prefix, idx->header_bytes) != 0) {
-        release_idx(idx);
-        return ls_fail(err, LS_FAILED, "\"%s\": its header inflates to different bytes the second time",
-                       idx->path);
-    }
-    return LS_OK;
+    idx->block = ls_content_room(&load->content, idx->total_bytes, err);
+    return idx->block ? LS_OK : LS_FAILED;
 }
 
-static enum ls_code load(struct idx *idx, const char *path, struct ls_error *err)
+static void fill_room(struct load *load)
 {
-    *idx = (struct idx){.path = path};
-    struct ls_content content;
-    enum ls_code code = ls_content_open(&content, path, err);
-    if (code != LS_OK)
-        return code;
-    code = load_content(idx, &content, err);
-    ls_content_release(&content);
+    const struct idx *idx = load->idx;
+    struct ls_error *err = &load->err;
+    err->code = ls_content_fill(&load->content, idx->block, idx->total_bytes, err);
+    if (err->code == LS_OK && memcmp(idx->block, load->prefix, idx->header_bytes) != 0)
+        ls_fail(err, LS_FAILED, "\"%s\": its header inflates to different bytes the second time", idx->path);
+    ls_content_release(&load->content);
+}
+
+/* Files that a team fills, each by one thread: inflating cannot be cut. */
+struct filling {
+    struct load *loads;
+    int n;
+    atomic_int *next;
+};
+
+static int64_t fill_some(const void *job, int thread, int threads)
+{
+    const struct filling *filling = job;
+    (void)thread, (void)threads;
+    for (int i; (i = atomic_fetch_add(filling->next, 1)) < filling->n;)
+        fill_room(&filling->loads[i]);
+    return 0;
+}
+
+static enum ls_code load_files(struct idx *files, const char *const *paths, int n, struct ls_error *err)
+{
+    struct load loads[MOST_FILES] = {{.idx = NULL}};
+    atomic_int next = 0;
+    enum ls_code code = LS_OK;
+    for (int i = 0; i < n && code == LS_OK; i++) {
+        loads[i].idx = &files[i];
+        code = make_room(&loads[i], paths[i], err);
+    }
+    if (code == LS_OK)
+        ls_team_run(fill_some, &(struct filling){loads, n, &next});
+    for (int i = 0; i < n; i++) {
+        if (code == LS_OK && loads[i].err.code != LS_OK) {
+            *err = loads[i].err;
+            code = err->code;
+        }
+        ls_content_release(&loads[i].content);
+    }
     return code;
 }
 
@@ -269,12 +311,11 @@ static enum ls_code assemble(struct ls_dataset *dataset, struct idx *images, con
 
 enum ls_code ls_read_idx(struct ls_data *data, const struct ls_idx_paths *paths, struct ls_error *err)
 {
-    const char *names[] = {paths->train_images, paths->train_labels, paths->test_images, paths->test_labels};
+    const char *const names[] = {paths->train_images, paths->train_labels, paths->test_images,
+                                 paths->test_labels};
     const int n_files = paths->test_images ? 4 : 2;
-    struct idx files[4] = {{.path = NULL}};
-    enum ls_code code = LS_OK;
-    for (int i = 0; i < n_files && code == LS_OK; i++)
-        code = load(&files[i], names[i], err);
+    struct idx files[MOST_FILES] = {{.path = NULL}};
+    enum ls_code code = load_files(files, names, n_files, err);
     if (code == LS_OK)
         code = assemble(&data->train, &files[0], &files[1], err);
     if (code == LS_OK && n_files == 4)

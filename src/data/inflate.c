@@ -13,7 +13,10 @@
 #include <unistd.h>
 
 #include "base/memory.h"
+#include "base/read_at.h"
+#include "compute/ops.h"
 #include "compute/placement.h"
+#include "compute/team.h"
 
 enum {
     GZIP_TRAILER_BYTES = 8, /* CRC-32 and length, both little-endian */
@@ -23,20 +26,57 @@ enum {
     PEEK_ROOM = 72 * 1024,
 };
 
+/* A file that all threads read, each its part, and so touch first. */
+struct reading {
+    const struct ls_content *content;
+    int file;
+    struct part {
+        size_t at; /* how far it came */
+        int error; /* errno; 0 and not at its end: the file has become shorter */
+    } * parts;
+};
+
+static size_t part_begin(const struct ls_content *content, int part, int parts)
+{
+    const size_t pages = (content->file_bytes + LS_HUGE_PAGE_BYTES - 1) / LS_HUGE_PAGE_BYTES;
+    const size_t begin = pages * (size_t)part / (size_t)parts * LS_HUGE_PAGE_BYTES;
+    return begin < content->file_bytes ? begin : content->file_bytes;
+}
+
+/* How many parts failed. */
+static int64_t read_part(const void *job, int thread, int threads)
+{
+    const struct reading *reading = job;
+    const struct ls_content *content = reading->content;
+    const size_t begin = part_begin(content, thread, threads), end = part_begin(content, thread + 1, threads);
+    struct part *part = &reading->parts[thread];
+    const ptrdiff_t got = ls_read_at(reading->file, (int64_t)begin, content->file + begin, end - begin);
+    part->error = got < 0 ? errno : 0;
+    part->at = got < 0 ? begin : begin + (size_t)got;
+    return part->at < end;
+}
+
 static enum ls_code read_all(struct ls_content *content, int file, struct ls_error *err)
 {
-    for (size_t at = 0; at < content->file_bytes;) {
-        const ssize_t got = read(file, content->file + at, content->file_bytes - at);
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got < 0)
-            return ls_fail_errno(err, LS_FAILED, "cannot read \"%s\" at byte %zu", content->path, at);
-        if (got == 0)
-            return ls_fail(err, LS_FAILED, "\"%s\" shrank to %zu bytes while it was read; it had %zu",
-                           content->path, at, content->file_bytes);
-        at += (size_t)got;
+    const int parts = content->file_bytes > LS_HUGE_PAGE_BYTES ? ls_ops_threads() : 1;
+    struct reading reading = {content, file,
+                              ls_alloc((size_t)parts, sizeof *reading.parts, content->path, err)};
+    if (!reading.parts)
+        return LS_FAILED;
+    const int64_t failed = parts > 1 ? ls_team_run(read_part, &reading) : read_part(&reading, 0, 1);
+    enum ls_code code = LS_OK;
+    for (int i = 0; i < parts && failed > 0 && code == LS_OK; i++) {
+        const struct part *part = &reading.parts[i];
+        errno = part->error;
+        if (part->error)
+            code =
+                ls_fail_errno(err, LS_FAILED, "cannot read \"%s\" from byte %zu on", content->path, part->at);
+        else if (part->at < part_begin(content, i + 1, parts))
+            code = ls_fail(err, LS_FAILED, "\"%s\" shrank to %zu bytes while it was read; it had %zu",
+                           content->path, part->at, content->file_bytes);
     }
-    return LS_OK;
+    ls_free(reading.parts);
+    return code;
 }
 
 static enum ls_code read_regular(struct ls_content *content, int file, struct ls_error *err)
@@ -53,7 +93,6 @@ static enum ls_code read_regular(struct ls_content *content, int file, struct ls
     content->file = ls_alloc(content->file_bytes, 1, content->path, err);
     if (!content->file)
         return LS_FAILED;
-    ls_place(content->file, content->file_bytes);
     const enum ls_code code = read_all(content, file, err);
     content->is_gzip = content->file_bytes >= 2 && content->file[0] == 0x1F && content->file[1] == 0x8B;
     return code;
@@ -206,7 +245,7 @@ static uint8_t *take_plain(struct ls_content *content, size_t n, struct ls_error
     return bytes;
 }
 
-static uint8_t *take_gzip(struct ls_content *content, size_t n, struct ls_error *err)
+static uint8_t *room_for_gzip(const struct ls_content *content, size_t n, struct ls_error *err)
 {
     if (n / DEFLATE_MOST > content->file_bytes) {
         ls_fail(err, LS_FAILED, "\"%s\": its header promises %zu bytes, more than %zu bytes of gzip can hold",
@@ -214,25 +253,25 @@ static uint8_t *take_gzip(struct ls_content *content, size_t n, struct ls_error 
         return NULL;
     }
     uint8_t *bytes = ls_alloc(n, 1, content->path, err);
-    struct progress progress = {.at = 0};
     ls_place(bytes, n);
-    if (!bytes || inflate(content, bytes, n, &progress, err) != LS_OK) {
-        ls_free(bytes);
-        return NULL;
-    }
-    if (progress.out_is_full || progress.filled != n) {
-        ls_fail(err, LS_FAILED, "\"%s\" inflates to %s%zu bytes, %s than the %zu that its header promises",
-                content->path, progress.out_is_full ? "over " : "",
-                progress.out_is_full ? n : progress.filled, progress.out_is_full ? "more" : "fewer", n);
-        ls_free(bytes);
-        return NULL;
-    }
     return bytes;
 }
 
-uint8_t *ls_content_take(struct ls_content *content, size_t n, struct ls_error *err)
+uint8_t *ls_content_room(struct ls_content *content, size_t n, struct ls_error *err)
 {
-    uint8_t *bytes = content->is_gzip ? take_gzip(content, n, err) : take_plain(content, n, err);
-    ls_content_release(content);
-    return bytes;
+    return content->is_gzip ? room_for_gzip(content, n, err) : take_plain(content, n, err);
+}
+
+enum ls_code ls_content_fill(struct ls_content *content, uint8_t *room, size_t n, struct ls_error *err)
+{
+    struct progress progress = {.at = 0};
+    if (!content->is_gzip)
+        return LS_OK;
+    const enum ls_code code = inflate(content, room, n, &progress, err);
+    if (code == LS_OK && (progress.out_is_full || progress.filled != n))
+        return ls_fail(
+            err, LS_FAILED, "\"%s\" inflates to %s%zu bytes, %s than the %zu that its header promises",
+            content->path, progress.out_is_full ? "over " : "", progress.out_is_full ? n : progress.filled,
+            progress.out_is_full ? "more" : "fewer", n);
+    return code;
 }

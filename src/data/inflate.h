@@ -24,10 +24,14 @@ enum ls_code ls_content_open(struct ls_content *content, const char *path, struc
 enum ls_code ls_content_peek(const struct ls_content *content, uint8_t prefix[LS_PEEK_BYTES], size_t *n,
                              struct ls_error *err);
 
-/* The content, which must have exactly n bytes which its header promises, as a block that
- * the caller frees by ls_free; NULL with *err filled.  The memory asked for is never more than the file can
- * hold: its size, or 1,032 times that when it is gzip, the most that DEFLATE can say in a byte. */
-uint8_t *ls_content_take(struct ls_content *content, size_t n, struct ls_error *err);
+/* Room for the content, which must have exactly n bytes which its header promises, as a block that the caller
+ * frees by ls_free; NULL with *err filled.  Of a plain file it is the content.  The memory asked for is never
+ * more than the file can hold: its size, or 1,032 times that when it is gzip, the most that DEFLATE can say
+ * in a byte. */
+uint8_t *ls_content_room(struct ls_content *content, size_t n, struct ls_error *err);
+
+/* Fills the room with the content.  Several threads may do so, each for contents of its own. */
+enum ls_code ls_content_fill(struct ls_content *content, uint8_t *room, size_t n, struct ls_error *err);
 
 void ls_content_release(struct ls_content *content);
 

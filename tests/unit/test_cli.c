@@ -525,6 +525,27 @@ Test(cli, info_machine_says_what_is_there, .timeout = LIMIT_S)
         has(o->out, parts[i], "info machine");
 }
 
+Test(cli, bench_load_compares_then_times, .timeout = 5 * LIMIT_S)
+{
+    struct folder folder = folder_create();
+    char before[200];
+    snprintf(before, sizeof before, "TMPDIR=%s; export TMPDIR;", folder.path);
+    const struct ls_outcome *o = lockstep_after(1, before, "bench load --data digits --seconds 0.05");
+    check_status(o, 0, "bench load");
+    static const char *const parts[] = {"0.1 MB of samples and labels as IDX", "verified", "load gzip IDX ",
+                                        "open .lsd, touch each page ", "open .lsd, --check-data on "};
+    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++)
+        has(o->out, parts[i], "bench load");
+    cr_expect(folder_count(&folder) == 0, "files are left");
+    o = lockstep_after(1, before, "bench load --data 'synthetic:n=10,shape=4,classes=2'");
+    check_status(o, 2, "bench load of generated data");
+    has(o->err, "no pixels in memory with labels", "bench load of generated data");
+    o = lockstep_after(1, "TMPDIR=/nowhere/at/all; export TMPDIR;", "bench load --data digits");
+    check_status(o, 3, "bench load without a folder");
+    has(o->err, "/nowhere/at/all", "bench load without a folder");
+    folder_destroy(&folder);
+}
+
 /* --- what others read --- */
 
 static void write_digits(const char *path)
