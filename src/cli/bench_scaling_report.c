@@ -169,11 +169,12 @@ static void print_model(const struct ls_bench_scaling *bench)
     const double *c = model->coefficient;
     if (model->n == 0)
         return;
-    printf("model   allreduce of s bytes, h hosts, r ranks on each: %.3g us log2(r)", c[0] * 1e6);
+    printf("model   allreduce of s bytes, h hosts, r ranks on each: %.3g us for each doubling of r",
+           c[0] * 1e6);
     if (c[1] > 0)
         printf(" + s / %.3g GB/s", 1e-9 / c[1]);
     if (c[2] > 0)
-        printf(" + %.3g us log2(h)", c[2] * 1e6);
+        printf(" + %.3g us for each of h", c[2] * 1e6);
     if (c[3] > 0)
         printf(" + 2 s (h-1)/h / %.3g GB/s", 1e-9 / c[3]);
     printf("; off by %.0f %%, at most %.0f %%.  Measured (model):\n", 100 * model->typical_error,

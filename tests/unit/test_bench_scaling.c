@@ -171,7 +171,7 @@ Test(bench_scaling, command, .timeout = 6 * LOCKSTEP_LIMIT_S)
         {2, "--threads 1 --rank-batch 48", "s96:1x1 s96:2x1 w48:1x1 w96:2x1", "oracle"},
         {3, "--threads 1 --scaling strong --bucket-bytes 0", "s96:1x1 s96:2x1 s96:3x1", "oracle"},
         {3, "--scaling strong --layouts 3x2,2x1 --no-verify", "s96:1x1 s96:2x1 s96:1x2 s96:3x2", "one rank"},
-        {3, "--scaling weak --layouts 3x1 --net 'dense 900, relu, dense 900, relu, dense 10' --input 90x90",
+        {3, "--scaling weak --layouts 3x1 --net 'dense 500, relu, dense 500, relu, dense 10' --input 28x28",
          "w96:1x1 w288:3x1", "one rank"},
     };
     static struct rows rows;
