@@ -26,6 +26,9 @@ title "whole steps, all cores, one rank"
 title "the price of exactness: tree against MPI_Allreduce, 2 ranks (ask: at most 2 %)"
 mpirun -n 2 --bind-to core "$lockstep" bench step --net "dense 128, relu, dense 10" --batch 64 --compare-allreduce
 mpirun -n 2 --bind-to core "$lockstep" bench step --net "dense 1024, relu, dense 1024, relu, dense 10" --batch 256 --compare-allreduce
+title "scaling over ranks and threads (plots: build/scaling*/scaling.svg)"
+scripts/scaling.sh --out build/scaling -- --batch 64
+scripts/scaling.sh --out build/scaling-wide -- --net "dense 1024, relu, dense 1024, relu, dense 10" --batch 256 --seconds 6
 title "beside PyTorch, kann and scikit-learn"
 scripts/peers/venv.sh || echo "bench: PyPI's newest PyTorch cannot be had; Debian's python3-torch does if it is installed" >&2
 rm -f build/peers.csv

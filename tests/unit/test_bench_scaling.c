@@ -191,6 +191,34 @@ Test(bench_scaling, command, .timeout = 6 * LOCKSTEP_LIMIT_S)
     folder_destroy(&folder);
 }
 
+/* Tables, CSV and picture of all jobs; and a row with other bits is told. */
+Test(bench_scaling, script, .timeout = 2 * LOCKSTEP_LIMIT_S)
+{
+    static struct ls_outcome run;
+    const struct folder folder = folder_create();
+    const struct place csv = in_folder(&folder, "scaling.csv"), svg = in_folder(&folder, "scaling.svg");
+    const char *const env[] = {"LOCKSTEP=" LOCKSTEP, NULL};
+    ls_launch(&run, LOCKSTEP_LIMIT_S, env,
+              LS_ARGV("scripts/scaling.sh", "--cores", "1", "--threads", "1", "--out", folder.path, "--",
+                      "--net", "dense 10", "--input", "8x8", "--seconds", "0.05"));
+    cr_assert_eq(run.status, 0, "status %d\n%s%s", run.status, run.out, run.err);
+    cr_expect(strstr(run.out, "2 rows, 1 nets and batches, the same bits"), "%s", run.out);
+    size_t n = 0;
+    char *text = read_file(svg.path, &n);
+    cr_expect(strncmp(text, "<svg", 4) == 0 && strstr(text, "weak scaling, B = 64 x ranks: dense 10"));
+    free(text);
+    text = read_file(csv.path, &n);
+    char *hash = strrchr(text, ',') - 32;
+    hash[0] = hash[0] == '0' ? '1' : '0';
+    write_file(csv.path, text, n);
+    free(text);
+    ls_launch(&run, LOCKSTEP_LIMIT_S, NULL,
+              LS_ARGV("python3", "scripts/scaling_plot.py", csv.path, svg.path));
+    cr_expect(run.status == 1 && strstr(run.err, "other bits: dense 10, B = 64"), "status %d\n%s", run.status,
+              run.err);
+    folder_destroy(&folder);
+}
+
 /* MPI's own sum adds in another order: it must be found, and nothing be timed. */
 Test(bench_scaling, other_bits, .timeout = 2 * LOCKSTEP_LIMIT_S)
 {
