@@ -8,10 +8,23 @@
 
 /* What is not in the lists belongs to the result: an option that nobody thought of here is refused rather
  * than let through. */
-static const char *const of_the_machine[] = {"folds",       "threads", "serial",       "pin",
-                                             "save",        "log",     "quiet",        "progress",
-                                             "checkpoint",  "resume",  "max-time",     "stall-timeout",
-                                             "cross-check", "overlap", "bucket-bytes", "resume-with-changes",
+static const char *const of_the_machine[] = {"folds",
+                                             "threads",
+                                             "serial",
+                                             "pin",
+                                             "save",
+                                             "log",
+                                             "quiet",
+                                             "progress",
+                                             "checkpoint",
+                                             "resume",
+                                             "max-time",
+                                             "stall-timeout",
+                                             "cross-check",
+                                             "overlap",
+                                             "bucket-bytes",
+                                             "resume-with-changes",
+                                             "shard-optimizer",
                                              NULL};
 /* Carried, and free to change; what is read as data and net is compared itself, lengths where they matter. */
 static const char *const free_to_change[] = {"data",   "test-data", "checkpoint-every", "keep-checkpoints",

@@ -218,6 +218,7 @@ enum ls_code ls_setup_config(struct ls_setup *setup, const struct ls_setup_optio
     setup->config = (struct ls_train_config){
         .allreduce = (enum ls_allreduce)o->allreduce,
         .bucket_bytes = o->overlap ? o->bucket_bytes : 0,
+        .shard_optimizer = o->shard_optimizer,
         .batch = chosen_batch(o->batch, train->n_samples),
         .accumulate = o->accumulate,
         .microbatch = o->microbatch,
@@ -227,6 +228,12 @@ enum ls_code ls_setup_config(struct ls_setup *setup, const struct ls_setup_optio
         .drop_last = o->drop_last,
     };
     enum ls_code code = ls_optimizer_options_apply(&o->update, &setup->config, err);
+    if (code == LS_OK && o->shard_optimizer && !ls_optimizer_takes_slices(&setup->config.optimizer))
+        return ls_fail(
+            err, LS_USAGE,
+            "--shard-optimizer does not take --optimizer %s, whose rate follows from norms of whole "
+            "tensors: take sgd, adagrad, rmsprop, adam or adamw, or leave it out",
+            ls_optimizer_names[setup->config.optimizer.kind]);
     if (code == LS_OK)
         code = ls_init_parse(&setup->init, o->init, err);
     setup->init.bias = o->init_bias;
@@ -305,6 +312,7 @@ static struct ls_hash hash_of_options(const struct ls_setup *setup, const struct
                             loss.low,
                             (uint64_t)setup->config.allreduce,
                             (uint64_t)setup->config.bucket_bytes,
+                            (uint64_t)setup->config.shard_optimizer,
                             o->load != NULL};
     return ls_hash_bytes(all, sizeof all);
 }

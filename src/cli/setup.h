@@ -22,7 +22,7 @@ struct ls_setup_options {
     float init_bias;
     struct ls_optimizer_options update;
     struct ls_loss_options loss;
-    int shuffle, drop_last, allreduce, overlap, check_data;
+    int shuffle, drop_last, allreduce, overlap, shard_optimizer, check_data;
     int64_t bucket_bytes;
     uint64_t seed;
 };
@@ -206,6 +206,18 @@ enum ls_code ls_setup_compare(const struct ls_setup *setup, const struct ls_setu
          0,                                                                                                  \
          0,                                                                                                  \
          ls_off_on,                                                                                          \
+         NULL},                                                                                              \
+        {"shard-optimizer",                                                                                  \
+         NULL,                                                                                               \
+         LS_OPTION_FLAG,                                                                                     \
+         &(o)->shard_optimizer,                                                                              \
+         "each rank updates a slice of the parameters and has the optimizer's state of that slice alone; "   \
+         "the "                                                                                              \
+         "result is the same",                                                                               \
+         NULL,                                                                                               \
+         0,                                                                                                  \
+         0,                                                                                                  \
+         NULL,                                                                                               \
          NULL},                                                                                              \
     {                                                                                                        \
         "bucket-bytes", "N", LS_OPTION_INT, &(o)->bucket_bytes,                                              \

@@ -109,6 +109,8 @@ static void print_machine(const struct ls_train_report *report)
     if (ranks > 1)
         printf("; %s, %s allreduce", ls_comm_library(s->comm),
                report->config->allreduce == LS_ALLREDUCE_TREE ? "tree" : "mpi");
+    if (ranks > 1 && report->config->shard_optimizer)
+        printf("; each updates 1/%d of the parameters", ranks);
     printf("\n");
 }
 

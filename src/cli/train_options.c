@@ -162,6 +162,7 @@ enum ls_code ls_train_options_for_search(const struct ls_train_options *o, struc
         {"eval-every", o->eval_every != 1},
         {"hash-every", o->hash_every != 0},
         {"cross-check", o->faults.cross_check != 0},
+        {"shard-optimizer", s->shard_optimizer},
         {"stop-at", o->stop.stop_at != NULL},
         {"patience", o->stop.patience > 0},
         {"monitor", o->stop.monitor},

@@ -273,6 +273,22 @@ enum ls_code ls_comm_allreduce_vectors(struct ls_comm *comm, enum ls_allreduce h
     return ls_comm_allreduce(comm, how, n_leaves, n, own, roots, n_roots, err);
 }
 
+void ls_comm_allreduce_range(struct ls_comm *comm, struct ls_vectors *vectors, int64_t n_leaves,
+                             struct ls_range range, float *const *roots, int n_roots, const float **sum)
+{
+    float *some[LS_MAX_ROOTS];
+    if (vectors->shared) {
+        *sum = ls_shared_reduce(vectors->shared, LS_SHARED_WAITED, n_leaves, range, roots, n_roots);
+        return;
+    }
+    float *own = own_sum(vectors, roots, n_roots);
+    for (int i = 0; i < n_roots; i++)
+        some[i] = roots[i] + range.begin;
+    comm->ops->reduce_tree(comm, 0, n_leaves, (ptrdiff_t)(range.end - range.begin), own + range.begin, some,
+                           n_roots);
+    *sum = own;
+}
+
 void ls_comm_scatter_vectors(struct ls_comm *comm, struct ls_vectors *vectors, int64_t n_leaves,
                              const ptrdiff_t *cuts, float *const *roots, int n_roots, const float **sum)
 {

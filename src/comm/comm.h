@@ -100,6 +100,10 @@ enum ls_code ls_comm_allreduce_vectors(struct ls_comm *comm, enum ls_allreduce h
                                        float *const *roots, int n_roots, const float **sum,
                                        struct ls_error *err);
 
+/* Collective.  The same of elements `range` alone, by the tree; only these of *sum are set. */
+void ls_comm_allreduce_range(struct ls_comm *comm, struct ls_vectors *vectors, int64_t n_leaves,
+                             struct ls_range range, float *const *roots, int n_roots, const float **sum);
+
 /* Slices of elements: rank r's are [cuts[r], cuts[r + 1]); ascending, the same on every rank. */
 
 /* Collective.  The first half of an allreduce of elements [cuts[0], cuts[ranks]) of the vectors: *sum is as

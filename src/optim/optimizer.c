@@ -48,7 +48,7 @@ struct ls_optimizer_rule ls_optimizer_defaults(enum ls_optimizer_kind kind)
 /* A new array of state, or NULL with *err filled. */
 static float *add_state(struct ls_optimizer *optimizer, const char *name, struct ls_error *err)
 {
-    float *flat = ls_alloc((size_t)optimizer->n_floats, sizeof(float), "optimizer state", err);
+    float *flat = ls_alloc((size_t)optimizer->n_state_floats, sizeof(float), "optimizer state", err);
     if (flat)
         optimizer->states[optimizer->n_states++] = (struct ls_optimizer_state){name, flat};
     return flat;
@@ -66,8 +66,27 @@ enum ls_code ls_optimizer_create(struct ls_optimizer *optimizer, const struct ls
                                  const struct ls_parameter *tensors, int n_tensors, ptrdiff_t n_floats,
                                  struct ls_error *err)
 {
-    *optimizer = (struct ls_optimizer){
-        .rule = *rule, .tensors = tensors, .n_tensors = n_tensors, .n_floats = n_floats};
+    return ls_optimizer_create_for(optimizer, rule, tensors, n_tensors, n_floats, NULL, 0, err);
+}
+
+int ls_optimizer_takes_slices(const struct ls_optimizer_rule *rule)
+{
+    return families[rule->kind]->step == ls_plain_step;
+}
+
+enum ls_code ls_optimizer_create_for(struct ls_optimizer *optimizer, const struct ls_optimizer_rule *rule,
+                                     const struct ls_parameter *tensors, int n_tensors, ptrdiff_t n_floats,
+                                     const struct ls_range *slices, int n_slices, struct ls_error *err)
+{
+    *optimizer = (struct ls_optimizer){.rule = *rule,
+                                       .tensors = tensors,
+                                       .n_tensors = n_tensors,
+                                       .n_floats = n_floats,
+                                       .slices = slices,
+                                       .n_slices = n_slices,
+                                       .n_state_floats = n_slices > 0 ? 0 : n_floats};
+    for (int i = 0; i < n_slices; i++)
+        optimizer->n_state_floats += (ptrdiff_t)(slices[i].end - slices[i].begin);
     const struct ls_family *family = families[rule->kind];
     const char *velocity = family->velocity_name(rule);
     if (velocity && !(optimizer->velocity = add_state(optimizer, velocity, err)))
@@ -126,6 +145,51 @@ float ls_optimizer_norm(const struct ls_optimizer *optimizer, const struct ls_op
     return __builtin_sqrtf(ls_tree_sum(&tree));
 }
 
+/* Each tensor begins a block. */
+static ptrdiff_t blocks_of(const struct ls_parameter *tensor)
+{
+    return tensor->is_state ? 0 : (tensor->count + LS_LANESUM_BLOCK - 1) / LS_LANESUM_BLOCK;
+}
+
+ptrdiff_t ls_optimizer_blocks(const struct ls_optimizer *optimizer)
+{
+    ptrdiff_t n = 0;
+    for (int t = 0; t < optimizer->n_tensors; t++)
+        n += blocks_of(&optimizer->tensors[t]);
+    return n;
+}
+
+void ls_optimizer_square_blocks(const struct ls_optimizer *optimizer, const struct ls_ops *ops,
+                                int64_t global_batch, struct ls_range range, const float *sum, float *blocks)
+{
+    const float scale = 1.0f / (float)global_batch;
+    for (int t = 0; t < optimizer->n_tensors; blocks += blocks_of(&optimizer->tensors[t]), t++) {
+        const struct ls_parameter *tensor = &optimizer->tensors[t];
+        for (ptrdiff_t i = 0; i < blocks_of(tensor); i++) {
+            const ptrdiff_t first = i * LS_LANESUM_BLOCK, at = tensor->offset + first;
+            const ptrdiff_t left = tensor->count - first;
+            if (at >= range.begin && at < range.end)
+                blocks[i] =
+                    ops->square_sum(left < LS_LANESUM_BLOCK ? left : LS_LANESUM_BLOCK, sum + at, scale);
+        }
+    }
+}
+
+float ls_optimizer_norm_of_blocks(const struct ls_optimizer *optimizer, const float *blocks)
+{
+    struct ls_tree tree = {.count = 0};
+    for (int t = 0; t < optimizer->n_tensors; t++) {
+        const ptrdiff_t n = blocks_of(&optimizer->tensors[t]);
+        struct ls_tree tensor = {.count = 0};
+        for (ptrdiff_t i = 0; i < n; i++)
+            ls_tree_push(&tensor, blocks[i]);
+        if (!optimizer->tensors[t].is_state)
+            ls_tree_push(&tree, ls_tree_sum(&tensor));
+        blocks += n;
+    }
+    return __builtin_sqrtf(ls_tree_sum(&tree));
+}
+
 int ls_optimizer_needs_norm(const struct ls_optimizer_rule *rule)
 {
     return rule->clip_norm > 0.0f || rule->report_gradient_norm;
@@ -167,6 +231,19 @@ void ls_optimizer_begin(struct ls_optimizer *optimizer, int64_t global_batch, fl
     families[rule->kind]->prepare(optimizer, learning_rate, &optimizer->at_hand);
 }
 
+/* Where the state of element `at` is. */
+static ptrdiff_t state_of(const struct ls_optimizer *optimizer, int64_t at)
+{
+    int64_t before = 0;
+    for (int i = 0; i < optimizer->n_slices; i++) {
+        const struct ls_range slice = optimizer->slices[i];
+        if (at >= slice.begin && at < slice.end)
+            return (ptrdiff_t)(before + at - slice.begin);
+        before += slice.end - slice.begin;
+    }
+    return (ptrdiff_t)at;
+}
+
 static struct ls_range overlap(struct ls_range range, const struct ls_parameter *tensor)
 {
     const int64_t begin = tensor->offset, end = tensor->offset + tensor->count;
@@ -181,14 +258,15 @@ static int64_t update_elements(struct ls_optimizer *optimizer, const struct ls_o
     const struct ls_family *family = families[optimizer->rule.kind];
     const ptrdiff_t at = (ptrdiff_t)range.begin, n = (ptrdiff_t)(range.end - range.begin);
     const ptrdiff_t columns = n == tensor->count ? ls_parameter_columns(tensor) : n;
+    const ptrdiff_t state = state_of(optimizer, at);
     const struct ls_update update =
         with_decay(&optimizer->rule, &optimizer->at_hand, tensor, optimizer->learning_rate);
     const struct ls_tensor_step step = {.tensor = tensor,
                                         .rows = n / columns,
                                         .columns = columns,
                                         .w = w + at,
-                                        .velocity = optimizer->velocity ? optimizer->velocity + at : NULL,
-                                        .square = optimizer->square ? optimizer->square + at : NULL,
+                                        .velocity = optimizer->velocity ? optimizer->velocity + state : NULL,
+                                        .square = optimizer->square ? optimizer->square + state : NULL,
                                         .sum = sum + at};
     return family->step(optimizer, ops, &update, &step);
 }

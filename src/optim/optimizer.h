@@ -59,6 +59,9 @@ struct ls_optimizer {
     const struct ls_parameter *tensors;
     int n_tensors;
     ptrdiff_t n_floats;
+    const struct ls_range *slices; /* (n_slices) */
+    int n_slices;                  /* 0: all elements */
+    ptrdiff_t n_state_floats;      /* of a state */
     int n_states;
     struct ls_optimizer_state
         states[LS_OPTIMIZER_STATES]; /* zero at the start; the whole memory of the past */
@@ -76,6 +79,15 @@ enum ls_code ls_optimizer_create(struct ls_optimizer *optimizer, const struct ls
                                  const struct ls_parameter *tensors, int n_tensors, ptrdiff_t n_floats,
                                  struct ls_error *err);
 void ls_optimizer_release(struct ls_optimizer *optimizer);
+
+/* The same for one that updates elements of `slices` only, disjoint ranges, which stay the caller's: its
+ * state arrays have these, one behind the other. */
+enum ls_code ls_optimizer_create_for(struct ls_optimizer *optimizer, const struct ls_optimizer_rule *rule,
+                                     const struct ls_parameter *tensors, int n_tensors, ptrdiff_t n_floats,
+                                     const struct ls_range *slices, int n_slices, struct ls_error *err);
+
+/* Whether a rule can: LARS and LAMB take whole tensors. */
+int ls_optimizer_takes_slices(const struct ls_optimizer_rule *rule);
 
 /* For a run that goes on: as if `updates` updates had been made; the caller fills the states. */
 void ls_optimizer_resume(struct ls_optimizer *optimizer, int64_t updates);
@@ -96,12 +108,20 @@ int64_t ls_optimizer_step(struct ls_optimizer *optimizer, const struct ls_ops *o
 float ls_optimizer_norm(const struct ls_optimizer *optimizer, const struct ls_ops *ops, int64_t global_batch,
                         const float *sum);
 
+/* The same from sums of squares of blocks (contract rule 4), of which somebody else may know some: how many
+ * there are; those in a range, which neither begins nor ends within a block, to their places in
+ * blocks (that many); and the norm of all. */
+ptrdiff_t ls_optimizer_blocks(const struct ls_optimizer *optimizer);
+void ls_optimizer_square_blocks(const struct ls_optimizer *optimizer, const struct ls_ops *ops,
+                                int64_t global_batch, struct ls_range range, const float *sum, float *blocks);
+float ls_optimizer_norm_of_blocks(const struct ls_optimizer *optimizer, const float *blocks);
+
 /* Whether a step needs that norm. */
 int ls_optimizer_needs_norm(const struct ls_optimizer_rule *rule);
 
-/* An update in parts: it begins, then every element is once in the range of a part.  norm: of
- * ls_optimizer_norm, where it is needed.  LARS and LAMB take whole tensors.  Returns how many parameters are
- * not finite. */
+/* An update in parts: it begins, then every element is once in the range of a part, which is in one slice.
+ * norm: of ls_optimizer_norm, where it is needed.  LARS and LAMB take whole tensors.  Returns how many
+ * parameters are not finite. */
 void ls_optimizer_begin(struct ls_optimizer *optimizer, int64_t global_batch, float learning_rate,
                         float norm);
 int64_t ls_optimizer_part(struct ls_optimizer *optimizer, const struct ls_ops *ops, struct ls_range range,

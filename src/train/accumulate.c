@@ -39,7 +39,11 @@ enum ls_code ls_accumulate(struct ls_accumulator *accumulator, struct ls_engine 
             return code;
         const int slot = roots->n;
         ls_roots_append(roots, (struct ls_range){i, i + 1});
-        memcpy(roots->slots[slot], *sum, n_floats * sizeof **sum);
+        if (engine->shards.n == 0)
+            memcpy(roots->slots[slot], *sum, n_floats * sizeof **sum);
+        else
+            ls_shards_copy(&engine->shards, roots->slots[slot], *sum);
+        roots->slots[slot][n_floats - 1] = (*sum)[n_floats - 1];
         ls_roots_merge(roots, engine->ops);
     }
     *sum = roots->slots[0];

@@ -91,22 +91,25 @@ int ls_run_arrays(struct ls_run *run, struct ls_run_array arrays[LS_RUN_ARRAYS])
     static const char *const names[LS_OPTIMIZER_STATES][2] = {
         {"velocity", LS_STATE_PREFIX "velocity"}, {"first_moment", LS_STATE_PREFIX "first_moment"}};
     int n = 0;
-    arrays[n++] =
-        (struct ls_run_array){NULL, run->average.flat ? run->average.flat : run->parameters, n_floats, NULL};
+    arrays[n++] = (struct ls_run_array){NULL, run->average.flat ? run->average.flat : run->parameters,
+                                        n_floats, NULL, 0};
     if (run->average.flat)
-        arrays[n++] = (struct ls_run_array){LS_STATE_PREFIX "weights", run->parameters, n_floats, NULL};
+        arrays[n++] = (struct ls_run_array){LS_STATE_PREFIX "weights", run->parameters, n_floats, NULL, 0};
     for (int i = 0; i < run->optimizer.n_states; i++) {
         const char *name = LS_STATE_PREFIX "second_moment";
         for (int k = 0; k < LS_OPTIMIZER_STATES; k++)
             if (strcmp(run->optimizer.states[i].name, names[k][0]) == 0)
                 name = names[k][1];
-        arrays[n++] = (struct ls_run_array){name, run->optimizer.states[i].flat, n_floats, NULL};
+        arrays[n++] = (struct ls_run_array){.name = name,
+                                            .flat = run->optimizer.states[i].flat,
+                                            .n = n_floats,
+                                            .in_slices = run->engine.shards.n > 0};
     }
-    arrays[n++] = (struct ls_run_array){LS_STATE_PREFIX "good", run->good, n_floats, NULL};
+    arrays[n++] = (struct ls_run_array){LS_STATE_PREFIX "good", run->good, n_floats, NULL, 0};
     arrays[n++] = (struct ls_run_array){LS_STATE_PREFIX "epoch_loss", run->epoch_loss.pending, LS_TREE_LEVELS,
-                                        &run->epoch_loss};
+                                        &run->epoch_loss, 0};
     arrays[n++] = (struct ls_run_array){LS_STATE_PREFIX "look_loss", run->look_loss.pending, LS_TREE_LEVELS,
-                                        &run->look_loss};
+                                        &run->look_loss, 0};
     return n;
 }
 
@@ -167,6 +170,18 @@ static enum ls_code read_array(const struct ls_run *run, const char *name, float
     const struct ls_tensor tensor = {.name = name, .n_dims = 1, .dims = {n}, .data = flat};
     *found = ls_safetensors_find(source->file, name) != NULL;
     return *found || !source->with_changes ? ls_safetensors_read(source->file, &tensor, err) : LS_OK;
+}
+
+/* The same of an array of which this rank has slices, by way of a gradient's memory. */
+static enum ls_code read_slices(struct ls_run *run, const struct ls_run_array *array, int *found,
+                                struct ls_error *err)
+{
+    float *whole = run->engine.gradients.slots[0];
+    const enum ls_code code = read_array(run, array->name, whole, array->n, found, err);
+    if (code == LS_OK && *found)
+        ls_shards_pack(&run->engine.shards, array->flat, whole);
+    memset(whole, 0, (size_t)array->n * sizeof *whole); /* as it was: no pass writes between tensors */
+    return code;
 }
 
 /* The weights that training goes on with are state.weights where what is shown is an average of them. */
@@ -230,7 +245,9 @@ enum ls_code ls_run_restore(struct ls_run *run, struct ls_error *err)
     enum ls_code code = read_weights(run, err);
     for (int i = 0; i < n && code == LS_OK; i++) {
         int found = 1;
-        if (arrays[i].name && arrays[i].flat != run->parameters)
+        if (arrays[i].in_slices)
+            code = read_slices(run, &arrays[i], &found, err);
+        else if (arrays[i].name && arrays[i].flat != run->parameters)
             code = read_array(run, arrays[i].name, arrays[i].flat, arrays[i].n, &found, err);
         all_states &= found;
     }

@@ -89,11 +89,22 @@ static void copy_run(struct ls_checkpoint_writer *writer, struct ls_run *run)
     for (int i = 0; i < n; i++) {
         if (arrays[i].tree)
             copy_tree(arrays[i].tree, writer->tensors[i].data);
-        else
+        else if (!arrays[i].in_slices)
             memcpy(writer->tensors[i].data, arrays[i].flat, (size_t)arrays[i].n * sizeof(float));
     }
     ls_run_numbers(run, &writer->numbers);
     writer->step = run->step;
+}
+
+/* Collective.  What each rank has slices of, into rank 0's copy. */
+static void collect_slices(struct ls_run *run)
+{
+    struct ls_run_array arrays[LS_RUN_ARRAYS];
+    const int n = ls_run_arrays(run, arrays);
+    for (int i = 0; i < n; i++)
+        if (arrays[i].in_slices)
+            ls_shards_collect(&run->engine.shards, run->comm, arrays[i].flat,
+                              run->writer ? run->writer->tensors[i].data : NULL);
 }
 
 static void *write_copy(void *context)
@@ -164,7 +175,7 @@ static enum ls_code compare_state(struct ls_run *run, struct ls_error *err)
     char what[80];
     const int n = ls_run_arrays(run, arrays);
     for (int i = 0; i < n; i++)
-        if (!arrays[i].tree)
+        if (!arrays[i].tree && !arrays[i].in_slices) /* a slice is nobody else's */
             hashes[i] = ls_hash_bytes(arrays[i].flat, (size_t)arrays[i].n * sizeof(float));
     snprintf(what, sizeof what, "the state behind the parameters after step %lld", (long long)run->step);
     return ls_comm_compare_hashes(run->comm, ls_hash_bytes(hashes, sizeof hashes), what, err);
@@ -180,6 +191,7 @@ enum ls_code ls_run_checkpoint(struct ls_run *run, int wait, struct ls_error *er
         return code;
     run->checkpoint_s = ls_now_s();
     err->code = ls_checkpoint_writer_wait(run->writer, err);
+    collect_slices(run); /* after a failure, too: the others do not know of it */
     if (err->code == LS_OK && run->writer) {
         copy_run(run->writer, run);
         start(run->writer);

@@ -142,6 +142,8 @@ enum ls_code ls_engine_create(struct ls_engine *engine, const struct ls_net *net
         if (code == LS_OK && engine->buckets.n > 0)
             code = ls_comm_flights_create(comm, err);
     }
+    if (code == LS_OK && plan->shard_granule > 0 && ls_comm_size(comm) > 1)
+        code = ls_shards_create(&engine->shards, net, &engine->buckets, comm, plan->shard_granule, err);
     if (plan->with_gradients) {
         err->code = code;
         code = ls_comm_vectors_create(comm, slots_for(engine, plan), net->n_floats + LS_SLOT_EXTRA,
@@ -158,6 +160,7 @@ void ls_engine_release(struct ls_engine *engine)
     ls_roots_release(&engine->gradients);
     ls_comm_vectors_destroy(engine->comm, &engine->vectors);
     ls_buckets_release(&engine->buckets);
+    ls_shards_release(&engine->shards);
     ls_roots_release(&engine->losses);
     ls_roots_release(&engine->sync);
     ls_free(engine->sample_loss);

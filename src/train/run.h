@@ -45,7 +45,9 @@ struct ls_run {
     float first_loss;
     int updated; /* the optimizer has made a step */
     struct ls_early early;
-    int64_t samples_timed;                   /* of this epoch, by this process */
+    float *squares;        /* of the gradient's blocks, where ranks know some each; else NULL */
+    uint64_t *square_bits; /* the same under way */
+    int64_t samples_timed; /* of this epoch, by this process */
     double epoch_began_s, began_s, paused_s; /* paused_s: in looks of this epoch */
     struct ls_checkpoint_writer *writer;     /* rank 0's; NULL elsewhere, and without checkpoints */
     double checkpoint_s;                     /* when the last one was begun */
@@ -111,6 +113,7 @@ struct ls_run_array {
     float *flat;
     ptrdiff_t n;
     const struct ls_tree *tree; /* these are the pending sums of a tree */
+    int in_slices;              /* flat has this rank's slices of the n, one behind the other (shards.h) */
 };
 int ls_run_arrays(struct ls_run *run, struct ls_run_array arrays[LS_RUN_ARRAYS]);
 

@@ -1,5 +1,4 @@
-/* Owns the order of one step: gather, forward, loss, backward, merge, allreduce.  See step.h. */
-#include <assert.h>
+/* Owns the order of one step: gather, forward, loss, backward, merge, reduction.  See step.h. */
 #include <math.h>
 #include <string.h>
 
@@ -38,12 +37,6 @@ enum ls_code ls_step_ask_about_samples(struct ls_engine *engine, const struct ls
     return ls_comm_agree(engine->comm, err);
 }
 
-/* Whether the batch at hand is one that the probe keeps something of. */
-static int watched(const struct ls_engine *engine)
-{
-    return ls_probe_watches(engine->probe, engine->row_offset);
-}
-
 /* struct ls_pass's finish_sums: the tree over the parts of all ranks. */
 static const float *finish_sums(void *context, ptrdiff_t n)
 {
@@ -65,7 +58,7 @@ static const float *finish_sums(void *context, ptrdiff_t n)
     if (ls_comm_allreduce(engine->comm, engine->allreduce, engine->sync_leaves, n, sums[0], sums, sync->n,
                           &engine->sync_error) != LS_OK)
         engine->sync_error.code = LS_FAILED;
-    if (watched(engine))
+    if (ls_step_is_watched(engine))
         ls_probe_keep_sums(engine->probe, sums[0], n);
     const double waited = ls_now_s() - since;
     engine->times.allreduce_s += waited;
@@ -80,7 +73,7 @@ static int append_parts(struct ls_engine *engine, struct ls_range pass, int64_t 
     struct ls_roots *roots = &engine->gradients;
     const int64_t m = engine->microbatch;
     const int old = roots->n,
-              added = ls_roots_append_cut(roots, pass, watched(engine) ? engine->probe->leaf : -1);
+              added = ls_roots_append_cut(roots, pass, ls_step_is_watched(engine) ? engine->probe->leaf : -1);
     for (int p = 0; p < added; p++) {
         const struct ls_range leaves = ls_node_leaves(roots->nodes[old + p], roots->n_leaves);
         const int64_t part_end = leaves.end * m < B ? leaves.end * m : B;
@@ -116,73 +109,6 @@ void ls_engine_run_rows(struct ls_engine *engine, float *parameters, const struc
     ls_step_charge(&engine->times.compute_s, &since);
 }
 
-enum { REQUEST_UNIT = 3 };
-
-/* Whether every rank has leaves, and so a root for what it asks for. */
-static int with_all(const struct ls_engine *engine)
-{
-    const int size = ls_comm_size(engine->comm);
-    const struct ls_range last = ls_leaves_of_rank(engine->gradients.n_leaves, size, size - 1);
-    return last.begin < last.end;
-}
-
-/* Whether the batch at hand goes in buckets; the same on all ranks. */
-static int in_buckets(const struct ls_engine *engine)
-{
-    return engine->buckets.n > 0 && !watched(engine);
-}
-
-/* Bucket i; behind the last one comes the request, by itself: the first bucket, which ends before it, left
- * long ago. */
-static struct ls_range piece_range(const struct ls_engine *engine, int i)
-{
-    const ptrdiff_t end = engine->net->n_floats + 1;
-    return i < engine->buckets.n ? ls_buckets_range(&engine->buckets, i, end)
-                                 : (struct ls_range){end, end + 1};
-}
-
-/* Up to the n-th, as far as they need not wait: in the middle of a pass somebody may wait for its other sums.
- */
-static void start_buckets(struct ls_engine *engine, int n)
-{
-    struct ls_buckets *buckets = &engine->buckets;
-    struct ls_roots *roots = &engine->gradients;
-    for (; buckets->n_started < n && ls_comm_can_start(engine->comm); buckets->n_started++) {
-        const int64_t piece = ls_comm_start(engine->comm, &engine->vectors, roots->n_leaves,
-                                            piece_range(engine, buckets->n_started), roots->slots, roots->n);
-        buckets->first = buckets->n_started == 0 ? piece : buckets->first;
-    }
-}
-
-/* Backward is over: the rest, n in all.  Who wants to works with what is in while the others travel. */
-static void finish_buckets(struct ls_engine *engine, int n, const float **sum)
-{
-    struct ls_buckets *buckets = &engine->buckets;
-    struct ls_roots *roots = &engine->gradients;
-    for (int i = 0; i < n; i++) {
-        double since = ls_now_s();
-        start_buckets(engine, n);
-        assert(i < buckets->n_started); /* all before it are in, so it had a place */
-        *sum = ls_comm_await(engine->comm, buckets->first + i, &engine->vectors, roots->slots, roots->n);
-        start_buckets(engine, n);
-        ls_step_charge(&engine->times.allreduce_s, &since);
-        if (engine->bucket_in && i < buckets->n)
-            engine->bucket_in(engine->bucket_context, piece_range(engine, i), *sum);
-    }
-}
-
-/* struct ls_pass's layer_done, when the pass is all that this rank has. */
-static void send_layer(void *context, int layer)
-{
-    struct ls_engine *engine = context;
-    const double since = ls_now_s();
-    ls_comm_progress(engine->comm);
-    start_buckets(engine, ls_buckets_complete(&engine->buckets, engine->net, layer));
-    const double took = ls_now_s() - since;
-    engine->times.allreduce_s += took;
-    engine->times.compute_s -= took; /* the pass around it counts it in */
-}
-
 /* Forward, loss and backward for leaves [range.begin, range.end) of the batch, into new slots. */
 static void gradient_pass(struct ls_engine *engine, float *parameters, const struct ls_dataset *data,
                           const struct ls_sampler *sampler, int64_t first, int64_t B, struct ls_range range,
@@ -203,14 +129,14 @@ static void gradient_pass(struct ls_engine *engine, float *parameters, const str
                                  .parts = parts,
                                  .sums = engine->sync.slots,
                                  .finish_sums = finish_sums,
-                                 .layer_done = goes_early ? send_layer : NULL,
+                                 .layer_done = goes_early ? ls_step_send_layer : NULL,
                                  .context = engine};
     engine->sync_leaves = engine->gradients.n_leaves;
     engine->sync_parts = pass.n_parts;
     ls_engine_run_rows(engine, parameters, data, sampler, first + begin, &pass, rows);
     double since = ls_now_s();
     struct ls_roots *roots = &engine->gradients;
-    if (watched(engine))
+    if (ls_step_is_watched(engine))
         ls_probe_keep_leaf(engine->probe, roots, roots->n - pass.n_parts, pass.n_parts);
     ls_roots_merge(roots, engine->ops);
     ls_step_charge(&engine->times.compute_s, &since);
@@ -223,52 +149,6 @@ enum ls_code ls_step_reduce(struct ls_engine *engine, struct ls_roots *roots, pt
     const enum ls_code code = ls_comm_allreduce(engine->comm, engine->allreduce, roots->n_leaves, n,
                                                 roots->slots[0], roots->slots, roots->n, err);
     ls_step_charge(&engine->times.allreduce_s, &since);
-    return code;
-}
-
-/* The same of gradients, n floats of each slot. */
-static enum ls_code reduce_slots(struct ls_engine *engine, ptrdiff_t n, const float **sum,
-                                 struct ls_error *err)
-{
-    double since = ls_now_s();
-    struct ls_roots *roots = &engine->gradients;
-    const int check = watched(engine) && engine->allreduce != LS_ALLREDUCE_MPI;
-    if (check)
-        ls_probe_keep_roots(engine->probe, roots, n);
-    enum ls_code code = ls_comm_allreduce_vectors(engine->comm, engine->allreduce, &engine->vectors,
-                                                  roots->n_leaves, n, roots->slots, roots->n, sum, err);
-    if (check && code == LS_OK)
-        code = ls_probe_check_sum(engine->probe, engine->comm, engine->net, engine->step + 1, n, *sum, err);
-    ls_step_charge(&engine->times.allreduce_s, &since);
-    return code;
-}
-
-static int64_t read_request(float sum)
-{
-    const int whole = sum >= 0.0f && sum < 0x1p24f && sum == (float)(int64_t)sum;
-    return whole && (int64_t)sum % REQUEST_UNIT == 0 ? (int64_t)sum / REQUEST_UNIT : -1;
-}
-
-/* Gradients and loss, and behind them the sum of the ranks' requests, so that to ask for something takes no
- * message of its own: whole numbers below 2^24 add exactly in any order.  They travel as multiples of 3,
- * which no 0 becomes when one of its bits flips.  A rank without leaves has no root for its request; then
- * there is a message for them. */
-static enum ls_code reduce_gradients(struct ls_engine *engine, const float **sum, struct ls_error *err)
-{
-    struct ls_roots *roots = &engine->gradients;
-    const ptrdiff_t at = engine->net->n_floats + 1;
-    const int all = with_all(engine);
-    const int64_t request = engine->request ? engine->request(engine->asked) : 0;
-    enum ls_code code = LS_OK;
-    for (int i = 0; i < roots->n; i++)
-        roots->slots[i][at] = i == 0 ? (float)(REQUEST_UNIT * request) : 0.0f;
-    if (in_buckets(engine))
-        finish_buckets(engine, engine->buckets.n + all, sum);
-    else
-        code = reduce_slots(engine, at + all, sum, err);
-    engine->requested = all ? read_request((*sum)[at]) : request;
-    if (code == LS_OK && !all)
-        code = ls_comm_sum_counts(engine->comm, &engine->requested, 1, err);
     return code;
 }
 
@@ -294,18 +174,18 @@ enum ls_code ls_engine_gradient(struct ls_engine *engine, float *parameters, con
     engine->buckets.n_started = 0;
     if (engine->net->sync_floats > 0) { /* also with no leaf: the others wait inside of it */
         gradient_pass(engine, parameters, data, sampler, first, B, mine,
-                      in_buckets(engine) && is_early(mine));
+                      ls_step_goes_in_buckets(engine) && is_early(mine));
     } else {
         const int one = ls_pass_end(mine.begin, mine.end, engine->pass_leaves) == mine.end;
         for (int64_t at = mine.begin; at < mine.end; at = ls_pass_end(at, mine.end, engine->pass_leaves))
             gradient_pass(engine, parameters, data, sampler, first, B,
                           (struct ls_range){at, ls_pass_end(at, mine.end, engine->pass_leaves)},
-                          in_buckets(engine) && one && is_early(mine));
+                          ls_step_goes_in_buckets(engine) && one && is_early(mine));
     }
     if (engine->sync_error.code != LS_OK) { /* which ranks agreed on */
         *err = engine->sync_error;
         return err->code;
     }
-    const enum ls_code code = reduce_gradients(engine, sum, err);
+    const enum ls_code code = ls_step_reduce_gradients(engine, sum, err);
     return code == LS_OK ? ls_step_ask_about_samples(engine, data, (*sum)[engine->net->n_floats], err) : code;
 }

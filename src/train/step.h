@@ -20,6 +20,7 @@
 #include "train/metrics.h"
 #include "train/probe.h"
 #include "train/roots.h"
+#include "train/shards.h"
 
 /* Seconds spent, since the caller last zeroed them. */
 struct ls_step_times {
@@ -49,6 +50,7 @@ struct ls_engine {
     struct ls_activations act;
     struct ls_vectors vectors; /* that the gradients' sums are in */
     struct ls_buckets buckets; /* none: the gradients are summed when backward is over */
+    struct ls_shards shards;   /* none: every rank gets all of the sum */
     struct ls_roots
         gradients; /* slots of net->n_floats + LS_SLOT_EXTRA: gradients, then the loss at [net->n_floats] */
     struct ls_roots
@@ -85,8 +87,9 @@ struct ls_engine_plan {
     ptrdiff_t n_values; /* target numbers a sample */
     struct ls_augment augment;
     int64_t bucket_bytes; /* > 0: where sums take messages, pieces of this size leave while backward runs */
-    int with_probe;       /* room for a leaf of its own, in any place */
-    int with_gradients;   /* 0: only forward and ls_engine_evaluate */
+    ptrdiff_t shard_granule; /* > 0: of several ranks each gets its slices of the sum (shards.h) */
+    int with_probe;          /* room for a leaf of its own, in any place */
+    int with_gradients;      /* 0: only forward and ls_engine_evaluate */
 };
 
 /* How many rows the largest pass of such an engine has on rank 0, the busiest. */
@@ -101,7 +104,8 @@ void ls_engine_release(struct ls_engine *engine);
 
 /* Collective.  The sums over the batch at positions [first, first + B) of the sampler's epoch: *sum points at
  * net->n_floats summed gradients (not yet divided by B) followed by the summed loss, the same bits on every
- * rank, read only, valid until the next call.  Running averages in `parameters` move. */
+ * rank, read only, valid until the next call.  With shards, of the gradients only this rank's slices are sure
+ * to be there.  Running averages in `parameters` move. */
 enum ls_code ls_engine_gradient(struct ls_engine *engine, float *parameters, const struct ls_dataset *data,
                                 const struct ls_sampler *sampler, int64_t first, int64_t B, const float **sum,
                                 struct ls_error *err);

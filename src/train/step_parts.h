@@ -1,4 +1,5 @@
-/* What a training step and an evaluation have in common.  Private to step.c and engine_evaluate.c. */
+/* What a training step and an evaluation have in common.  Private to step.c, reduce.c
+ * and engine_evaluate.c. */
 #ifndef LS_TRAIN_STEP_PARTS_H
 #define LS_TRAIN_STEP_PARTS_H
 
@@ -29,5 +30,17 @@ enum ls_code ls_step_ask_about_samples(struct ls_engine *engine, const struct ls
 /* Finishes the tree over all ranks; the result is in slot 0. */
 enum ls_code ls_step_reduce(struct ls_engine *engine, struct ls_roots *roots, ptrdiff_t n,
                             struct ls_error *err);
+
+/* Whether the batch at hand is one that the probe keeps something of. */
+int ls_step_is_watched(const struct ls_engine *engine);
+
+/* Whether the batch at hand goes in buckets; the same on all ranks. */
+int ls_step_goes_in_buckets(const struct ls_engine *engine);
+
+/* struct ls_pass's layer_done, when the pass is all that this rank has. */
+void ls_step_send_layer(void *engine, int layer);
+
+/* Collective.  What ls_engine_gradient returns, from the roots of this rank, and engine->requested. */
+enum ls_code ls_step_reduce_gradients(struct ls_engine *engine, const float **sum, struct ls_error *err);
 
 #endif

@@ -19,10 +19,7 @@ static enum ls_code set_up_state(struct ls_run *run, struct ls_error *err)
 {
     const struct ls_train_config *config = run->config;
     const ptrdiff_t n_floats = run->net->n_floats;
-    struct ls_optimizer_rule rule = config->optimizer;
-    rule.report_gradient_norm = config->stop.gradient_tolerance > 0.0f;
-    enum ls_code code =
-        ls_optimizer_create(&run->optimizer, &rule, run->net->tensors, run->net->n_tensors, n_floats, err);
+    enum ls_code code = ls_update_create(run, err);
     if (code == LS_OK && config->ema > 0.0f)
         code = ls_average_create(&run->average, n_floats, config->ema, run->parameters, err);
     if (code == LS_OK) {
@@ -30,6 +27,14 @@ static enum ls_code set_up_state(struct ls_run *run, struct ls_error *err)
         code = run->good ? LS_OK : LS_FAILED;
     }
     return code;
+}
+
+/* Slices of cache lines; of blocks where a norm is a sum over these. */
+static ptrdiff_t shard_granule(const struct ls_train_config *config)
+{
+    const ptrdiff_t line = 16;
+    const int with_norm = config->optimizer.clip_norm > 0.0f || config->stop.gradient_tolerance > 0.0f;
+    return !config->shard_optimizer ? 0 : with_norm ? LS_LANESUM_BLOCK : line;
 }
 
 static enum ls_code set_up(struct ls_run *run, struct ls_error *err)
@@ -47,6 +52,7 @@ static enum ls_code set_up(struct ls_run *run, struct ls_error *err)
         .seed = config->seed,
         .n_values = run->data->train.n_values,
         .augment = config->augment,
+        .shard_granule = shard_granule(config),
         .with_probe = config->cross_check > 0,
         .with_gradients = 1,
     };
@@ -96,7 +102,7 @@ static void tear_down(struct ls_run *run)
     ls_engine_release(&run->engine);
     ls_accumulator_release(&run->accumulator);
     ls_cross_check_release(&run->cross_check);
-    ls_optimizer_release(&run->optimizer);
+    ls_update_release(run);
     ls_average_release(&run->average);
     ls_free(run->good);
 }
@@ -156,6 +162,8 @@ static enum ls_code not_finite(struct ls_run *run, float loss, const float *sum,
     } else {
         ls_comm_meet(run->comm, patience_s, "its numbers are not finite, those of others are");
     }
+    if (!ls_net_find_nonfinite(run->net, run->parameters, &(ptrdiff_t){0}))
+        sum = ls_update_whole_sum(run, sum); /* no update was made by it: that would show in parameters */
     return diverged(run, loss, sum, err);
 }
 

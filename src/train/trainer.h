@@ -16,11 +16,12 @@ struct ls_train_config {
     enum ls_allreduce allreduce;
     int64_t
         bucket_bytes; /* > 0: gradients leave in pieces of this size while backward runs, where it can pay */
-    int64_t batch;    /* global batch, 1 <= batch <= train samples */
-    int64_t accumulate; /* batches in an update; 0 counts as 1 */
-    int64_t microbatch; /* samples in a leaf */
-    int64_t epochs;     /* stop after so many passes over the data ... */
-    int64_t steps;      /* ... or after so many updates, whichever is first; -1: no such limit */
+    int shard_optimizer; /* each rank updates its slices of the parameters (shards.h) */
+    int64_t batch;       /* global batch, 1 <= batch <= train samples */
+    int64_t accumulate;  /* batches in an update; 0 counts as 1 */
+    int64_t microbatch;  /* samples in a leaf */
+    int64_t epochs;      /* stop after so many passes over the data ... */
+    int64_t steps;       /* ... or after so many updates, whichever is first; -1: no such limit */
     struct ls_optimizer_rule optimizer;
     struct ls_schedule schedule; /* of the optimizer's learning rate */
     float ema;                   /* decay of the average of weights; 0: none */

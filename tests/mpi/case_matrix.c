@@ -505,6 +505,8 @@ static int check_run(struct ls_comm *comm, struct bench *bench, enum ls_allreduc
         for (int threads = 1; threads <= most_threads; threads++) {
             ls_ops_set_threads(threads);
             bench->config.bucket_bytes = threads % 2 ? 256 : 0; /* where sums travel between hosts */
+            bench->config.shard_optimizer =
+                threads >= 2 && ls_optimizer_takes_slices(&bench->config.optimizer);
             if (bench_train(bench, ls_ops_parallel(*isa), comm, allreduce, &err) != LS_OK)
                 return complain(comm, "\"%s\" with %d threads of %s: %s", bench->run->name, threads, *isa,
                                 err.text);
