@@ -61,7 +61,8 @@ static double efficiency(const struct ls_bench_scaling *bench, const struct ls_b
     return ls_quantile(values, bench->n_rounds, q);
 }
 
-/* Of a part of several ranks, the allreduce of vectors of length `size`: the median. */
+/* Of a part of several ranks, the allreduce of vectors of length `size`: the lower quartile, since the model
+ * is of memory and network, not of what else runs there. */
 static struct ls_allreduce_sample sample_of(const struct ls_bench_scaling *bench,
                                             const struct ls_bench_scaling_part *part, int size)
 {
@@ -70,7 +71,7 @@ static struct ls_allreduce_sample sample_of(const struct ls_bench_scaling *bench
     return (struct ls_allreduce_sample){.ranks = part->ranks,
                                         .hosts = ls_comm_n_hosts(part->comm),
                                         .bytes = (double)ls_bench_scaling_size(bench, size) * sizeof(float),
-                                        .seconds = ls_quantile(values, bench->n_rounds, 0.5)};
+                                        .seconds = ls_quantile(values, bench->n_rounds, 0.25)};
 }
 
 static void fit_model(struct ls_bench_scaling *bench)
@@ -174,10 +175,10 @@ static void print_model(const struct ls_bench_scaling *bench)
     if (c[1] > 0)
         printf(" + s / %.3g GB/s", 1e-9 / c[1]);
     if (c[2] > 0)
-        printf(" + %.3g us for each of h", c[2] * 1e6);
+        printf(" + %.3g us for each doubling of h", c[2] * 1e6);
     if (c[3] > 0)
         printf(" + 2 s (h-1)/h / %.3g GB/s", 1e-9 / c[3]);
-    printf("; off by %.0f %%, at most %.0f %%.  Measured (model):\n", 100 * model->typical_error,
+    printf("; off by %.0f %%, at most %.0f %%.  Lower quartiles (model):\n", 100 * model->typical_error,
            100 * model->largest_error);
     for (int p = 0; p < bench->n_parts; p++)
         if (bench->parts[p].ranks > 1)
