@@ -8,6 +8,7 @@
 
 #include "base/contract.h"
 #include "base/memory.h"
+#include "base/philox.h"
 #include "implementations.h"
 #include "optim/average.h"
 #include "optim/optimizer.h"
@@ -22,13 +23,39 @@ static int has_velocity(const struct ls_update *rule)
     return rule->kind == LS_UPDATE_ADAM || (rule->momentum != 0.0f && rule->kind != LS_UPDATE_ADAGRAD);
 }
 
+/* Of velocities, weights and gradients: around the subnormals, and around what a shortcut past them may not
+ * lose sight of. */
+static float *small_values(ptrdiff_t n, uint64_t which)
+{
+    static const float some[] = {
+        0.0f,       -0.0f,        0x1p-149f,    -0x1p-149f, 0x5p-149f,   0x1.fffffcp-127f, 0x1p-126f,
+        -0x1p-127f, 0x1.23p-130f, -0x1.8p-148f, 0x1p-100f,  0x1.8p-101f, -0x1p-120f,       0x1p-41f,
+        0x1p-40f,   0x1p-39f,     -0.25f,       1.0f,       0x1p-125f,   -0x1.555556p-140f};
+    float *v = malloc((size_t)n * sizeof *v);
+    for (ptrdiff_t i = 0; i < n; i++) {
+        const struct ls_bits128 bits = ls_random(which, LS_PURPOSE_SYNTHETIC, 0, (uint64_t)i);
+        v[i] = bits.word[0] & 1 ? some[(bits.word[0] >> 1) % COUNT(some)]
+                                : ldexpf((float)(int32_t)bits.word[1], -150 - (int)(bits.word[2] % 8));
+        if (bits.word[3] % 3 == 0)
+            v[i] = 0.0f;
+    }
+    return v;
+}
+
+enum { SMALL = 3 };
+
 static void check_update(const struct ls_update *rule, ptrdiff_t rows, ptrdiff_t columns, int special)
 {
     const ptrdiff_t n = rows * columns;
-    float *w = values(n, special), *v = values(n, special), *s = values(n, special),
-          *sum = values(n, special);
-    for (ptrdiff_t i = 0; i < n; i++)
+    float *w = special == SMALL ? small_values(n, 1) : values(n, special),
+          *v = special == SMALL ? small_values(n, 2) : values(n, special),
+          *s = special == SMALL ? small_values(n, 3) : values(n, special),
+          *sum = special == SMALL ? small_values(n, 4) : values(n, special);
+    for (ptrdiff_t i = 0; i < n; i++) {
         s[i] = fabsf(s[i]);
+        if (special == SMALL && i % 3)
+            w[i] = 0.125f * (float)(i % 7 - 3);
+    }
     float *new_w = copy_of(n, w), *new_v = copy_of(n, v), *new_s = copy_of(n, s);
     const int square = rule->kind >= LS_UPDATE_ADAGRAD;
     const int64_t not_finite = ls_ops_serial.update(
@@ -88,6 +115,25 @@ static void check_kind(enum ls_update_kind kind)
             check_update(&rule, 1, counts[i], (flags + (int)i) % 3);
         check_update(&rule, shapes[flags % 5][0], shapes[flags % 5][1], flags % 2 * 2);
     }
+}
+
+Test(optim, subnormals_in_the_state_are_the_oracle_s, .timeout = 120)
+{
+    static const float kept[] = {0.9f, 1.0f, 0.5f, 0.0f, 0x1p-20f, 0.99f};
+    for (int kind = LS_UPDATE_SGD; kind <= LS_UPDATE_ADAM; kind++)
+        for (int flags = 0; flags < 32; flags++)
+            for (size_t i = 0; i < COUNT(kept); i++) {
+                struct ls_update rule = rule_of((enum ls_update_kind)kind, flags);
+                rule.gradient_scale = i % 2 ? 1.0f : 1.0f / 60.0f;
+                rule.momentum = flags & 1 ? kept[i] : 0.0f;
+                rule.beta1 = kept[i];
+                rule.beta2 = kept[COUNT(kept) - 1 - i];
+                if (i == 4)
+                    rule.epsilon = 0x1p-60f;
+                if (i == 5)
+                    rule.rate = 0x1p20f;
+                check_update(&rule, 1, 4099, SMALL);
+            }
 }
 
 Test(optim, sgd_is_the_oracle_s, .timeout = 120)

@@ -3,7 +3,12 @@
  * Each combination of flags that an update may have is a loop of its own, inlined with the flags as
  * constants, in plain C that the compiler makes vectors of.  Where leaving a term out cannot be told from a
  * neutral factor (times 1, no more than infinity) there is no flag: only plain descent, which moves so few
- * bytes an element that it would show, has one for all of these. */
+ * bytes an element that it would show, has one for all of these.
+ *
+ * Subnormals (contract rule 1 keeps them) cost a processor some 150 cycles an operation, and momentum makes
+ * them: the velocity of a unit that has died, whose gradient is zero for good, decays into them and stays
+ * there, as 0.9 times the least of them rounds to itself.  A stretch that holds some goes through a loop that
+ * finds the same bits without giving them to a floating-point unit. */
 #include "compute/parallel/update.h"
 
 #include "base/contract.h"
@@ -25,6 +30,7 @@ struct flags {
     enum ls_update_kind kind;
     int shaped; /* clipped gradients, decoupled decay */
     int decay, momentum, nesterov, direction;
+    int careful; /* with subnormals in the state */
 };
 
 /* The values of a rule that loops read, in registers. */
@@ -58,10 +64,78 @@ LS_ALWAYS_INLINE float clipped(float g, const struct numbers n)
     return -n.limit > g ? -n.limit : g;
 }
 
-LS_ALWAYS_INLINE void moments(float *v, float *s, float g, const struct numbers n)
+LS_ALWAYS_INLINE uint32_t magnitude(float x)
 {
-    *v = ls_fma(n.beta1, *v, n.rest1 * g);
-    *s = ls_fma(n.beta2, *s, n.rest2 * (g * g));
+    return ls_bits(x) & 0x7fffffffu;
+}
+
+LS_ALWAYS_INLINE int is_subnormal(float x)
+{
+    return magnitude(x) - 1 < 0x007fffffu;
+}
+
+static int any_subnormal(ptrdiff_t n, const float *x)
+{
+    uint32_t least = UINT32_MAX;
+    for (ptrdiff_t i = 0; i < n; i++) {
+        const uint32_t t = magnitude(x[i]) - 1; /* a zero becomes the largest */
+        least = t < least ? t : least;
+    }
+    return least < 0x007fffffu;
+}
+
+/* Bounds within which the careful loop's shortcuts are exact: 2^-100 is so much larger than a subnormal,
+ * 2^-40 so much larger than what a step makes of one, that the smaller is less than a quarter of the larger's
+ * last digit. */
+#define LEAST_BESIDE 0x0d800000u /* 2^-100 */
+#define LEAST_MOVED 0x2b800000u  /* 2^-40 */
+
+static int careful_is_exact(const struct ls_update *rule, const struct flags is)
+{
+    const int decays = is.kind == LS_UPDATE_ADAM || is.momentum, adapts = is.kind >= LS_UPDATE_ADAGRAD;
+    const float keep = is.kind == LS_UPDATE_ADAM ? rule->beta1 : rule->momentum;
+    return rule->rate >= 0.0f && rule->rate <= 0x1p10f && (!decays || (keep > 0.0f && keep <= 1.0f)) &&
+           (!adapts ||
+            ((rule->beta2 > 0.0f || is.kind == LS_UPDATE_ADAGRAD) && rule->beta2 <= 1.0f &&
+             rule->epsilon >= 0x1p-30f && rule->correction1 <= 0x1p10f && rule->correction2 <= 0x1p8f));
+}
+
+/* +0 if so, else x.  On bits: of two results to choose from, the compiler computes both. */
+LS_ALWAYS_INLINE float zero_if(int so, float x)
+{
+    return ls_float(ls_bits(x) & ((uint32_t)so - 1));
+}
+
+/* fma(mu, v, g), 0 < mu <= 1.  A subnormal v beside a g of at least 2^-100 cannot be seen.  Beside a zero, v
+ * is a whole number of 2^-149, below 2^23: adding 2^23 to mu times that number rounds it to a whole number
+ * again, once and to even, which then are the result's bits. */
+LS_ALWAYS_INLINE float decayed(float mu, float v, float g, const struct flags is)
+{
+    if (!is.careful)
+        return ls_fma(mu, v, g);
+    const int small = is_subnormal(v), alone = magnitude(g) == 0, beside = magnitude(g) >= LEAST_BESIDE;
+    const float sum = ls_fma(mu, zero_if(small & (alone | beside), v), g);
+    const int32_t whole = small ? (int32_t)magnitude(v) : 0;
+    const uint32_t left = ls_bits(ls_fma(mu, (float)whole, 0x1p23f)) - 0x4b000000u;
+    return small & alone ? ls_float((ls_bits(v) & 0x80000000u) | left) : sum;
+}
+
+/* What stands for a subnormal q where it would move w: a zero, unless w is so small that it could be seen. */
+LS_ALWAYS_INLINE float mover(float q, float w, const struct flags is)
+{
+    return is.careful ? zero_if(is_subnormal(q) & (magnitude(w) >= LEAST_MOVED), q) : q;
+}
+
+/* The root of s, to be multiplied and added to epsilon: that of a subnormal is below 2^-63. */
+LS_ALWAYS_INLINE float root(float s, const struct flags is)
+{
+    return __builtin_sqrtf(is.careful ? zero_if(is_subnormal(s), s) : s);
+}
+
+LS_ALWAYS_INLINE void moments(float *v, float *s, float g, const struct numbers n, const struct flags is)
+{
+    *v = decayed(n.beta1, *v, n.rest1 * g, is);
+    *s = decayed(n.beta2, *s, n.rest2 * (g * g), is);
 }
 
 /* The new parameter; v and s are this element's state. */
@@ -75,55 +149,76 @@ LS_ALWAYS_INLINE float follow(float w, float *v, float *s, float g, const struct
     case LS_UPDATE_LARS:
         if (!is.momentum)
             break;
-        *v = ls_fma(n.momentum, *v, -n.step * g);
-        return w - *v;
+        *v = decayed(n.momentum, *v, -n.step * g, is);
+        return w - mover(*v, w, is);
     case LS_UPDATE_ADAGRAD:
         *s = ls_fma(g, g, *s);
-        return ls_fma(n.step, g / (__builtin_sqrtf(*s) + n.epsilon), w);
+        return ls_fma(n.step, g / (root(*s, is) + n.epsilon), w);
     case LS_UPDATE_RMSPROP:
-        *s = ls_fma(n.beta2, *s, n.rest2 * (g * g));
-        q = g / (__builtin_sqrtf(*s) + n.epsilon);
+        *s = decayed(n.beta2, *s, n.rest2 * (g * g), is);
+        q = g / (root(*s, is) + n.epsilon);
         break;
     case LS_UPDATE_ADAM:
-        moments(v, s, g, n);
-        return ls_fma(n.step, *v / ls_fma(__builtin_sqrtf(*s), n.correction2, n.epsilon), w);
+        moments(v, s, g, n, is);
+        return ls_fma(n.step, mover(*v, w, is) / ls_fma(root(*s, is), n.correction2, n.epsilon), w);
     }
     if (is.momentum) {
-        *v = ls_fma(n.momentum, *v, q);
-        q = is.nesterov ? ls_fma(n.momentum, *v, q) : *v;
+        *v = decayed(n.momentum, *v, q, is);
+        q = is.nesterov ? decayed(n.momentum, *v, q, is) : *v;
     }
-    return ls_fma(n.step, q, w);
+    return ls_fma(n.step, mover(q, w, is), w);
 }
 
-LS_ALWAYS_INLINE int64_t update_range(const struct update *u, struct range r, const struct flags is)
+/* As long as a stretch is looked at for subnormals, and short enough to be in L1 when it is updated; a count
+ * within it cannot overflow, and is as wide as a float. */
+enum { STRETCH = 1024 };
+
+LS_ALWAYS_INLINE int32_t update_stretch(const struct update *u, struct range r, const struct numbers n,
+                                        const struct flags is)
 {
-    const struct numbers n = numbers_of(u->rule);
     const int has_velocity = is.momentum || is.kind == LS_UPDATE_ADAM,
               has_square = is.kind >= LS_UPDATE_ADAGRAD;
     float *restrict w = u->w, *restrict v = u->velocity, *restrict s = u->square;
     const float *restrict sum = u->sum;
+    int32_t not_finite = 0;
+    for (ptrdiff_t at = r.begin; at < r.end; at++) {
+        float g = sum[at] * n.scale, old = w[at];
+        float velocity = has_velocity ? v[at] : 0.0f, square = has_square ? s[at] : 0.0f;
+        if (is.shaped)
+            g = clipped(g, n);
+        if (is.decay)
+            g = ls_fma(n.decay, old, g);
+        if (is.shaped)
+            old = old * n.keep;
+        const float new = follow(old, &velocity, &square, g, n, is);
+        if (has_velocity)
+            v[at] = velocity;
+        if (has_square)
+            s[at] = square;
+        w[at] = new;
+        not_finite += (ls_bits(new) & 0x7f800000u) == 0x7f800000u;
+    }
+    return not_finite;
+}
+
+LS_ALWAYS_INLINE int64_t update_range(const struct update *u, struct range r, struct flags is)
+{
+    const struct numbers n = numbers_of(u->rule);
+    const int may = careful_is_exact(u->rule, is);
     int64_t not_finite = 0;
-    for (ptrdiff_t at = r.begin; at < r.end;) {
-        const ptrdiff_t end = r.end - at < 1 << 20 ? r.end : at + (1 << 20);
-        int32_t count = 0; /* of a stretch it cannot overflow on: as wide as a float */
-        for (; at < end; at++) {
-            float g = sum[at] * n.scale, old = w[at];
-            float velocity = has_velocity ? v[at] : 0.0f, square = has_square ? s[at] : 0.0f;
-            if (is.shaped)
-                g = clipped(g, n);
-            if (is.decay)
-                g = ls_fma(n.decay, old, g);
-            if (is.shaped)
-                old = old * n.keep;
-            const float new = follow(old, &velocity, &square, g, n, is);
-            if (has_velocity)
-                v[at] = velocity;
-            if (has_square)
-                s[at] = square;
-            w[at] = new;
-            count += (ls_bits(new) & 0x7f800000u) == 0x7f800000u;
+    for (ptrdiff_t at = r.begin, end; at < r.end; at = end) {
+        end = r.end - at < STRETCH ? r.end : at + STRETCH;
+        const struct range stretch = {at, end};
+        const int subnormals =
+            ((is.momentum || is.kind == LS_UPDATE_ADAM) && any_subnormal(end - at, u->velocity + at)) ||
+            (is.kind >= LS_UPDATE_ADAGRAD && any_subnormal(end - at, u->square + at));
+        is.careful = 0;
+        if (!may || !subnormals) {
+            not_finite += update_stretch(u, stretch, n, is);
+            continue;
         }
-        not_finite += count;
+        is.careful = 1;
+        not_finite += update_stretch(u, stretch, n, is);
     }
     return not_finite;
 }
@@ -135,7 +230,7 @@ LS_ALWAYS_INLINE int64_t direction_range(const struct update *u, struct range r,
     const float *restrict sum = u->sum, *restrict w = u->read_w;
     for (ptrdiff_t at = r.begin; at < r.end; at++) {
         float velocity = v[at], square = s[at];
-        moments(&velocity, &square, clipped(sum[at] * n.scale, n), n);
+        moments(&velocity, &square, clipped(sum[at] * n.scale, n), n, is);
         v[at] = velocity;
         s[at] = square;
         const float q =
