@@ -2,6 +2,7 @@
  * the baseline. */
 #include <stddef.h>
 #include <string.h>
+#include <unistd.h>
 #ifdef _OPENMP
 #    include <omp.h>
 #endif
@@ -15,6 +16,7 @@ extern const struct ls_ops ls_ops_avx2, ls_ops_avx512;
 #endif
 
 _Thread_local struct ls_scratch ls_scratch;
+ptrdiff_t ls_panel_floats = 64 * 1024; /* of an L2 of 512 KiB, where nobody knows */
 
 static int team_size; /* 0: not set yet, the OpenMP default */
 
@@ -35,8 +37,22 @@ static const struct ls_ops *supported(int i)
     return found[i];
 }
 
+static void fit_caches(void)
+{
+    static int fitted;
+    if (fitted)
+        return;
+    fitted = 1;
+#ifdef _SC_LEVEL2_CACHE_SIZE
+    const ptrdiff_t half = sysconf(_SC_LEVEL2_CACHE_SIZE) / 2 / (ptrdiff_t)sizeof(float);
+    if (half > 0)
+        ls_panel_floats = half < LS_SCRATCH_PANELS ? half : LS_SCRATCH_PANELS;
+#endif
+}
+
 const struct ls_ops *ls_ops_parallel(const char *wanted)
 {
+    fit_caches();
     const struct ls_ops *ops;
     for (int i = 0; (ops = supported(i)); i++)
         if (!wanted || !strcmp(wanted, ops->name))

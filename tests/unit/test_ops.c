@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "compute/parallel/team.h"
 #include "implementations.h"
 
 static const ptrdiff_t sizes[] = {1, 2, 3, 5, 7, 8, 9, 15, 16, 17, 31, 33, 60, 64, 100};
@@ -80,6 +81,23 @@ Test(ops, dense_beyond_one_panel, .timeout = 120)
     check_dense((struct ls_dense_shape){33, 1024, 70}, 16, LS_ACT_RELU, 0);
     check_dense((struct ls_dense_shape){33, 70, 1024}, 16, LS_ACT_RELU, 0);
     check_dense((struct ls_dense_shape){100, 512, 130}, 16, LS_ACT_TANH, 0);
+}
+
+/* Wide layers: copied rows of x, several groups of columns and blocks of depth, leaves packed in chunks; with
+ * room for more and for fewer of them than this machine's L2 has.  528 and 8 are the strides of those copies.
+ */
+Test(ops, wide_dense_layers_however_large_the_cache, .timeout = 240)
+{
+    static const struct ls_dense_shape wide[] = {{70, 530, 300}, {1100, 40, 300}, {300, 8, 530},
+                                                 {40, 528, 520}, {29, 1030, 261}, {130, 100, 1100}};
+    cr_assert(ls_ops_parallel(NULL) != NULL);
+    const ptrdiff_t found = ls_panel_floats;
+    for (size_t i = 0; i < COUNT(wide); i++)
+        for (int room = 0; room < 3; room++) {
+            ls_panel_floats = room == 0 ? found : room == 1 ? 40 * 1024 : 1024;
+            check_dense(wide[i], i % 2 ? 32 : 7, LS_ACT_RELU, room);
+        }
+    ls_panel_floats = found;
 }
 
 Test(ops, dense_without_samples)

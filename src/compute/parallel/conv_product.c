@@ -30,7 +30,7 @@ LS_ALWAYS_INLINE void conv_tiles(const int rows, const int vectors, const int la
     const ptrdiff_t *places = t->places;
     for (ptrdiff_t i = 0; i < t->tiles; i++, pixels += rows, places += rows) {
         tile acc;
-        const float *left[TILE_ROWS];
+        const float *left[MOST_ROWS];
         LS_UNROLL
         for (int r = 0; r < rows; r++)
             left[r] = t->from + pixels[r];
@@ -169,14 +169,15 @@ static void product_phase(const struct conv_product *p, const struct part *part,
         t.result.bias = p->bias ? p->bias + part->at + from : NULL;
         t.pixels = part->scratch->pixels + pixels.begin;
         t.places = part->scratch->places + pixels.begin;
-        t.tiles = (pixels.end - pixels.begin) / TILE_ROWS;
-        const ptrdiff_t more = (pixels.end - pixels.begin) % TILE_ROWS;
+        const int height = conv_rows(vectors);
+        t.tiles = (pixels.end - pixels.begin) / height;
+        const ptrdiff_t more = (pixels.end - pixels.begin) % height;
         void (*const *tiles)(const struct product_tile *) =
             p->walk.unit == 1 ? product_tiles : depthwise_tiles;
         if (t.tiles > 0)
-            tiles[tile_index(TILE_ROWS, vectors)](&t);
-        t.pixels += t.tiles * TILE_ROWS;
-        t.places += t.tiles * TILE_ROWS;
+            tiles[tile_index(height, vectors)](&t);
+        t.pixels += t.tiles * height;
+        t.places += t.tiles * height;
         t.tiles = 1;
         if (more > 0)
             tiles[tile_index(more, vectors)](&t);
@@ -241,9 +242,10 @@ static void product_rows(const struct conv_product *p, struct part *part, struct
  * few channels are better than the other way round (512 to 512 channels at 4x4: 8 % faster). */
 static ptrdiff_t most_channels(const struct conv_product *p)
 {
-    const ptrdiff_t taps = p->KH * p->KW, widest = (p->columns + PANEL - 1) / PANEL * PANEL;
-    const ptrdiff_t group = LS_SCRATCH_PANELS / taps / (widest < GROUP ? widest : GROUP),
-                    panels = group > 0 ? group : LS_SCRATCH_PANELS / taps / PANEL,
+    const ptrdiff_t taps = p->KH * p->KW, widest = (p->columns + VEC - 1) / VEC * VEC;
+    const ptrdiff_t group = CONV_PANELS / taps / (widest < GROUP ? widest : GROUP),
+                    panels =
+                        group > 0 ? group : CONV_PANELS / taps / (widest < CONV_PANEL ? widest : CONV_PANEL),
                     table = LS_SCRATCH_TABLE / taps, most = panels < table ? panels : table;
     return most < p->depth ? most : p->depth;
 }
@@ -260,7 +262,8 @@ static void product_group(const struct conv_product *p, ptrdiff_t group, struct 
                           struct range rows, struct fit fit)
 {
     const ptrdiff_t chunks = (p->depth + fit.channels - 1) / fit.channels;
-    const ptrdiff_t room = LS_SCRATCH_PANELS / (fit.channels * p->KH * p->KW) / PANEL * PANEL;
+    const ptrdiff_t fits = CONV_PANELS / (fit.channels * p->KH * p->KW),
+                    room = fits < CONV_PANEL ? fits / VEC * VEC : fits / CONV_PANEL * CONV_PANEL;
     struct part part = {.scratch = &ls_scratch, .group = group, .fit = fit};
     for (part.at = columns.begin; part.at < columns.end; part.at += part.columns) {
         part.columns = next_columns(part.at, columns.end, room < 4 * GROUP ? (int)room : 4 * GROUP);
@@ -300,7 +303,7 @@ static void product_run(const struct ls_conv_shape *s, struct conv_product *p)
     p->N = s->N;
     p->walk.unit = depthwise ? VEC : 1;
     p->walk.most_pixels = LS_SCRATCH_TABLE / p->walk.y.phases / p->walk.x.phases;
-    p->panel = depthwise ? VEC : PANEL;
+    p->panel = depthwise ? VEC : CONV_PANEL;
     p->groups = depthwise ? 1 : s->G;
     p->columns = depthwise ? s->N : p->to_channels / s->G;
     p->depth = depthwise ? 1 : p->walk.from_channels / s->G;

@@ -10,7 +10,7 @@
 struct conv_product {
     struct walk walk;
     ptrdiff_t B, groups, depth, columns; /* of a group: source channels, columns; depthwise all is one */
-    int panel;                           /* columns at a time: a vector depthwise, else PANEL */
+    int panel;                           /* columns at a time: a vector depthwise, else CONV_PANEL */
     ptrdiff_t to_channels;               /* all columns */
     float *to;
     const float *w; /* (taps of a column, N) */

@@ -7,8 +7,24 @@
 
 #include "compute/parallel/tile.h"
 
+/* Each row has a pointer of its own, which lives in a register: no more than eight of them.  So on AVX-512
+ * wide tiles bring nothing (measured), and a convolution's panel is at most two vectors there. */
+#ifdef __AVX2__
+enum { CONV_PANEL = 2 * VEC };
+#else
+enum { CONV_PANEL = PANEL };
+#endif
+static inline int conv_rows(int vectors)
+{
+    return tile_rows(vectors) < 8 ? tile_rows(vectors) : 8;
+}
+
+/* Floats of packed columns: a larger share of L2 would leave less of it to the images. */
+enum { CONV_PANELS = 64 * 1024 };
+_Static_assert((int)CONV_PANELS <= (int)LS_SCRATCH_PANELS, "they lie in the scratch");
+
 LS_ALWAYS_INLINE void gather_fold(const int rows, const int vectors, const int lanes, tile acc,
-                                  ptrdiff_t depth, const float *const left[TILE_ROWS], const int32_t *offsets,
+                                  ptrdiff_t depth, const float *const left[MOST_ROWS], const int32_t *offsets,
                                   struct tile_right right)
 {
     for (ptrdiff_t k = 0; k < depth; k++) {
@@ -32,11 +48,11 @@ LS_ALWAYS_INLINE void gather_fold(const int rows, const int vectors, const int l
 enum { HALF = VEC / 2 };
 
 LS_ALWAYS_INLINE void gather_fold_half(const int rows, tile acc, ptrdiff_t depth,
-                                       const float *const left[TILE_ROWS], const int32_t *offsets,
+                                       const float *const left[MOST_ROWS], const int32_t *offsets,
                                        struct tile_right right)
 {
     const __mmask8 mask = (__mmask8)((1u << (right.last < HALF ? right.last : HALF)) - 1);
-    __m256 sum[TILE_ROWS];
+    __m256 sum[MOST_ROWS];
     LS_UNROLL
     for (int r = 0; r < rows; r++)
         sum[r] = _mm512_castps512_ps256(acc[r][0]);
@@ -55,7 +71,7 @@ LS_ALWAYS_INLINE void gather_fold_half(const int rows, tile acc, ptrdiff_t depth
 enum { HALF = 0 };
 
 LS_ALWAYS_INLINE void gather_fold_half(const int rows, tile acc, ptrdiff_t depth,
-                                       const float *const left[TILE_ROWS], const int32_t *offsets,
+                                       const float *const left[MOST_ROWS], const int32_t *offsets,
                                        struct tile_right right)
 {
     gather_fold(rows, 1, 1, acc, depth, left, offsets, right);

@@ -16,21 +16,21 @@ struct conv_gradient {
     ptrdiff_t B, m, leaves;
     int levels;                       /* of a stack */
     ptrdiff_t groups, depth, columns; /* of a group: channels, columns; depthwise all is one */
-    int panel;                        /* columns at a time: a vector depthwise, else PANEL */
+    int panel;                        /* columns at a time: a vector depthwise, else CONV_PANEL */
     ptrdiff_t KH, KW, N;
     float *dw, *db;
     const float *dz;
 };
 
-enum { TILE_FLOATS = TILE_ROWS * PANEL, STACK_TILES = LS_SCRATCH_STACK / TILE_FLOATS };
+enum { STACK_TILES = LS_SCRATCH_STACK / TILE_FLOATS };
 _Static_assert((int)STACK_TILES >= (int)LS_TREE_LEVELS, "one tile's whole stack fits");
 
 struct gradient_tile {
     ptrdiff_t depth; /* pixels */
-    const float *left[TILE_ROWS];
+    const float *left[MOST_ROWS];
     const int32_t *pixels;
     struct tile_right dz;
-    float *to[TILE_ROWS];
+    float *to[MOST_ROWS];
     int last;
     bool resume, push, final; /* an unfinished leaf waits in `to`; this ends a leaf; it ends the last one */
     ptrdiff_t leaf;
@@ -107,7 +107,7 @@ static void (*const depthwise_tiles[])(const struct gradient_tile *) = {LS_EACH_
 struct part {
     struct ls_scratch *scratch; /* this thread's */
     ptrdiff_t group, at;
-    int columns, packed;
+    int columns, packed, tile; /* rows of a tile, at most */
     struct range rows, channels;
     struct fit fit;
     struct piece piece;
@@ -140,7 +140,7 @@ static struct tile_right find_dz(const struct conv_gradient *g, const struct par
 static void gradient_piece(const struct conv_gradient *g, struct part *p, struct gradient_tile *t,
                            struct range of)
 {
-    const ptrdiff_t height = p->rows.end - p->rows.begin, tiles = tiles_of(height);
+    const ptrdiff_t height = p->rows.end - p->rows.begin, tiles = (height + p->tile - 1) / p->tile;
     void (*const *each)(const struct gradient_tile *) = g->walk.unit == 1 ? gradient_tiles : depthwise_tiles;
     t->depth = p->pixels;
     t->pixels = p->scratch->pixels;
@@ -265,16 +265,17 @@ static void gradient_group(const struct conv_gradient *g, ptrdiff_t group, struc
 {
     enum { MOST_PIXELS = 1024, WORTH_PACKING = 4, BENIGN = 128 };
     const ptrdiff_t window = g->KH * g->KW, room = STACK_TILES / (g->levels > 0 ? g->levels : 1);
-    const int most = g->walk.unit == VEC ? LS_SCRATCH_STACK : GROUP / PANEL;
+    const int most = g->walk.unit == VEC ? LS_SCRATCH_STACK : GROUP / CONV_PANEL;
     const int widest = (room < most ? (int)room : most) * g->panel;
     struct part p = {.scratch = &ls_scratch, .group = group};
     for (p.at = mine.columns.begin; p.at < mine.columns.end; p.at += p.columns) {
         p.columns = next_columns(p.at, mine.columns.end, widest);
-        const ptrdiff_t panels = (p.columns + g->panel - 1) / g->panel, rows = room / panels * TILE_ROWS;
+        p.tile = conv_rows(whole_vectors(p.columns < g->panel ? p.columns : g->panel) / VEC);
+        const ptrdiff_t panels = (p.columns + g->panel - 1) / g->panel, rows = room / panels * p.tile;
         struct walk walk = g->walk;
         walk.most_pixels = LS_SCRATCH_TABLE;
-        if (walk.unit == 1 && walk.most_pixels > LS_SCRATCH_PANELS / whole_vectors(p.columns))
-            walk.most_pixels = LS_SCRATCH_PANELS / whole_vectors(p.columns);
+        if (walk.unit == 1 && walk.most_pixels > CONV_PANELS / whole_vectors(p.columns))
+            walk.most_pixels = CONV_PANELS / whole_vectors(p.columns);
         const ptrdiff_t height =
             mine.rows.end - mine.rows.begin < rows ? mine.rows.end - mine.rows.begin : rows;
         p.fit = fit_of(&walk, (height + window - 2) / window + 1, MOST_PIXELS);
@@ -288,7 +289,7 @@ static void gradient_group(const struct conv_gradient *g, ptrdiff_t group, struc
             if (p.rows.end > (p.channels.begin + p.fit.channels) * window)
                 p.rows.end = (p.channels.begin + p.fit.channels) * window;
             p.channels.end = (p.rows.end - 1) / window + 1;
-            p.packed = walk.unit == 1 && tiles_of(p.rows.end - p.rows.begin) >= WORTH_PACKING &&
+            p.packed = walk.unit == 1 && p.rows.end - p.rows.begin > (WORTH_PACKING - 1) * p.tile &&
                        (g->N % VEC != 0 || g->N > BENIGN);
             gradient_leaves(g, &p);
         }
@@ -313,7 +314,7 @@ static void gradient_run(const struct ls_conv_shape *s, struct conv_gradient *g)
 {
     const int depthwise = conv_is_depthwise(s);
     g->walk.unit = depthwise ? VEC : 1;
-    g->panel = depthwise ? VEC : PANEL;
+    g->panel = depthwise ? VEC : CONV_PANEL;
     g->groups = depthwise ? 1 : s->G;
     g->columns = s->N / g->groups;
     g->depth = s->at.C / s->G;

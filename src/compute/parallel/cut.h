@@ -38,13 +38,6 @@ static inline struct rectangle rectangle_of(int thread, int threads, ptrdiff_t r
                               range_part(columns, VEC, thread % across, across)};
 }
 
-/* Tiles that cover `rows` rows; tile i of them is range_part(rows, 1, i, tiles), so heights differ by one at
- * most. */
-static inline ptrdiff_t tiles_of(ptrdiff_t rows)
-{
-    return (rows + TILE_ROWS - 1) / TILE_ROWS;
-}
-
 /* Columns whose panels are packed together, so that each tile of the left matrix is fetched once for all of
  * them. */
 enum { GROUP = 128 };

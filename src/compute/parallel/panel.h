@@ -13,8 +13,9 @@ static inline void panel_pack(float *panel, ptrdiff_t depth, const float *b, ptr
     const int vectors = (columns + VEC - 1) / VEC, last = columns - (vectors - 1) * VEC;
     if (columns == PANEL) {
         for (ptrdiff_t k = 0; k < depth; k++)
-            for (int v = 0; v < PANEL_VECTORS; v++)
-                vec_store(panel + k * PANEL + v * VEC, vec_load(b + k * step + v * VEC));
+            LS_UNROLL
+        for (int v = 0; v < PANEL_VECTORS; v++)
+            vec_store(panel + k * PANEL + v * VEC, vec_load(b + k * step + v * VEC));
         return;
     }
     for (ptrdiff_t k = 0; k < depth; k++) {

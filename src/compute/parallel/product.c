@@ -1,10 +1,12 @@
 /* Forward and input-gradient products: C = fold over depth of A times B, then an activation or its
  * derivative.
  *
- * Forward reads B = w as it lies; the input gradient reads it transposed, while packing.  A panel is packed
- * when at least two tiles of rows use it, or when its width is not whole vectors; depth is cut where the
- * scratch is full, and a partial fold waits in C, which does not change its bits.  Rows of A are read where
- * they are: copying them when their stride is bad for the caches cost more than it brought. */
+ * Forward reads B = w as it lies; the input gradient reads it transposed, while packing.  The columns of a
+ * thread go in groups and the depth in blocks, such that the packed panels of a group and block fill half of
+ * L2; all tiles of rows run over them.  A partial fold waits in C, which does not change its bits.  Without
+ * this order a product of 2048 columns read A from memory once a panel, at all of its bandwidth.  Rows of A
+ * are copied for a group that is wide: their own stride may put them all into one cache set, and a stride
+ * that the compiler knows saves registers. */
 #include "compute/parallel/cut.h"
 #include "compute/parallel/dense.h"
 #include "compute/parallel/elementwise.h"
@@ -24,8 +26,14 @@ struct product {
     enum ls_activation after; /* done on finished rows in L1: tanh and sigmoid */
 };
 
+/* Depths of a block: a tile's rows of as many, side by side, are 12 to 24 KiB and stay in L1 or L2 while the
+ * panels stream past.  They are copied where at least WORTH_COPYING panels use them. */
+enum { DEPTH = 512, WORTH_COPYING = 4, LEFT_STEP = DEPTH + LINE };
+_Static_assert((int)MOST_ROWS *(int)LEFT_STEP <= (int)LS_SCRATCH_IMAGE, "a tile's rows fit");
+
 struct product_tile {
     ptrdiff_t depth, c_row;
+    int copied; /* a has LEFT_STEP, b is packed */
     struct tile_left a;
     struct tile_right b;
     struct tile_result c;
@@ -34,13 +42,17 @@ struct product_tile {
 LS_ALWAYS_INLINE void product_tile(const int rows, const int vectors, const struct product_tile *t)
 {
     tile acc;
-    ptrdiff_t places[TILE_ROWS];
+    ptrdiff_t places[MOST_ROWS];
     LS_UNROLL
     for (int r = 0; r < rows; r++)
         places[r] = r * t->c_row;
     tile_start(rows, vectors, acc, &t->c, places);
-    tile_fold(rows, vectors, acc, t->depth, (struct tile_left){t->a.p, t->a.row, 1},
-              (struct tile_right){t->b.p, t->b.step, VEC});
+    if (t->copied) /* strides that the compiler knows */
+        tile_fold(rows, vectors, acc, t->depth, (struct tile_left){t->a.p, LEFT_STEP, 1},
+                  (struct tile_right){t->b.p, vectors * VEC, VEC});
+    else
+        tile_fold(rows, vectors, acc, t->depth, (struct tile_left){t->a.p, t->a.row, 1},
+                  (struct tile_right){t->b.p, t->b.step, VEC});
     tile_end(rows, vectors, acc, &t->c, places);
 }
 
@@ -53,46 +65,103 @@ LS_ALWAYS_INLINE void product_tile(const int rows, const int vectors, const stru
 LS_EACH_TILE(DEFINE)
 static void (*const product_tiles[])(const struct product_tile *) = {LS_EACH_TILE(ENTRY)};
 
-/* The panel of B at column `at`, depths k: packed, or B itself when only one tile would use that. */
-static struct tile_right product_right(const struct product *p, ptrdiff_t at, int columns, struct range k,
-                                       ptrdiff_t tiles)
+/* A block of the product: these columns of B, depths k, packed or where they lie. */
+struct block {
+    ptrdiff_t at;
+    int columns, panels, packed;
+    struct range k;
+};
+
+static void pack(const struct product *p, const struct block *b)
 {
-    float *panel = ls_scratch.panels;
-    const int width = whole_vectors(columns);
-    const ptrdiff_t depth = k.end - k.begin;
-    if (p->b_transposed)
-        panel_pack_transposed(panel, width, depth, p->b + at * p->depth + k.begin, p->depth, columns);
-    else if (tiles > 1 || columns != width)
-        panel_pack(panel, depth, p->b + k.begin * p->columns + at, p->columns, columns);
-    else
-        return (struct tile_right){p->b + k.begin * p->columns + at, p->columns, VEC};
-    return (struct tile_right){panel, width, VEC};
+    const ptrdiff_t depth = b->k.end - b->k.begin;
+    for (int i = 0; i < b->panels; i++) {
+        const struct range part = range_part(b->columns, VEC, i, b->panels);
+        const int columns = (int)(part.end - part.begin), width = whole_vectors(columns);
+        const ptrdiff_t at = b->at + part.begin;
+        float *panel = ls_scratch.panels + part.begin * depth;
+        if (p->b_transposed)
+            panel_pack_transposed(panel, width, depth, p->b + at * p->depth + b->k.begin, p->depth, columns);
+        else
+            panel_pack(panel, depth, p->b + b->k.begin * p->columns + at, p->columns, columns);
+    }
 }
 
-/* Columns [at, at + columns), one panel, of these rows, depths k. */
-static void product_panel(const struct product *p, struct range rows, ptrdiff_t at, int columns,
-                          struct range k)
+/* A tile's rows side by side, at a stride that spreads over all cache sets. */
+static void copy_left(const float *from, ptrdiff_t step, ptrdiff_t rows, ptrdiff_t depth)
 {
-    const ptrdiff_t tiles = tiles_of(rows.end - rows.begin);
-    const int vectors = whole_vectors(columns) / VEC, last_block = k.end == p->depth;
-    struct product_tile t = {.depth = k.end - k.begin,
+    for (ptrdiff_t r = 0; r < rows; r++) {
+        float *to = ls_scratch.image + r * LEFT_STEP;
+        ptrdiff_t k = 0;
+        for (; k + VEC <= depth; k += VEC)
+            vec_store(to + k, vec_load(from + r * step + k));
+        if (k < depth)
+            vec_store(to + k, vec_load_first(from + r * step + k, (int)(depth - k)));
+    }
+}
+
+/* Where the next panel's results go, and what they are multiplied with. */
+static void fetch_result(const struct product_tile *t, ptrdiff_t height, int width)
+{
+    for (ptrdiff_t r = 0; r < height; r++)
+        for (int at = width; at < 2 * width; at += LINE) {
+            __builtin_prefetch(t->c.to + r * t->c_row + at, 1);
+            if (t->c.finish > FINISH_RELU)
+                __builtin_prefetch(t->c.y + r * t->c_row + at);
+        }
+}
+
+/* Rows [row, row + height) of a block; the next tile's rows are fetched into L2 on the way. */
+static void product_rows(const struct product *p, const struct block *b, ptrdiff_t row, ptrdiff_t height,
+                         ptrdiff_t next_height)
+{
+    const int last_block = b->k.end == p->depth;
+    const ptrdiff_t depth = b->k.end - b->k.begin;
+    struct product_tile t = {.depth = depth,
                              .c_row = p->columns,
-                             .a = {.row = p->depth, .step = 1},
-                             .b = product_right(p, at, columns, k, tiles),
-                             .c = {.last = columns - (vectors - 1) * VEC,
-                                   .resume = k.begin > 0,
-                                   .bias = p->bias ? p->bias + at : NULL,
-                                   .finish = last_block ? p->finish : FINISH_NONE}};
-    for (ptrdiff_t i = 0; i < tiles; i++) {
-        const struct range part = range_part(rows.end - rows.begin, 1, i, tiles);
-        const ptrdiff_t row = rows.begin + part.begin, height = part.end - part.begin;
+                             .a = {p->a + row * p->depth + b->k.begin, p->depth, 1},
+                             .c = {.resume = b->k.begin > 0, .finish = last_block ? p->finish : FINISH_NONE}};
+    const float *next = t.a.p + height * p->depth;
+    t.copied = b->packed && b->panels >= WORTH_COPYING;
+    if (t.copied) {
+        copy_left(t.a.p, p->depth, height, depth);
+        t.a = (struct tile_left){ls_scratch.image, LEFT_STEP, 1};
+    }
+    for (int i = 0; i < b->panels; i++) {
+        const struct range part = range_part(b->columns, VEC, i, b->panels);
+        const int columns = (int)(part.end - part.begin), width = whole_vectors(columns);
+        const ptrdiff_t at = b->at + part.begin;
+        t.b = b->packed ? (struct tile_right){ls_scratch.panels + part.begin * depth, width, VEC}
+                        : (struct tile_right){p->b + b->k.begin * p->columns + at, p->columns, VEC};
+        t.c.last = columns - width + VEC;
+        t.c.bias = p->bias ? p->bias + at : NULL;
         t.c.to = p->c + row * p->columns + at;
         t.c.y = p->y ? p->y + row * p->columns + at : NULL;
-        t.a.p = p->a + row * p->depth + k.begin;
-        product_tiles[tile_index(height, vectors)](&t);
+        if (i + 1 < b->panels)
+            fetch_result(&t, height, width);
+        for (ptrdiff_t r = i * next_height / b->panels; r < (i + 1) * next_height / b->panels; r++)
+            for (ptrdiff_t k = 0; k < depth; k += LINE)
+                __builtin_prefetch(next + r * p->depth + k, 0, 2);
+        product_tiles[tile_index(height, width / VEC)](&t);
         if (last_block && p->after != LS_ACT_NONE)
             for (ptrdiff_t r = 0; r < height; r++)
                 activate(p->after, 0.0f, columns, t.c.to + r * p->columns, t.c.to + r * p->columns);
+    }
+}
+
+static void product_block(const struct product *p, const struct block *b, struct range rows)
+{
+    const struct range widest = range_part(b->columns, VEC, 0, b->panels);
+    const ptrdiff_t n = rows.end - rows.begin,
+                    tiles = tiles_of(n, whole_vectors((int)(widest.end - widest.begin)) / VEC);
+    struct block own = *b;
+    own.packed = p->b_transposed || tiles > 1 || b->columns % VEC != 0;
+    if (own.packed)
+        pack(p, &own);
+    for (ptrdiff_t i = 0; i < tiles; i++) {
+        const struct range part = range_part(n, 1, i, tiles),
+                           next = i + 1 < tiles ? range_part(n, 1, i + 1, tiles) : (struct range){0, 0};
+        product_rows(p, &own, rows.begin + part.begin, part.end - part.begin, next.end - next.begin);
     }
 }
 
@@ -100,13 +169,18 @@ static int64_t product_part(const void *job, int thread, int threads)
 {
     const struct product *p = job;
     const struct rectangle mine = rectangle_of(thread, threads, p->rows, p->columns, CUT_BETWEEN_COLUMNS);
+    const ptrdiff_t blocks = (p->depth + DEPTH - 1) / DEPTH, fit = ls_panel_floats / DEPTH / PANEL * PANEL;
+    const int most = fit > PANEL ? (int)fit : PANEL;
     if (mine.rows.begin == mine.rows.end)
         return 0;
-    for (ptrdiff_t at = mine.columns.begin; at < mine.columns.end; at += PANEL) {
-        const int columns = next_columns(at, mine.columns.end, PANEL);
-        const ptrdiff_t capacity = LS_SCRATCH_PANELS / PANEL, blocks = (p->depth + capacity - 1) / capacity;
-        for (ptrdiff_t block = 0; block < blocks; block++)
-            product_panel(p, mine.rows, at, columns, range_part(p->depth, VEC, block, blocks));
+    struct block b;
+    for (b.at = mine.columns.begin; b.at < mine.columns.end; b.at += b.columns) {
+        b.columns = next_columns(b.at, mine.columns.end, most);
+        b.panels = panels_of(b.columns);
+        for (ptrdiff_t block = 0; block < blocks; block++) {
+            b.k = range_part(p->depth, VEC, block, blocks);
+            product_block(p, &b, mine.rows);
+        }
     }
     return 0;
 }

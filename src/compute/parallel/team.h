@@ -16,13 +16,13 @@ enum { LS_WORTH_A_TEAM_NS = 3000 };
 
 /* Scratch of each thread, one for all ISAs: inside an operation nothing is allocated.  Sizes in floats. */
 enum {
-    LS_SCRATCH_PANELS = 64 * 1024,
+    LS_SCRATCH_PANELS = 256 * 1024,
     LS_SCRATCH_STACK = 60 * 1024,
     LS_SCRATCH_IMAGE = 64 * 1024,
     LS_SCRATCH_TABLE = 4096
 };
 struct ls_scratch {
-    /* Packed columns of the right-hand matrix: a quarter of an L2. */
+    /* Packed columns of the right-hand matrix. */
     _Alignas(64) float panels[LS_SCRATCH_PANELS];
     /* Partial tiles of the tree over leaves. */
     _Alignas(64) float stack[LS_SCRATCH_STACK];
@@ -33,6 +33,10 @@ struct ls_scratch {
     ptrdiff_t places[LS_SCRATCH_TABLE];
 };
 extern _Thread_local struct ls_scratch ls_scratch;
+
+/* Floats of packed columns that a product works on at a time: half an L2, at most LS_SCRATCH_PANELS.  Set
+ * when the operations are chosen. */
+extern ptrdiff_t ls_panel_floats;
 
 enum { LINE = 16 }; /* floats of a cache line */
 

@@ -1,4 +1,4 @@
-/* The register tile: up to TILE_ROWS x PANEL columns of an output, one accumulator an element, folded over
+/* The register tile: up to MOST_ROWS x PANEL columns of an output, one accumulator an element, folded over
  * depth in ascending order.  Everything here is inlined with constant `rows` and `vectors`, so that the tile
  * lives in registers.
  *
@@ -9,7 +9,8 @@
 
 #include "compute/parallel/vec.h"
 
-typedef vec tile[TILE_ROWS][PANEL_VECTORS];
+enum { MOST_ROWS = 12, TILE_FLOATS = TILE_VECTORS * VEC };
+typedef vec tile[MOST_ROWS][PANEL_VECTORS];
 
 /* Left operand: element (row r, depth k) is at p[r * row + k * step].  Right operand: row k of the panel is
  * at p[k * step], its last vector has `last` columns. */
@@ -23,12 +24,19 @@ struct tile_right {
     int last;
 };
 
+/* Rows of the panel that are fetched ahead of use: it streams from L2, and hardware does not keep up with two
+ * lines every twelve cycles. */
+enum { AHEAD = 8 };
+
 /* acc[r][v] = fma(left(r, k), right(k, v), acc[r][v]) for k = 0 .. depth-1. */
 LS_ALWAYS_INLINE void tile_fold(const int rows, const int vectors, tile acc, ptrdiff_t depth,
                                 struct tile_left left, struct tile_right right)
 {
     for (ptrdiff_t k = 0; k < depth; k++) {
         vec b[PANEL_VECTORS];
+        LS_UNROLL
+        for (int v = 0; v < vectors; v++)
+            __builtin_prefetch(right.p + AHEAD * right.step + v * VEC);
         LS_UNROLL
         for (int v = 0; v < vectors - 1; v++)
             b[v] = vec_load(right.p + v * VEC);
@@ -68,28 +76,49 @@ LS_ALWAYS_INLINE void row_store(const int vectors, float *p, const vec row[PANEL
         vec_store_first(p, row[vectors - 1], last);
 }
 
-/* DO(rows, vectors) for every shape of tile, in the order of tile_index. */
+/* DO(rows, vectors) for every shape of tile, in the order of tile_index; tile_rows is the highest of a width.
+ */
 #define LS_EACH_HEIGHT_6(DO, V) DO(1, V) DO(2, V) DO(3, V) DO(4, V) DO(5, V) DO(6, V)
 #define LS_EACH_HEIGHT_8(DO, V) LS_EACH_HEIGHT_6(DO, V) DO(7, V) DO(8, V)
-#if defined(__AVX512F__)
-#    define LS_EACH_TILE(DO) LS_EACH_HEIGHT_8(DO, 1) LS_EACH_HEIGHT_8(DO, 2)
-#elif defined(__AVX2__)
-#    define LS_EACH_TILE(DO) LS_EACH_HEIGHT_6(DO, 1) LS_EACH_HEIGHT_6(DO, 2)
+#define LS_EACH_HEIGHT_12(DO, V) LS_EACH_HEIGHT_8(DO, V) DO(9, V) DO(10, V) DO(11, V) DO(12, V)
+#define LS_EACH_LOW_TILE(DO) LS_EACH_HEIGHT_12(DO, 1)
+#ifdef __AVX2__
+#    ifdef __AVX512F__
+#        define LS_WIDE_TILES
+#    endif
 #else
+#    define LS_WIDE_TILES
+#endif
+#ifdef LS_WIDE_TILES
 #    define LS_EACH_TILE(DO)                                                                                 \
-        LS_EACH_HEIGHT_6(DO, 1) LS_EACH_HEIGHT_6(DO, 2) LS_EACH_HEIGHT_6(DO, 3) LS_EACH_HEIGHT_6(DO, 4)
+        LS_EACH_HEIGHT_12(DO, 1) LS_EACH_HEIGHT_12(DO, 2) LS_EACH_HEIGHT_8(DO, 3) LS_EACH_HEIGHT_6(DO, 4)
+static const int tile_heights[] = {0, 12, 12, 8, 6}, tile_firsts[] = {0, 0, 12, 24, 32};
+#else
+#    define LS_EACH_TILE(DO) LS_EACH_HEIGHT_12(DO, 1) LS_EACH_HEIGHT_6(DO, 2)
+static const int tile_heights[] = {0, 12, 6}, tile_firsts[] = {0, 0, 12};
 #endif
 
-/* DO(rows, 1) for every height. */
-#if defined(__AVX512F__)
-#    define LS_EACH_LOW_TILE(DO) LS_EACH_HEIGHT_8(DO, 1)
-#else
-#    define LS_EACH_LOW_TILE(DO) LS_EACH_HEIGHT_6(DO, 1)
-#endif
+static inline int tile_rows(int vectors)
+{
+    return tile_heights[vectors];
+}
 
 static inline ptrdiff_t tile_index(ptrdiff_t rows, int vectors)
 {
-    return (vectors - 1) * TILE_ROWS + rows - 1;
+    return tile_firsts[vectors] + rows - 1;
+}
+
+/* Tiles that cover `rows` rows; tile i of them is range_part(rows, 1, i, tiles), so heights differ by one at
+ * most. */
+static inline ptrdiff_t tiles_of(ptrdiff_t rows, int vectors)
+{
+    return (rows + tile_rows(vectors) - 1) / tile_rows(vectors);
+}
+
+/* Panels that cover `columns` columns; panel i is range_part(columns, VEC, i, panels). */
+static inline int panels_of(int columns)
+{
+    return (columns + PANEL - 1) / PANEL;
 }
 
 #endif

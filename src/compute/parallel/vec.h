@@ -33,15 +33,14 @@
 #    define LS_UNROLL _Pragma("GCC unroll 16")
 #endif
 
-/* Register tile: TILE_ROWS x PANEL_VECTORS accumulators, leaving registers for one row of the panel and a
- * broadcast.  No more rows than an L1 cache has ways: rows of the left matrix that lie a multiple of 4 KiB
- * apart share a set, and twelve of them evicted each other at every step. */
+/* Register tiles (tile.h): up to PANEL_VECTORS vectors wide, and as high as leaves registers for one row of
+ * the panel and a broadcast.  The wider, the fewer loads a multiplication. */
 #if defined(__AVX512F__)
-enum { VEC = 16, TILE_ROWS = 8, PANEL_VECTORS = 2 };
+enum { VEC = 16, PANEL_VECTORS = 4, TILE_VECTORS = 24 };
 #elif defined(__AVX2__)
-enum { VEC = 8, TILE_ROWS = 6, PANEL_VECTORS = 2 };
+enum { VEC = 8, PANEL_VECTORS = 2, TILE_VECTORS = 12 };
 #else
-enum { VEC = 4, TILE_ROWS = 6, PANEL_VECTORS = 4 };
+enum { VEC = 4, PANEL_VECTORS = 4, TILE_VECTORS = 24 };
 #endif
 enum { PANEL = VEC * PANEL_VECTORS };
 
