@@ -211,7 +211,7 @@ format: ## Format all C sources in place
 sim_sources := $(wildcard sim/*.c) $(filter-out src/comm/add.c,$(wildcard src/comm/*.c)) $(patsubst %,src/base/%.c,status hash tree text decimal)
 build/sim/sim: $(sim_sources) $(wildcard sim/*.h src/comm/*.h src/base/*.h)
 	@mkdir -p $(@D)
-	$(call say,SMPICC)smpicc -std=gnu17 -O2 -g -D_GNU_SOURCE -DLS_WITH_MPI=1 -DLS_WITH_FAULTS=0 '-DLS_FLIGHT_SEGMENT_N=(1<<24)' \
+	$(call say,SMPICC)smpicc -std=gnu17 -O2 -g -D_GNU_SOURCE -DLS_WITH_MPI=1 -DLS_WITH_FAULTS=0 \
 		-I. -Isrc -include sim/smpi.h -o $@ $(sim_sources) -lxxhash -lm
 .PHONY: sim
 sim: ## Build the simulation of many nodes (SimGrid); scripts/simulate.py runs it

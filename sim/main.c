@@ -1,20 +1,20 @@
 /* A training step on simulated nodes: the computing is time that passes, the communication is the project's
  * own code.
  *
- *   sim step MODEL BATCH GFLOPS BANDWIDTH BUCKET_BYTES POLL_US
+ *   sim step MODEL BATCH GFLOPS BANDWIDTH BUCKET_BYTES PIECE
  *     BATCH: samples of this node in a step; GFLOPS: what a node computes in a second; BANDWIDTH: of its
- * memory, GB/s; BUCKET_BYTES: 0 for no overlap; POLL_US: how often a node that computes sees to its messages
+ * memory, GB/s; BUCKET_BYTES: 0 for no overlap; PIECE: GFLOP of an input gradient between two looks after
+ * messages, 0 for all of it
  *   sim allreduce BYTES
  * Rank 0 prints one line: seconds of a step, or of our allreduce and of MPI_Allreduce. */
-#include <smpi/smpi.h>
+#include <mpi.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "comm/comm_backend.h"
+#include "comm/comm_mpi.h"
 #include "sim/model.h"
-
-double sim_memory_bandwidth = 1e11;
+#include "sim/time.h"
 
 struct node {
     struct ls_comm *comm;
@@ -22,8 +22,9 @@ struct node {
     ptrdiff_t begins[SIM_MOST_LAYERS];  /* of layers' parameters */
     ptrdiff_t buckets[SIM_MOST_LAYERS]; /* descending, as train/buckets.c cuts them */
     int n_buckets, n_started;
+    int64_t first; /* bucket's number */
     struct ls_vectors vectors;
-    double flops, poll_s;
+    double flops, piece_flops;
 };
 
 static void fail(const char *what)
@@ -45,64 +46,99 @@ static void cut(struct node *node, ptrdiff_t least)
     node->buckets[node->n_buckets++] = 0;
 }
 
-static void start(struct node *node, int layer, int may_wait)
+/* As train/step.c's start_buckets. */
+static void start(struct node *node, int layer)
 {
     for (; node->n_started < node->n_buckets && node->buckets[node->n_started] >= node->begins[layer] &&
-           (may_wait || ls_comm_can_start(node->comm));
+           ls_comm_can_start(node->comm);
          node->n_started++) {
         const int i = node->n_started;
         const struct ls_range range = {node->buckets[i], i > 0 ? node->buckets[i - 1] : node->model.n_floats};
-        ls_comm_start(node->comm, &node->vectors, ls_comm_size(node->comm), range, node->vectors.at, 1);
+        const int64_t piece =
+            ls_comm_start(node->comm, &node->vectors, ls_comm_size(node->comm), range, node->vectors.at, 1);
+        node->first = i == 0 ? piece : node->first;
     }
 }
 
-static void compute(struct node *node, double seconds)
+/* So many seconds of work, in pieces; behind each sums under way go on, and those that may start: of the
+ * layers from `complete` on. */
+static void compute(struct node *node, double seconds, int pieces, int complete)
 {
-    for (; seconds > 0; seconds -= node->poll_s) {
-        smpi_execute(seconds < node->poll_s ? seconds : node->poll_s);
-        if (node->n_started > 0)
-            ls_comm_progress(node->comm);
+    const double poll_costs_s = 3e-6; /* four fibers in and out, four MPI_Test */
+    for (int i = 0; i < pieces; i++) {
+        const int flies = ls_mpi_flights_are_running((const struct ls_mpi *)node->comm);
+        sim_pass(flies ? seconds / pieces + poll_costs_s : seconds / pieces);
+        ls_comm_progress(node->comm);
+        if (node->n_buckets > 1)
+            start(node, complete);
+        sim_forget();
+    }
+}
+
+/* Weight gradient, then input gradient, as model/execute.c has them. */
+static void backward(struct node *node, int layer, double batch)
+{
+    const double flops = batch * node->model.layers[layer].flops, seconds = flops / node->flops;
+    const double pieces = node->piece_flops > 0 ? flops / node->piece_flops : 1;
+    compute(node, seconds, 1, layer);
+    if (layer > 0)
+        compute(node, seconds, pieces < 1 ? 1 : pieces > batch ? (int)batch : (int)pieces, layer);
+}
+
+/* Momentum: sum, parameter and velocity in, two out. */
+static void update(ptrdiff_t n)
+{
+    sim_pass((double)n * 5 * sizeof(float) / sim_memory_bandwidth);
+}
+
+/* As train/step.c's finish_buckets. */
+static void finish(struct node *node)
+{
+    for (int i = 0; i < node->n_buckets; i++) {
+        start(node, 0);
+        ls_comm_await(node->comm, node->first + i, &node->vectors, node->vectors.at, 1);
+        start(node, 0);
+        update((i > 0 ? node->buckets[i - 1] : node->model.n_floats) - node->buckets[i]);
     }
 }
 
 static double step(struct node *node, double batch)
 {
     const struct sim_model *model = &node->model;
-    const float *sum;
+    MPI_Barrier(MPI_COMM_WORLD);
     const double began = MPI_Wtime();
     node->n_started = 0;
     for (int i = 0; i < model->n_layers; i++)
-        compute(node, batch * model->layers[i].flops / node->flops);
-    for (int i = model->n_layers - 1; i >= 0; i--) {
-        compute(node, (i > 0 ? 2 : 1) * batch * model->layers[i].flops / node->flops);
-        if (node->n_buckets > 1)
-            start(node, i, 0);
+        sim_pass(batch * model->layers[i].flops / node->flops);
+    for (int i = model->n_layers - 1; i >= 0; i--)
+        backward(node, i, batch);
+    if (node->n_buckets > 1) {
+        finish(node);
+    } else {
+        struct ls_error err;
+        const float *sum;
+        ls_comm_allreduce_vectors(node->comm, LS_ALLREDUCE_TREE, &node->vectors, ls_comm_size(node->comm),
+                                  model->n_floats, node->vectors.at, 1, &sum, &err);
+        update(model->n_floats);
     }
-    start(node, 0, 1);
-    ls_comm_finish(node->comm, &node->vectors, node->vectors.at, 1, &sum);
-    /* Momentum: sum, parameter and velocity in, two out. */
-    smpi_execute((double)model->n_floats * 5 * sizeof(float) / sim_memory_bandwidth);
     return MPI_Wtime() - began;
 }
 
 static void run_step(struct node *node, char **args)
 {
     struct ls_error err = {.code = LS_OK};
-    double seconds = 0, most = 0;
+    double most = 0;
     if (!sim_model_find(&node->model, args[0]))
         fail("models are dense7, vgg-a, resnet50");
     const double batch = atof(args[1]);
     node->flops = atof(args[2]) * 1e9;
     sim_memory_bandwidth = atof(args[3]) * 1e9;
     cut(node, (ptrdiff_t)(atof(args[4]) / sizeof(float)));
-    node->poll_s = atof(args[5]) * 1e-6;
+    node->piece_flops = atof(args[5]) * 1e9;
     if (ls_comm_flights_create(node->comm, &err) != LS_OK ||
         ls_comm_vectors_create(node->comm, 1, node->model.n_floats, &node->vectors, &err) != LS_OK)
         fail(err.text);
-    for (int i = 0; i < 3; i++) { /* the first may find nodes out of step */
-        const double took = step(node, batch);
-        seconds += i > 0 ? took / 2 : 0;
-    }
+    const double seconds = step(node, batch);
     MPI_Reduce(&seconds, &most, 1, MPI_DOUBLE, MPI_MAX, 0, MPI_COMM_WORLD);
     if (ls_comm_rank(node->comm) == 0)
         printf("%.6e\n", most);
@@ -133,6 +169,7 @@ int main(int argc, char **argv)
     static struct node node;
     struct ls_error err = {.code = LS_OK};
     MPI_Init(&argc, &argv);
+    sim_share_block();
     if (ls_comm_create_mpi(&node.comm, 0, NULL, &err) != LS_OK)
         fail(err.text);
     if (argc == 8 && strcmp(argv[1], "step") == 0)
@@ -140,7 +177,7 @@ int main(int argc, char **argv)
     else if (argc == 3 && strcmp(argv[1], "allreduce") == 0)
         run_allreduce(&node, argv + 2);
     else
-        fail("step MODEL BATCH GFLOPS BANDWIDTH BUCKET_BYTES POLL_US, or allreduce BYTES");
+        fail("step MODEL BATCH GFLOPS BANDWIDTH BUCKET_BYTES PIECE, or allreduce BYTES");
     MPI_Finalize();
     return 0;
 }

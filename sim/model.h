@@ -23,6 +23,4 @@ struct sim_model {
  * table 1. Returns 0 for other names. */
 int sim_model_find(struct sim_model *model, const char *name);
 
-extern double sim_memory_bandwidth; /* bytes a second of a node */
-
 #endif
