@@ -11,18 +11,14 @@ _Static_assert((int)LS_COMM_FLIGHTS == (int)LS_SHARED_SLOTS - 1, "a slot for eac
 
 enum { TAGS = 4 }; /* room for a sum's channels */
 
-/* Elements of a message.  A simulation, whose time grows with their number, has longer ones. */
-#ifndef LS_FLIGHT_SEGMENT_N
-#    define LS_FLIGHT_SEGMENT_N (1 << 18)
-#endif
-
 static enum ls_code create_flight(struct ls_mpi_flight *flight, struct ls_mpi *mpi, int slot,
                                   struct ls_error *err)
 {
     /* Less scratch than the blocking one has: there are several, of pieces. */
     struct ls_reduce_tuning tuning = ls_reduce_default_tuning();
     tuning.scratch_n = 1 << 19;
-    tuning.segment_n = LS_FLIGHT_SEGMENT_N;
+    tuning.segment_n = 1 << 18;
+    tuning.window = 8; /* what travels between two looks of a rank that computes */
     const struct ls_place *place = &mpi->hosts.place;
     *flight = (struct ls_mpi_flight){.mpi = mpi, .slot = slot};
     enum ls_code code = ls_fiber_create(&flight->fiber, err);

@@ -106,6 +106,10 @@ struct ls_pass {
     /* Backward is done with this layer and with all behind it: their parameters' gradients are complete.
      * NULL: nobody wants to know. */
     void (*layer_done)(void *context, int layer);
+
+    /* Called about every tick_flops of an input gradient, which is cut by rows for it.  NULL: never. */
+    void (*tick)(void *context);
+    double tick_flops;
     void *context;
 };
 

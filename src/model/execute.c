@@ -128,6 +128,33 @@ static void undo_activation(const struct walk *w, int i, int above)
                                     w->act->slots[*slot_of(w, i)], w->act->slots[slot], w->act->y[i]);
 }
 
+/* Rows of a layer's input gradient between two looks after what is under way elsewhere: a row's elements are
+ * folds of their own, so any cut gives the same bits.  Only products are long enough to be cut. */
+static ptrdiff_t piece_of(const struct walk *w, const struct ls_layer *layer)
+{
+    const double work = layer->kind->flops ? layer->kind->flops(layer) : 0.0;
+    if (!w->pass->tick || work * (double)w->B <= w->pass->tick_flops)
+        return w->B;
+    return work < w->pass->tick_flops ? (ptrdiff_t)(w->pass->tick_flops / work) : 1;
+}
+
+static void input_gradient(const struct walk *w, const struct ls_layer *layer,
+                           const struct ls_layer_call *call, float *dx, const float *dy, const float *x,
+                           const float *y, enum ls_activation x_activation)
+{
+    const ptrdiff_t piece = piece_of(w, layer);
+    ptrdiff_t row = 0;
+    do { /* once also without rows: some layers' others wait for them */
+        struct ls_layer_call part = *call;
+        part.B = w->B - row < piece ? w->B - row : piece;
+        if (row > 0)
+            w->pass->tick(w->pass->context);
+        layer->kind->input_gradient(layer, &part, dx + row * layer->in.count, dy + row * layer->out.count,
+                                    x + row * layer->in.count, y + row * layer->out.count, x_activation);
+        row += piece;
+    } while (row < w->B);
+}
+
 static void go_down(const struct walk *w, int i, const struct ls_layer_call *call)
 {
     const struct ls_net *net = w->act->net;
@@ -142,9 +169,9 @@ static void go_down(const struct walk *w, int i, const struct ls_layer_call *cal
         return;
     const int into = take(w->act, layer->in.count);
     if (w->ops)
-        layer->kind->input_gradient(
-            layer, call, w->act->slots[into], w->act->slots[slot], output_of(w->act, from), w->act->y[i],
-            applies_derivative(net, i, from) ? net->layers[from].activation : LS_ACT_NONE);
+        input_gradient(w, layer, call, w->act->slots[into], w->act->slots[slot], output_of(w->act, from),
+                       w->act->y[i],
+                       applies_derivative(net, i, from) ? net->layers[from].activation : LS_ACT_NONE);
     contribute(w, from, into);
     let_go(w, into);
 }

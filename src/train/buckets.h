@@ -14,6 +14,7 @@ struct ls_buckets {
     int n;             /* 0: the gradient goes as one */
     ptrdiff_t *begins; /* (n), descending to 0 */
     int n_started;     /* of the batch at hand */
+    int n_complete;    /* of it, which may start */
     int64_t first;     /* number of the first of these */
 };
 

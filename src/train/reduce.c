@@ -89,15 +89,22 @@ static void finish_pieces(struct ls_engine *engine, int n, const float **sum)
     }
 }
 
-void ls_step_send_layer(void *context, int layer)
+void ls_step_see_to_pieces(void *context)
 {
     struct ls_engine *engine = context;
     const double since = ls_now_s();
     ls_comm_progress(engine->comm);
-    start_pieces(engine, n_before(engine) + ls_buckets_complete(&engine->buckets, engine->net, layer));
+    start_pieces(engine, engine->buckets.n_complete);
     const double took = ls_now_s() - since;
     engine->times.allreduce_s += took;
     engine->times.compute_s -= took; /* the pass around it counts it in */
+}
+
+void ls_step_send_layer(void *context, int layer)
+{
+    struct ls_engine *engine = context;
+    engine->buckets.n_complete = n_before(engine) + ls_buckets_complete(&engine->buckets, engine->net, layer);
+    ls_step_see_to_pieces(engine);
 }
 
 /* All at once, n floats of each slot. */

@@ -130,6 +130,8 @@ static void gradient_pass(struct ls_engine *engine, float *parameters, const str
                                  .sums = engine->sync.slots,
                                  .finish_sums = finish_sums,
                                  .layer_done = goes_early ? ls_step_send_layer : NULL,
+                                 .tick = goes_early ? ls_step_see_to_pieces : NULL,
+                                 .tick_flops = 1e9,
                                  .context = engine};
     engine->sync_leaves = engine->gradients.n_leaves;
     engine->sync_parts = pass.n_parts;
@@ -171,7 +173,7 @@ enum ls_code ls_engine_gradient(struct ls_engine *engine, float *parameters, con
                      mine.end * m < B ? mine.end * m : B);
     ls_roots_start(&engine->gradients, n_leaves);
     engine->sync_error.code = LS_OK;
-    engine->buckets.n_started = 0;
+    engine->buckets.n_started = engine->buckets.n_complete = 0;
     if (engine->net->sync_floats > 0) { /* also with no leaf: the others wait inside of it */
         gradient_pass(engine, parameters, data, sampler, first, B, mine,
                       ls_step_goes_in_buckets(engine) && is_early(mine));

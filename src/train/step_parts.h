@@ -40,6 +40,10 @@ int ls_step_goes_in_buckets(const struct ls_engine *engine);
 /* struct ls_pass's layer_done, when the pass is all that this rank has. */
 void ls_step_send_layer(void *engine, int layer);
 
+/* Its tick: messages of a sum go on only when this rank looks after them, and a sum of P ranks takes
+ * 2 log2(P) looks at least. */
+void ls_step_see_to_pieces(void *engine);
+
 /* Collective.  What ls_engine_gradient returns, from the roots of this rank, and engine->requested. */
 enum ls_code ls_step_reduce_gradients(struct ls_engine *engine, const float **sum, struct ls_error *err);
 

@@ -238,18 +238,30 @@ static void release_gradient(struct gradient *g)
     ls_net_release(&g->net);
 }
 
-static void check_gradient(const struct gradient *g, const struct ls_ops *ops, ptrdiff_t m)
+static int n_ticks;
+
+static void count_tick(void *context)
+{
+    (void)context;
+    n_ticks++;
+}
+
+/* dx (B,K) gets the input gradient.  tick_flops as of struct ls_pass, 0: no ticks. */
+static void check_gradient(const struct gradient *g, const struct ls_ops *ops, ptrdiff_t m, double tick_flops,
+                           float *dx)
 {
     const ptrdiff_t N = g->net.out.count;
     struct ls_activations act;
     cr_assert(ls_activations_create(&act, &g->net, g->B, 1, &err) == LS_OK, "%s", err.text);
-    float *losses = floats(g->B), *flat = floats(g->net.n_floats), *dx = floats(g->B * g->K);
+    float *losses = floats(g->B), *flat = floats(g->net.n_floats);
     memcpy(act.x, g->x, (size_t)(g->B * g->K) * sizeof(float));
     const struct ls_gradient_part all = {.begin = 0, .end = g->B, .flat = flat};
     float *parameters = floats(g->net.n_floats); /* a copy, whose running averages move */
     memcpy(parameters, g->parameters, (size_t)g->net.n_floats * sizeof(float));
     struct ls_pass pass = ls_pass_alone(&act, g->B, m, &all);
     pass.state = parameters;
+    pass.tick = tick_flops > 0.0 ? count_tick : NULL;
+    pass.tick_flops = tick_flops;
     const float *z = ls_forward(&g->net, ops, parameters, &act, g->B, &pass);
     compare(g->path, &g->net, ops, "z", g->B * N, z, g->z);
     const struct ls_targets targets = {.labels = g->labels ? g->classes : NULL, .values = g->values};
@@ -270,7 +282,6 @@ static void check_gradient(const struct gradient *g, const struct ls_ops *ops, p
     free(parameters);
     free(losses);
     free(flat);
-    free(dx);
     ls_activations_release(&act);
 }
 
@@ -283,12 +294,19 @@ Test(fixtures, losses_and_gradients_are_those_of_pytorch, .timeout = 120)
     ls_ops_set_threads(2);
     for (int i = 0; i < names.n; i++) {
         struct gradient g = read_gradient(names.name[i]);
+        const size_t bytes = (size_t)(g.B * g.K) * sizeof(float);
+        float *whole = floats(g.B * g.K), *cut = floats(g.B * g.K);
         for (int o = 0; o < n_ops; o++) {
-            check_gradient(&g, ops[o], LS_DEFAULT_MICROBATCH);
-            check_gradient(&g, ops[o], 5);
+            check_gradient(&g, ops[o], LS_DEFAULT_MICROBATCH, 0.0, whole);
+            check_gradient(&g, ops[o], 5, 0.0, whole);
+            check_gradient(&g, ops[o], 5, 1.0, cut);
+            cr_expect(memcmp(whole, cut, bytes) == 0, "%s: a cut input gradient has other bits", g.path);
         }
+        free(whole);
+        free(cut);
         release_gradient(&g);
     }
+    cr_expect(n_ticks > 0, "no input gradient was cut");
 }
 
 /* --- inference --- */
