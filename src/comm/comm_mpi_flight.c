@@ -18,7 +18,7 @@ static enum ls_code create_flight(struct ls_mpi_flight *flight, struct ls_mpi *m
     struct ls_reduce_tuning tuning = ls_reduce_default_tuning();
     tuning.scratch_n = 1 << 19;
     tuning.segment_n = 1 << 18;
-    tuning.window = 8; /* what travels between two looks of a rank that computes */
+    tuning.window = 32; /* what travels between two looks of a rank that computes */
     const struct ls_place *place = &mpi->hosts.place;
     *flight = (struct ls_mpi_flight){.mpi = mpi, .slot = slot};
     enum ls_code code = ls_fiber_create(&flight->fiber, err);
