@@ -5,7 +5,7 @@
  *     BATCH: samples of this node in a step; GFLOPS: what a node computes in a second; BANDWIDTH: of its
  * memory, GB/s; BUCKET_BYTES: 0 for no overlap; PIECE: GFLOP of an input gradient between two looks after
  * messages, 0 for all of it
- *   sim allreduce BYTES
+ *   sim allreduce BYTES BANDWIDTH
  * Rank 0 prints one line: seconds of a step, or of our allreduce and of MPI_Allreduce. */
 #include <mpi.h>
 #include <stdio.h>
@@ -150,6 +150,7 @@ static void run_allreduce(struct node *node, char **args)
     const ptrdiff_t n = (ptrdiff_t)(atof(args[0]) / sizeof(float));
     const float *sum;
     double seconds[2], most[2];
+    sim_memory_bandwidth = atof(args[1]) * 1e9;
     if (ls_comm_vectors_create(node->comm, 1, n, &node->vectors, &err) != LS_OK)
         fail(err.text);
     for (int way = 0; way < 2; way++) {
@@ -174,10 +175,10 @@ int main(int argc, char **argv)
         fail(err.text);
     if (argc == 8 && strcmp(argv[1], "step") == 0)
         run_step(&node, argv + 2);
-    else if (argc == 3 && strcmp(argv[1], "allreduce") == 0)
+    else if (argc == 4 && strcmp(argv[1], "allreduce") == 0)
         run_allreduce(&node, argv + 2);
     else
-        fail("step MODEL BATCH GFLOPS BANDWIDTH BUCKET_BYTES PIECE, or allreduce BYTES");
+        fail("step MODEL BATCH GFLOPS BANDWIDTH BUCKET_BYTES PIECE, or allreduce BYTES BANDWIDTH");
     MPI_Finalize();
     return 0;
 }
