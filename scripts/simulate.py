@@ -68,7 +68,7 @@ class Points:
     def find(self, point):
         """The figures of a point, if they are there."""
         for row in self.rows:
-            if all(str(point[key]) == row.get(key) for key in self.keys):
+            if all(row[key] == point[key] if key == "model" else float(row[key]) == point[key] for key in self.keys):
                 return row
         return None
 
