@@ -29,6 +29,9 @@ struct product {
 /* Depths of a block: a tile's rows of as many, side by side, are 12 to 24 KiB and stay in L1 or L2 while the
  * panels stream past.  They are copied where at least WORTH_COPYING panels use them. */
 enum { DEPTH = 512, WORTH_COPYING = 4, LEFT_STEP = DEPTH + LINE };
+/* One panel of a narrow matrix is read where it lies by up to so many tiles: packing it took a fifth of a step of
+ * 784-128-10 with 64 samples.  With 512 columns packing is worth it. */
+enum { FEW_TILES = 16, NARROW = 256 };
 _Static_assert((int)MOST_ROWS *(int)LEFT_STEP <= (int)LS_SCRATCH_IMAGE, "a tile's rows fit");
 
 struct product_tile {
@@ -155,7 +158,8 @@ static void product_block(const struct product *p, const struct block *b, struct
     const ptrdiff_t n = rows.end - rows.begin,
                     tiles = tiles_of(n, whole_vectors((int)(widest.end - widest.begin)) / VEC);
     struct block own = *b;
-    own.packed = p->b_transposed || tiles > 1 || b->columns % VEC != 0;
+    own.packed = p->b_transposed || b->columns % VEC != 0 ||
+                 (tiles > 1 && (tiles > FEW_TILES || b->panels > 1 || p->columns > NARROW));
     if (own.packed)
         pack(p, &own);
     for (ptrdiff_t i = 0; i < tiles; i++) {
