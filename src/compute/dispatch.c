@@ -15,7 +15,6 @@ extern const struct ls_ops ls_ops_portable;
 extern const struct ls_ops ls_ops_avx2, ls_ops_avx512;
 #endif
 
-_Thread_local struct ls_scratch ls_scratch;
 ptrdiff_t ls_panel_floats = 64 * 1024; /* of an L2 of 512 KiB, where nobody knows */
 
 static int team_size; /* 0: not set yet, the OpenMP default */

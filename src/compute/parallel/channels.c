@@ -213,7 +213,7 @@ static void sum_columns(struct columns *p, ptrdiff_t B, ptrdiff_t P, ptrdiff_t m
     p->leaves = (B - 1) / m + 1;
     choose_chunks(p, n_sums);
     for (int o = 0; o < n_sums; o++)
-        p->sums[o] = p->chunks == 1 ? to[o] : ls_scratch.stack + o * p->chunks * p->C;
+        p->sums[o] = p->chunks == 1 ? to[o] : scratch_of_thread()->stack + o * p->chunks * p->C;
     team_run((double)p->rows * (double)p->C * (p->kind >= PRODUCTS ? 0.2 : 0.1), columns_part, p);
     for (int o = 0; o < n_sums && p->chunks > 1; o++) {
         finish_tree(p->chunks, p->C, p->sums[o]);

@@ -264,7 +264,7 @@ static void product_group(const struct conv_product *p, ptrdiff_t group, struct 
     const ptrdiff_t chunks = (p->depth + fit.channels - 1) / fit.channels;
     const ptrdiff_t fits = CONV_PANELS / (fit.channels * p->KH * p->KW),
                     room = fits < CONV_PANEL ? fits / VEC * VEC : fits / CONV_PANEL * CONV_PANEL;
-    struct part part = {.scratch = &ls_scratch, .group = group, .fit = fit};
+    struct part part = {.scratch = scratch_of_thread(), .group = group, .fit = fit};
     for (part.at = columns.begin; part.at < columns.end; part.at += part.columns) {
         part.columns = next_columns(part.at, columns.end, room < 4 * GROUP ? (int)room : 4 * GROUP);
         for (ptrdiff_t chunk = 0; chunk < chunks; chunk++) {

@@ -267,7 +267,7 @@ static void gradient_group(const struct conv_gradient *g, ptrdiff_t group, struc
     const ptrdiff_t window = g->KH * g->KW, room = STACK_TILES / (g->levels > 0 ? g->levels : 1);
     const int most = g->walk.unit == VEC ? LS_SCRATCH_STACK : GROUP / CONV_PANEL;
     const int widest = (room < most ? (int)room : most) * g->panel;
-    struct part p = {.scratch = &ls_scratch, .group = group};
+    struct part p = {.scratch = scratch_of_thread(), .group = group};
     for (p.at = mine.columns.begin; p.at < mine.columns.end; p.at += p.columns) {
         p.columns = next_columns(p.at, mine.columns.end, widest);
         p.tile = conv_rows(whole_vectors(p.columns < g->panel ? p.columns : g->panel) / VEC);

@@ -103,7 +103,7 @@ static void gather_plane(const struct images *g, ptrdiff_t c, float *to, const u
 {
     const ptrdiff_t H = g->view->H, W = g->view->W;
     const ptrdiff_t rows = W < BLOCK_BYTES ? BLOCK_BYTES / W : 1, columns = W < BLOCK_BYTES ? W : BLOCK_BYTES;
-    uint8_t *block = (uint8_t *)ls_scratch.panels;
+    uint8_t *block = (uint8_t *)scratch_of_thread()->panels;
     for (ptrdiff_t i = 0; i < H; i += rows)
         for (ptrdiff_t j = 0; j < W; j += columns) {
             const struct range in_rows = {i, H - i < rows ? H : i + rows};

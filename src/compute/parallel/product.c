@@ -29,8 +29,8 @@ struct product {
 /* Depths of a block: a tile's rows of as many, side by side, are 12 to 24 KiB and stay in L1 or L2 while the
  * panels stream past.  They are copied where at least WORTH_COPYING panels use them. */
 enum { DEPTH = 512, WORTH_COPYING = 4, LEFT_STEP = DEPTH + LINE };
-/* One panel of a narrow matrix is read where it lies by up to so many tiles: packing it took a fifth of a step of
- * 784-128-10 with 64 samples.  With 512 columns packing is worth it. */
+/* One panel of a narrow matrix is read where it lies by up to so many tiles: packing it took a fifth of a
+ * step of 784-128-10 with 64 samples.  With 512 columns packing is worth it. */
 enum { FEW_TILES = 16, NARROW = 256 };
 _Static_assert((int)MOST_ROWS *(int)LEFT_STEP <= (int)LS_SCRATCH_IMAGE, "a tile's rows fit");
 
@@ -82,7 +82,7 @@ static void pack(const struct product *p, const struct block *b)
         const struct range part = range_part(b->columns, VEC, i, b->panels);
         const int columns = (int)(part.end - part.begin), width = whole_vectors(columns);
         const ptrdiff_t at = b->at + part.begin;
-        float *panel = ls_scratch.panels + part.begin * depth;
+        float *panel = scratch_of_thread()->panels + part.begin * depth;
         if (p->b_transposed)
             panel_pack_transposed(panel, width, depth, p->b + at * p->depth + b->k.begin, p->depth, columns);
         else
@@ -94,7 +94,7 @@ static void pack(const struct product *p, const struct block *b)
 static void copy_left(const float *from, ptrdiff_t step, ptrdiff_t rows, ptrdiff_t depth)
 {
     for (ptrdiff_t r = 0; r < rows; r++) {
-        float *to = ls_scratch.image + r * LEFT_STEP;
+        float *to = scratch_of_thread()->image + r * LEFT_STEP;
         ptrdiff_t k = 0;
         for (; k + VEC <= depth; k += VEC)
             vec_store(to + k, vec_load(from + r * step + k));
@@ -128,13 +128,13 @@ static void product_rows(const struct product *p, const struct block *b, ptrdiff
     t.copied = b->packed && b->panels >= WORTH_COPYING;
     if (t.copied) {
         copy_left(t.a.p, p->depth, height, depth);
-        t.a = (struct tile_left){ls_scratch.image, LEFT_STEP, 1};
+        t.a = (struct tile_left){scratch_of_thread()->image, LEFT_STEP, 1};
     }
     for (int i = 0; i < b->panels; i++) {
         const struct range part = range_part(b->columns, VEC, i, b->panels);
         const int columns = (int)(part.end - part.begin), width = whole_vectors(columns);
         const ptrdiff_t at = b->at + part.begin;
-        t.b = b->packed ? (struct tile_right){ls_scratch.panels + part.begin * depth, width, VEC}
+        t.b = b->packed ? (struct tile_right){scratch_of_thread()->panels + part.begin * depth, width, VEC}
                         : (struct tile_right){p->b + b->k.begin * p->columns + at, p->columns, VEC};
         t.c.last = columns - width + VEC;
         t.c.bias = p->bias ? p->bias + at : NULL;

@@ -14,7 +14,8 @@
  * and joining it takes 1-2 us. */
 enum { LS_WORTH_A_TEAM_NS = 3000 };
 
-/* Scratch of each thread, one for all ISAs: inside an operation nothing is allocated.  Sizes in floats. */
+/* Scratch of each thread, one for all ISAs, which it takes at its first operation and keeps
+ * (compute/scratch.c).  Sizes in floats. */
 enum {
     LS_SCRATCH_PANELS = 256 * 1024,
     LS_SCRATCH_STACK = 60 * 1024,
@@ -32,7 +33,13 @@ struct ls_scratch {
     int32_t taps[LS_SCRATCH_TABLE], pixels[LS_SCRATCH_TABLE];
     ptrdiff_t places[LS_SCRATCH_TABLE];
 };
-extern _Thread_local struct ls_scratch ls_scratch;
+extern _Thread_local struct ls_scratch *ls_scratch_taken;
+struct ls_scratch *ls_scratch_take(void);
+
+static inline struct ls_scratch *scratch_of_thread(void)
+{
+    return ls_scratch_taken ? ls_scratch_taken : ls_scratch_take();
+}
 
 /* Floats of packed columns that a product works on at a time: half an L2, at most LS_SCRATCH_PANELS.  Set
  * when the operations are chosen. */

@@ -409,7 +409,7 @@ float LS_PER_ISA(ls_square_sum)(ptrdiff_t n, const float *v, float factor)
     struct ls_tree tree = {.count = 0};
     for (ptrdiff_t at = 0; at < n; at += most) {
         const ptrdiff_t count = n - at < most ? n - at : most;
-        const struct squares s = {count, v + at, factor, ls_scratch.stack};
+        const struct squares s = {count, v + at, factor, scratch_of_thread()->stack};
         team_run((double)count * 0.05, squares_part, &s);
         for (ptrdiff_t b = 0; b < (count + LS_LANESUM_BLOCK - 1) / LS_LANESUM_BLOCK; b++)
             ls_tree_push(&tree, s.block_sums[b]);

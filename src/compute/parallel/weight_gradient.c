@@ -166,7 +166,7 @@ static void copy_stripe(const struct gradient *g, const struct part *p, struct r
         rows[i] = range_part(p->rows.end - p->rows.begin, 1, tiles.begin + i, p->n_tiles);
     for (ptrdiff_t s = 0; s < samples; s++) {
         const float *x = g->x + (b.begin + s) * g->shape.K + p->rows.begin;
-        float *to = ls_scratch.image + s * LEFT_STEP;
+        float *to = scratch_of_thread()->image + s * LEFT_STEP;
         for (ptrdiff_t i = 0; i < n; i++, to += samples * LEFT_STEP)
             memcpy(to, x + rows[i].begin, (size_t)(rows[i].end - rows[i].begin) * sizeof *to);
     }
@@ -188,8 +188,9 @@ static void gradient_row(const struct gradient *g, const struct part *p, struct 
         const struct range part = range_part(p->columns, VEC, panel, n_panels);
         const int columns = (int)(part.end - part.begin), width = whole_vectors(columns);
         t->last = columns - width + VEC;
-        t->dz = p->walk.chunk ? (struct tile_right){ls_scratch.panels + part.begin * samples, width, VEC}
-                              : (struct tile_right){g->dz + b.begin * N + p->at + part.begin, N, t->last};
+        t->dz = p->walk.chunk
+                    ? (struct tile_right){scratch_of_thread()->panels + part.begin * samples, width, VEC}
+                    : (struct tile_right){g->dz + b.begin * N + p->at + part.begin, N, t->last};
         t->dw = g->dw + (p->rows.begin + k.begin) * N + p->at + part.begin;
         gradient_tiles[tile_index(k.end - k.begin, width / VEC)](t);
     }
@@ -200,7 +201,7 @@ static void pack_dz(const struct gradient *g, const struct part *p, struct range
     const int n_panels = panels_of(p->columns);
     for (int i = 0; i < n_panels; i++) {
         const struct range panel = range_part(p->columns, VEC, i, n_panels);
-        panel_pack(ls_scratch.panels + panel.begin * (b.end - b.begin), b.end - b.begin,
+        panel_pack(scratch_of_thread()->panels + panel.begin * (b.end - b.begin), b.end - b.begin,
                    g->dz + b.begin * g->shape.N + p->at + panel.begin, g->shape.N,
                    (int)(panel.end - panel.begin));
     }
@@ -223,7 +224,7 @@ static void gradient_turn(const struct gradient *g, const struct part *p, struct
                               .m = g->m,
                               .B = g->shape.B,
                               .dw_row = g->shape.N,
-                              .low = ls_scratch.stack,
+                              .low = scratch_of_thread()->stack,
                               .low_levels = p->walk.low};
     for (t.begin = 0; t.begin < g->leaves; t.begin = t.end) {
         t.end = p->walk.chunk && t.begin + p->walk.chunk < g->leaves ? t.begin + p->walk.chunk : g->leaves;
@@ -236,7 +237,7 @@ static void gradient_turn(const struct gradient *g, const struct part *p, struct
             if (stripe && place % stripe == 0)
                 copy_stripe(g, p, (struct range){i, i + stripe < tiles.end ? i + stripe : tiles.end}, b);
             gradient_row(g, p, &t, i, b, place,
-                         stripe ? ls_scratch.image + place % stripe * samples * LEFT_STEP : NULL);
+                         stripe ? scratch_of_thread()->image + place % stripe * samples * LEFT_STEP : NULL);
         }
     }
 }

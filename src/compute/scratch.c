@@ -1,0 +1,40 @@
+/* Scratch of threads: a block each, on a huge page where there are some, first touched by the thread that
+ * works in it. Not thread-local storage itself: that lies in the creator's part of a thread's stack, whose
+ * size users set. */
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+
+#include "base/memory.h"
+#include "compute/parallel/team.h"
+
+_Static_assert(sizeof(struct ls_scratch) <= LS_HUGE_PAGE_BYTES, "it lies in one huge page");
+
+_Thread_local struct ls_scratch *ls_scratch_taken;
+
+static pthread_key_t key; /* frees the block of a thread that ends; teams come and go */
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+static void make_key(void)
+{
+    if (pthread_key_create(&key, free) != 0)
+        abort();
+}
+
+/* Not ls_alloc: the main thread's is never released, and is no leak. */
+struct ls_scratch *ls_scratch_take(void)
+{
+    pthread_once(&once, make_key);
+    struct ls_scratch *block = aligned_alloc(LS_HUGE_PAGE_BYTES, LS_HUGE_PAGE_BYTES);
+    if (!block || pthread_setspecific(key, block) != 0) {
+        /* In the middle of an operation there is nobody to tell. */
+        fprintf(stderr, "lockstep: out of memory for the 2 MiB in which each thread works\n");
+        abort();
+    }
+#ifdef MADV_HUGEPAGE
+    madvise(block, LS_HUGE_PAGE_BYTES, MADV_HUGEPAGE);
+#endif
+    ls_scratch_taken = block;
+    return block;
+}
