@@ -7,6 +7,7 @@
 #ifndef LS_COMPUTE_PARALLEL_TILE_H
 #define LS_COMPUTE_PARALLEL_TILE_H
 
+#include "compute/parallel/team.h"
 #include "compute/parallel/vec.h"
 
 enum { MOST_ROWS = 12, TILE_FLOATS = TILE_VECTORS * VEC };
@@ -35,7 +36,7 @@ LS_ALWAYS_INLINE void tile_fold(const int rows, const int vectors, tile acc, ptr
     for (ptrdiff_t k = 0; k < depth; k++) {
         vec b[PANEL_VECTORS];
         LS_UNROLL
-        for (int v = 0; v < vectors; v++)
+        for (int v = 0; v < vectors; v += LINE / VEC)
             __builtin_prefetch(right.p + AHEAD * right.step + v * VEC);
         LS_UNROLL
         for (int v = 0; v < vectors - 1; v++)
