@@ -72,6 +72,8 @@ const char *ls_cores_text(const struct ls_cores *cores, char *text, size_t size)
 
 void ls_cores_pin(const int *core, int n)
 {
+    if (n == 0 && pinned.n == 0)
+        return; /* whoever placed the threads, it was not us */
     pinned.n = n < LS_MOST_CORES ? n : LS_MOST_CORES;
     for (int i = 0; i < pinned.n; i++)
         pinned.core[i] = core[i];

@@ -342,8 +342,9 @@ static enum ls_code check_data(const struct bench *b, const char *name, struct l
 static enum ls_code prepare(struct bench *b, struct ls_error *err)
 {
     const struct ls_dataset *train = &b->data.train;
-    const size_t pixels = (size_t)(train->n_samples * train->n_features),
-                 n = b->data.test.n_samples > 0 ? FILES : 2;
+    const struct ls_dataset *test = &b->data.test;
+    const int64_t more = test->n_samples > train->n_samples ? test->n_samples : train->n_samples;
+    const size_t pixels = (size_t)(more * train->n_features), n = b->data.test.n_samples > 0 ? FILES : 2;
     b->n_files = (int)n;
     b->most_bytes = 2 * pixels + ((size_t)2 << 20);
     b->in = ls_alloc(b->most_bytes, 1, "files to time", err);

@@ -34,7 +34,7 @@ struct ls_mpi_flight {
     struct ls_mpi *mpi;
     int slot; /* of shared vectors, and in its messages' tags */
     struct ls_fiber *fiber;
-    struct ls_mpi_reducer reducer;
+    struct ls_mpi_reducer reducer, across; /* over all ranks; between hosts, for shared vectors */
     struct ls_piece piece;
 };
 

@@ -2,6 +2,7 @@
  * messages, scratch and flags of its own, so that several of them and blocking calls keep out of each other's
  * way. */
 #include <assert.h>
+#include <sched.h>
 
 #include "base/memory.h"
 #include "comm/comm_mpi.h"
@@ -22,12 +23,13 @@ static enum ls_code create_flight(struct ls_mpi_flight *flight, struct ls_mpi *m
     const struct ls_place *place = &mpi->hosts.place;
     *flight = (struct ls_mpi_flight){.mpi = mpi, .slot = slot};
     enum ls_code code = ls_fiber_create(&flight->fiber, err);
-    if (code == LS_OK && !mpi->hosts.share)
+    if (code == LS_OK)
         code = ls_mpi_reducer_create(&flight->reducer, mpi, mpi->base.rank,
                                      (struct ls_members){mpi->base.size, NULL}, 0, &tuning, err);
-    else if (code == LS_OK && place->rank < place->n_lanes)
-        code = ls_mpi_lane_create(&flight->reducer, mpi, &tuning, err);
-    flight->reducer.tag = TAGS * slot;
+    if (code == LS_OK && mpi->hosts.share && place->rank < place->n_lanes)
+        code = ls_mpi_lane_create(&flight->across, mpi, &tuning, err);
+    /* A sum takes the one or the other, on all ranks. */
+    flight->reducer.tag = flight->across.tag = TAGS * slot;
     return code;
 }
 
@@ -42,6 +44,8 @@ enum ls_code ls_mpi_flights_create(struct ls_comm *comm, struct ls_error *err)
         return LS_FAILED;
     for (int i = 0; code == LS_OK && i < LS_COMM_FLIGHTS; i++)
         code = create_flight(&mpi->flights[i], mpi, LS_SHARED_WAITED + 1 + i, err);
+    if (code != LS_OK)
+        ls_mpi_flights_release(mpi);
     return code;
 }
 
@@ -50,6 +54,7 @@ void ls_mpi_flights_release(struct ls_mpi *mpi)
     for (int i = 0; mpi->flights && i < LS_COMM_FLIGHTS; i++) {
         ls_fiber_destroy(mpi->flights[i].fiber);
         ls_mpi_reducer_release(&mpi->flights[i].reducer);
+        ls_mpi_reducer_release(&mpi->flights[i].across);
     }
     ls_free(mpi->flights);
     mpi->flights = NULL;
@@ -64,7 +69,7 @@ static void fly(void *argument)
     const struct ls_range range = piece->range;
     if (vectors->shared) {
         struct ls_shared *shared = vectors->shared;
-        shared->slots[flight->slot].across = &flight->reducer.tree;
+        shared->slots[flight->slot].across = &flight->across.tree;
         if (piece->cuts)
             ls_shared_scatter(shared, flight->slot, piece->n_leaves, piece->cuts, piece->roots,
                               piece->n_roots);
@@ -104,7 +109,10 @@ int ls_mpi_flights_are_running(const struct ls_mpi *mpi)
 static int has_landed(void *context)
 {
     const struct ls_mpi_flight *flight = context;
-    return !ls_fiber_is_running(flight->fiber);
+    const int running = ls_fiber_is_running(flight->fiber);
+    if (running)
+        sched_yield(); /* it may wait for a rank of this core, which no call of MPI tells */
+    return !running;
 }
 
 static void await_flight(struct ls_mpi_flight *flight)

@@ -12,6 +12,7 @@
 #include "base/memory.h"
 #include "base/timer.h"
 #include "compute/parallel/peak.h"
+#include "compute/placement.h"
 
 static const struct ls_peak *peak_of(const struct ls_ops *ops)
 {
@@ -115,6 +116,8 @@ double ls_machine_read_gbytes(const struct ls_ops *ops, int threads, size_t byte
     float *v = ls_alloc((size_t)threads * n, sizeof *v, "a buffer to read", NULL);
     if (!v)
         return 0.0;
+    ls_place(v, (size_t)threads * n * sizeof *v);
+    memset(v, 1, (size_t)threads * n * sizeof *v); /* pages that nobody wrote to are all the same one */
     const double best = work_best((struct work){.peak = peak_of(ops), .n = n, .v = v}, threads, seconds);
     ls_free(v);
     return best;
