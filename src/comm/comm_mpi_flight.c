@@ -15,7 +15,7 @@ enum { TAGS = 4 }; /* room for a sum's channels */
 static enum ls_code create_flight(struct ls_mpi_flight *flight, struct ls_mpi *mpi, int slot,
                                   struct ls_error *err)
 {
-    /* Less scratch than the blocking one has: there are several, of pieces. */
+    /* Room for a whole window of messages: 32 MiB, of which a piece touches what it needs. */
     struct ls_reduce_tuning tuning = ls_reduce_default_tuning();
     tuning.scratch_n = 1 << 19;
     tuning.segment_n = 1 << 18;
