@@ -79,3 +79,15 @@ int ls_topology_nodes(const struct ls_topology *topology, const struct ls_cores 
     }
     return n;
 }
+
+int ls_topology_whole_cores(const struct ls_topology *topology, const struct ls_cores *cores)
+{
+    char seen[LS_MOST_CORES] = {0};
+    int n = 0;
+    for (int i = 0; i < cores->n; i++) {
+        char *core = &seen[topology->leader[cores->core[i]]];
+        n += !*core;
+        *core = 1;
+    }
+    return n;
+}

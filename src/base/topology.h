@@ -17,4 +17,7 @@ void ls_topology_read(struct ls_topology *topology, const struct ls_cores *cores
 /* On how many NUMA nodes these cores are; 0: the kernel does not tell. */
 int ls_topology_nodes(const struct ls_topology *topology, const struct ls_cores *cores);
 
+/* How many they are when the hardware threads of a core count once. */
+int ls_topology_whole_cores(const struct ls_topology *topology, const struct ls_cores *cores);
+
 #endif

@@ -25,9 +25,19 @@ struct ls_pinning {
     int n;                   /* threads that are pinned; 0: none */
     int core[LS_MOST_CORES]; /* of each */
     const char *why_not;     /* n 0: "off", "OMP_PROC_BIND is set", ... */
+    int nodes;               /* NUMA nodes on which the threads may be; 0: the kernel does not tell */
     int host_cores;          /* that any of the host's ranks may use */
     int host_threads;        /* of all of them */
 };
+
+/* Local.  How many threads rank `rank` of n has unless somebody says: the cores that it may use, each divided
+ * among the ranks that may use it; at least 1.  Hardware threads of a core count once, since they share its
+ * arithmetic. */
+int ls_pinning_share(const struct ls_pin_rank *ranks, int n, int rank, const struct ls_topology *topology);
+
+/* Collective, and ends in agreement.  The same of this rank. */
+enum ls_code ls_pinning_find_share(int *share, const struct ls_topology *topology, struct ls_comm *comm,
+                                   struct ls_error *err);
 
 /* Local.  What rank `rank` of n does; `set_by` names the variable of the environment that binds threads, or
  * NULL.

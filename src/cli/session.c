@@ -4,7 +4,6 @@
 #include <fenv.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/text.h"
 #include "compute/team.h"
@@ -23,13 +22,7 @@ static enum ls_code choose_threads(struct ls_session *session, int64_t wanted, s
             return ls_fail(err, LS_USAGE, "OMP_NUM_THREADS='%.40s' is no number of threads: give 1 to 4096",
                            environment);
     }
-    if (threads == 0) {
-        const long online = sysconf(_SC_NPROCESSORS_ONLN);
-        const int share = session->cores < online ? session->cores /* bound by the launcher: all mine */
-                                                  : session->cores / ls_comm_ranks_on_host(session->comm);
-        threads = share > 1 ? share : 1;
-    }
-    session->threads = (int)threads;
+    session->threads = threads ? (int)threads : session->share;
     return LS_OK;
 }
 
@@ -84,31 +77,41 @@ static enum ls_code place_threads(struct ls_session *session, const struct ls_se
                                   struct ls_error *err)
 {
     struct ls_session_team team;
-    const struct ls_cores *cores = ls_cores_mine();
-    ls_topology_read(&topology, cores, "/sys/devices/system");
-    session->machine_nodes = topology.n_nodes;
-    session->nodes = ls_topology_nodes(&topology, cores);
     session->pin = options->serial ? LS_PIN_OFF : (enum ls_pin)options->pin;
     const enum ls_code code = ls_session_team_plan(session, session->comm, session->threads, &team, err);
     session->pinning = team.pinning;
     return code;
 }
 
+/* What the process may use, and how much of it is this rank's. */
+static enum ls_code find_cores(struct ls_session *session, struct ls_error *err)
+{
+    const struct ls_cores *cores = ls_cores_mine();
+    ls_topology_read(&topology, cores, "/sys/devices/system");
+    session->cores = cores->n;
+    session->whole_cores = ls_topology_whole_cores(&topology, cores);
+    session->machine_nodes = topology.n_nodes;
+    session->nodes = ls_topology_nodes(&topology, cores);
+    ls_cores_text(cores, session->affinity, sizeof session->affinity);
+    return ls_pinning_find_share(&session->share, &topology, session->comm, err);
+}
+
 enum ls_code ls_session_start(struct ls_session *session, const struct ls_session_options *options,
                               struct ls_comm *comm, struct ls_error *err)
 {
     *session = (struct ls_session){.comm = comm};
+    enum ls_code code = find_cores(session, err);
+    if (code != LS_OK)
+        return code;
     /* Contract rule 1: round to nearest, subnormals kept.  A library that was linked with -ffast-math (MPI
      * and its plug-ins are loaded by now) switches them off for the thread that loads it; the threads of the
      * team start later and inherit what is set here. */
     err->code = fesetenv(FE_DFL_ENV) == 0
                     ? LS_OK
                     : ls_fail(err, LS_FAILED, "cannot set the processor to IEEE arithmetic");
-    session->cores = ls_cores_mine()->n;
-    ls_cores_text(ls_cores_mine(), session->affinity, sizeof session->affinity);
     if (err->code == LS_OK)
         err->code = choose_ops(session, options, err);
-    const enum ls_code code = ls_comm_agree(comm, err);
+    code = ls_comm_agree(comm, err);
     return code == LS_OK ? place_threads(session, options, err) : code;
 }
 
@@ -133,30 +136,29 @@ enum ls_code ls_session_warn(const struct ls_session *session, int64_t n_leaves,
         return code;
     const int ranks = ls_comm_size(session->comm), here = ls_comm_ranks_on_host(session->comm);
     const struct ls_pinning *pinning = &session->pinning;
-    if (session->cores == 1 && session->threads > 1)
+    if (session->whole_cores == 1 && session->threads > 1)
         fprintf(stderr,
-                "warning: the %d threads of a rank are bound to one core (mpirun's default): add '--bind-to "
-                "none' or "
-                "'--map-by slot:PE=%d' to mpirun\n",
+                "warning: the %d threads of a rank are bound to one core (as mpirun does with one or two "
+                "ranks): add '--bind-to none' or '--map-by slot:PE=%d' to mpirun\n",
                 session->threads, session->threads);
     else if (threads_per_core.max > 1.0)
         fprintf(stderr,
                 "warning: %d threads on %d cores: threads that share a core slow each other down; use "
                 "--threads %d\n",
-                session->threads, session->cores, session->cores);
+                session->threads, session->cores, session->share);
     else if (pinning->host_threads > pinning->host_cores)
         fprintf(stderr,
                 "warning: %d ranks with %d threads on the %d cores that they may use of this host: fewer "
                 "ranks or "
                 "threads will be faster; the result is the same\n",
                 here, pinning->host_threads, pinning->host_cores);
-    else if (session->nodes > 1 && session->threads > 1)
+    else if (pinning->nodes > 1 && session->threads > 1)
         fprintf(
             stderr,
             "warning: the %d threads of a rank are on %d NUMA nodes (%s), and half of what they read is far "
             "away: one rank a socket will be faster, mpirun --map-by ppr:1:socket:PE=N --bind-to core with N "
-            "cores a socket; the result is the same\n",
-            session->threads, session->nodes, session->affinity);
+            "cores a socket (hardware threads not counted); the result is the same\n",
+            session->threads, pinning->nodes, session->affinity);
     if (n_leaves > 0 && n_leaves < ranks)
         fprintf(stderr,
                 "warning: a batch has %lld leaves, fewer than the %d ranks: %lld of them have nothing to do; "

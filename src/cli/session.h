@@ -9,7 +9,7 @@
 #include "compute/ops.h"
 
 struct ls_session_options {
-    int64_t threads; /* 0: as many as this rank's share of the cores */
+    int64_t threads; /* 0: this rank's share of the cores, as ls_pinning_share */
     int serial;
     int pin; /* enum ls_pin */
 };
@@ -19,7 +19,8 @@ struct ls_session_options {
      "N",                                                                                                    \
      LS_OPTION_INT,                                                                                          \
      &(options)->threads,                                                                                    \
-     "OpenMP threads a rank; by default OMP_NUM_THREADS, else this rank's share of the cores it may use",    \
+     "OpenMP threads a rank; by default OMP_NUM_THREADS, else this rank's share of the cores that it may "   \
+     "use: each divided among the ranks that may use it, hardware threads not counted",                      \
      NULL,                                                                                                   \
      1,                                                                                                      \
      4096,                                                                                                   \
@@ -47,7 +48,9 @@ struct ls_session {
     struct ls_comm *comm;
     const struct ls_ops *ops;
     int threads;
-    int cores;          /* that this process may run on */
+    int cores;          /* that this process may run on, hardware threads counted */
+    int whole_cores;    /* hardware threads of a core counted once */
+    int share;          /* of them, threads by default */
     char affinity[160]; /* "cores 0-1" */
     int nodes;          /* NUMA nodes that these cores are on; 0: the kernel does not tell */
     int machine_nodes;  /* that the machine has */

@@ -100,6 +100,108 @@ Test(pinning, hardware_threads_of_a_core_are_taken_last)
     EXPECT("2,3,6,7", LS_PIN_AUTO, two, 2, 1, NULL);
 }
 
+/* Two nodes of four cores, the kernel's numbers dealt out in turn: 0, 2, 4, 6 are on node 0. */
+Test(pinning, ranks_that_share_two_nodes_have_one_each)
+{
+    make_topology(0);
+    for (int core = 0; core < LS_MOST_CORES; core++)
+        topology.node[core] = (short)(core % 2);
+    const struct ls_pin_rank two[] = {rank_of(0xff, 4, 1), rank_of(0xff, 4, 1)};
+    EXPECT("0,2,4,6", LS_PIN_AUTO, two, 2, 0, NULL);
+    EXPECT("1,3,5,7", LS_PIN_AUTO, two, 2, 1, NULL);
+    const struct ls_pin_rank four[] = {rank_of(0xff, 2, 1), rank_of(0xff, 2, 1), rank_of(0xff, 2, 1),
+                                       rank_of(0xff, 2, 1)};
+    EXPECT("4,6", LS_PIN_AUTO, four, 4, 1, NULL);
+    EXPECT("1,3", LS_PIN_AUTO, four, 4, 2, NULL);
+    /* With second hardware threads 8 to 15. */
+    for (int core = 0; core < LS_MOST_CORES; core++)
+        topology.leader[core] = (short)(core % 8);
+    const struct ls_pin_rank doubled[] = {rank_of(0xffff, 4, 1), rank_of(0xffff, 8, 1)};
+    EXPECT("0,2,4,6", LS_PIN_AUTO, doubled, 2, 0, NULL);
+    EXPECT("1,3,5,7,9,11,13,15", LS_PIN_AUTO, doubled, 2, 1, NULL);
+}
+
+/* Four cores with two hardware threads each, cut in three: no core is on both sides of a cut. */
+Test(pinning, ranks_get_whole_cores)
+{
+    make_topology(4);
+    const struct ls_pin_rank three[] = {rank_of(0xff, 2, 1), rank_of(0xff, 2, 1), rank_of(0xff, 4, 1)};
+    EXPECT("0,4", LS_PIN_AUTO, three, 3, 0, NULL);
+    EXPECT("1,5", LS_PIN_AUTO, three, 3, 1, NULL);
+    EXPECT("2,3,6,7", LS_PIN_AUTO, three, 3, 2, NULL);
+    /* More ranks than cores share a core. */
+    struct ls_pin_rank eight[8];
+    for (int r = 0; r < 8; r++)
+        eight[r] = rank_of(0xff, 1, 1);
+    EXPECT("0", LS_PIN_AUTO, eight, 8, 0, NULL);
+    EXPECT("4", LS_PIN_AUTO, eight, 8, 1, NULL);
+    EXPECT("7", LS_PIN_AUTO, eight, 8, 7, NULL);
+}
+
+/* Ranks whose threads nobody counted, on two nodes of four cores. */
+static int share(const struct ls_pin_rank *ranks, int n, int r)
+{
+    return ls_pinning_share(ranks, n, r, &topology);
+}
+
+Test(pinning, ranks_share_what_they_may_all_use)
+{
+    make_topology(0);
+    const struct ls_pin_rank alone[] = {rank_of(0xff, 0, 1)};
+    cr_expect(share(alone, 1, 0) == 8);
+    /* As mpirun binds four ranks: two to each node. */
+    const struct ls_pin_rank nodes[] = {rank_of(0xf, 0, 1), rank_of(0xf0, 0, 1), rank_of(0xf, 0, 1),
+                                        rank_of(0xf0, 0, 1)};
+    for (int r = 0; r < 4; r++)
+        cr_expect(share(nodes, 4, r) == 2, "%d", share(nodes, 4, r));
+    /* Bound apart: each has its own, also beside others with more; another host's ranks are elsewhere. */
+    const struct ls_pin_rank apart[] = {rank_of(0x7, 0, 1), rank_of(0xf8, 0, 1), rank_of(0xff, 0, 2)};
+    cr_expect(share(apart, 3, 0) == 3 && share(apart, 3, 1) == 5 && share(apart, 3, 2) == 8);
+    /* Some of them shared: 2 + 2 / 2. */
+    const struct ls_pin_rank overlap[] = {rank_of(0xf, 0, 1), rank_of(0x3c, 0, 1)};
+    cr_expect(share(overlap, 2, 0) == 3 && share(overlap, 2, 1) == 3);
+    const struct ls_pin_rank three[] = {rank_of(0x7, 0, 1), rank_of(0x7, 0, 1), rank_of(0x7, 0, 1)};
+    cr_expect(share(three, 3, 2) == 1, "three thirds are one core: %d", share(three, 3, 2));
+    const struct ls_pin_rank many[] = {rank_of(0x3, 0, 1), rank_of(0x3, 0, 1), rank_of(0x3, 0, 1)};
+    cr_expect(share(many, 3, 1) == 1);
+}
+
+/* Cores 0-3 have second hardware threads 4-7: a thread a core, whatever else the mask holds. */
+Test(pinning, hardware_threads_are_not_shared_out)
+{
+    make_topology(4);
+    const struct ls_pin_rank alone[] = {rank_of(0xff, 0, 1)},
+                             two[] = {rank_of(0xff, 0, 1), rank_of(0xff, 0, 1)},
+                             bound[] = {rank_of(0x11, 0, 1), rank_of(0x66, 0, 1)},
+                             second[] = {rank_of(0xf0, 0, 1)};
+    cr_expect(share(alone, 1, 0) == 4 && share(two, 2, 1) == 2);
+    cr_expect(share(bound, 2, 0) == 1 && share(bound, 2, 1) == 2);
+    cr_expect(share(second, 1, 0) == 4);
+    const struct ls_cores some = {5, {0, 1, 4, 5, 6}};
+    cr_expect(ls_topology_whole_cores(&topology, &some) == 3);
+}
+
+static int nodes_of(enum ls_pin wish, const struct ls_pin_rank *ranks, int n, int r)
+{
+    static struct ls_pinning pinning;
+    ls_pinning_choose(&pinning, wish, ranks, n, r, &topology, NULL);
+    return pinning.nodes;
+}
+
+/* Pinned threads are on the nodes of their cores, others on all that the mask allows. */
+Test(pinning, nodes_are_those_of_the_threads)
+{
+    make_topology(0);
+    for (int core = 0; core < LS_MOST_CORES; core++)
+        topology.node[core] = (short)(core % 8 / 4);
+    const struct ls_pin_rank two[] = {rank_of(0xff, 4, 1), rank_of(0xff, 4, 1)},
+                             one[] = {rank_of(0xff, 8, 1)}, spares[] = {rank_of(0xff, 2, 1)};
+    cr_expect(nodes_of(LS_PIN_AUTO, two, 2, 0) == 1 && nodes_of(LS_PIN_AUTO, two, 2, 1) == 1);
+    cr_expect(nodes_of(LS_PIN_OFF, two, 2, 0) == 2);
+    cr_expect(nodes_of(LS_PIN_AUTO, one, 1, 0) == 2);
+    cr_expect(nodes_of(LS_PIN_AUTO, spares, 1, 0) == 2 && nodes_of(LS_PIN_ON, spares, 1, 0) == 2);
+}
+
 /* --- what the kernel tells --- */
 
 static void write_text(const struct folder *folder, const char *name, const char *text)
