@@ -22,12 +22,16 @@
 /* The slot of a sum that is waited for, and those of sums under way. */
 enum { LS_SHARED_WAITED = 0, LS_SHARED_SLOTS = 5 };
 
-/* What a rank posts for a slot: the number of the call up to which it has come. */
+/* What a rank posts for a slot: the number of the call up to which it has come.  Flags are two cache lines
+ * apart, since processors fetch lines in pairs; like every block of memory here a board starts at a line. */
 struct ls_board {
-    _Alignas(128) _Atomic uint64_t ready;  /* its roots are there */
-    _Alignas(128) _Atomic uint64_t merged; /* its slice of the host's roots is there */
-    _Alignas(128) _Atomic uint64_t done;   /* its part of the sum is there */
-    int32_t n_roots, roots[LS_MAX_ROOTS];  /* which vectors; written before `ready` */
+    _Alignas(64) _Atomic uint64_t ready; /* its roots are there */
+    char apart_1[120];
+    _Atomic uint64_t merged; /* its slice of the host's roots is there */
+    char apart_2[120];
+    _Atomic uint64_t done; /* its part of the sum is there */
+    char apart_3[120];
+    int32_t n_roots, roots[LS_MAX_ROOTS]; /* which vectors; written before `ready` */
 };
 
 /* Where a rank stands. */
