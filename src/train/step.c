@@ -28,11 +28,18 @@ void ls_step_spoil_loss(struct ls_engine *engine, const struct ls_dataset *data,
         engine->sample_loss[0] = NAN;
 }
 
+void ls_step_meet(struct ls_engine *engine)
+{
+    const double patience_s = 30;
+    ls_comm_meet(engine->comm, patience_s, "its numbers are not finite, those of others are");
+}
+
 enum ls_code ls_step_ask_about_samples(struct ls_engine *engine, const struct ls_dataset *data, float loss,
                                        struct ls_error *err)
 {
     if (isfinite(loss))
         return LS_OK;
+    ls_step_meet(engine); /* the loss should be the same on all ranks, and all come here or none */
     err->code = ls_dataset_failed(data, err);
     return ls_comm_agree(engine->comm, err);
 }

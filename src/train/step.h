@@ -102,6 +102,10 @@ enum ls_code ls_engine_create(struct ls_engine *engine, const struct ls_net *net
                               struct ls_comm *comm, const struct ls_engine_plan *plan, struct ls_error *err);
 void ls_engine_release(struct ls_engine *engine);
 
+/* Collective, if all is well: for a rank that has seen numbers which are not finite, and is about to act on
+ * it with the others.  When they do not come, it ends the job; see ls_comm_meet. */
+void ls_step_meet(struct ls_engine *engine);
+
 /* Collective.  The sums over the batch at positions [first, first + B) of the sampler's epoch: *sum points at
  * net->n_floats summed gradients (not yet divided by B) followed by the summed loss, the same bits on every
  * rank, read only, valid until the next call.  With shards, of the gradients only this rank's slices are sure

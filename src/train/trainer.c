@@ -149,22 +149,32 @@ static int is_compared(const struct ls_run *run)
     return ls_run_due(run->step, run->config->hash_every) || ls_cross_check_is_due(&run->cross_check);
 }
 
+/* Whether parameters are not finite; ranks of which some only see that are told *differ. */
+static int is_spoilt(struct ls_run *run, int *differ)
+{
+    const uint64_t found = ls_net_find_nonfinite(run->net, run->parameters, &(ptrdiff_t){0}) != NULL;
+    uint64_t most[] = {found, !found};
+    ls_comm_take_largest(run->comm, most, 2);
+    *differ = most[0] && most[1];
+    return most[0] != 0;
+}
+
 /* Loss, gradients or parameters are not finite.  They should be so on all ranks: if one only has seen a
  * message that changed on its way, it must not act alone. */
 static enum ls_code not_finite(struct ls_run *run, float loss, const float *sum, struct ls_error *err)
 {
-    const double patience_s = 30;
     struct ls_hash hash;
-    if (is_compared(run)) { /* by those too who see nothing wrong */
-        const enum ls_code code = ls_run_compare(run, &hash, err);
-        if (code != LS_OK)
-            return code;
-    } else {
-        ls_comm_meet(run->comm, patience_s, "its numbers are not finite, those of others are");
-    }
-    if (!ls_net_find_nonfinite(run->net, run->parameters, &(ptrdiff_t){0}))
+    /* Those who see nothing wrong compare too; but updates of slices come before that, and are collective. */
+    const int compares = is_compared(run);
+    if (!compares || run->engine.shards.n > 0)
+        ls_step_meet(&run->engine);
+    enum ls_code code = compares ? ls_run_compare(run, &hash, err) : LS_OK;
+    int differ = 0;
+    if (code == LS_OK && !is_spoilt(run, &differ))
         sum = ls_update_whole_sum(run, sum); /* no update was made by it: that would show in parameters */
-    return diverged(run, loss, sum, err);
+    if (differ)
+        code = ls_run_compare(run, &hash, err);
+    return code != LS_OK ? code : diverged(run, loss, sum, err);
 }
 
 /* What follows an update: comparisons, looks, the observer. */

@@ -115,17 +115,51 @@ Test(mutants, a_message_that_changes_on_its_way_is_found, .timeout = LIMIT_S + 2
         }
 }
 
+/* Two ranks on two hosts, of which one gets a changed message. */
+static const struct ls_outcome *faulty_hosts(const char *arguments, const char *fault)
+{
+    char before[400];
+    snprintf(before, sizeof before,
+             "LOCKSTEP_RANKS_PER_HOST=1 LOCKSTEP_FAULT=message:%s build/faults/lockstep %s #", fault,
+             arguments);
+    return lockstep_after(2, before, "train");
+}
+
+static void expect_disagreement(const char *arguments, const char *fault)
+{
+    const struct ls_outcome *o = faulty_hosts(arguments, fault);
+    cr_assert(o->status == 5 && strstr(o->err, "lockstep: replicas disagree: rank ") &&
+                  strstr(o->err, ": its numbers are not finite, those of others are."),
+              "status %d\n%s", o->status, o->err);
+}
+
+#    define LINEAR                                                                                           \
+        "--data synthetic:n=230,shape=8x8,classes=10 --loss half-squared --steps 4 --quiet --threads 1 "     \
+        "--batch 2 --microbatch 1 --net 'dense 10' "
+
 /* Between comparisons a rank whose numbers alone turned to infinity must not leave the others waiting. */
 Test(mutants, one_rank_that_is_not_finite_does_not_act_alone, .timeout = LIMIT_S + 20)
 {
+    expect_disagreement("train --steps 2 --net 'dense 32, tanh, dense 10'",
+                        "step=1,rank=1,element=2109,bit=30");
+}
+
+/* Nor one that alone has a loss which is not finite; here it is 1, of which one bit makes infinity, when the
+ * pair has added and rank 0 gets the other half of the sum. */
+Test(mutants, one_loss_that_is_not_finite_does_not_act_alone, .timeout = LIMIT_S + 20)
+{
+    expect_disagreement("train " LINEAR "--init zeros --overlap off", "step=1,rank=0,element=648,bit=30");
+}
+
+/* With --shard-optimizer parameters travel after the update: what then is not a number on one rank makes the
+ * next gradient so on all, of which only this one finds the parameter. */
+Test(mutants, one_slice_that_is_not_finite_is_found_and_named, .timeout = LIMIT_S + 20)
+{
     const struct ls_outcome *o =
-        lockstep_after(2,
-                       "LOCKSTEP_RANKS_PER_HOST=1 LOCKSTEP_FAULT=message:step=1,rank=1,element=2109,bit=30 "
-                       "build/faults/lockstep train --steps 2 --net "
-                       "'dense 32, tanh, dense 10' #",
-                       "train");
-    cr_assert(o->status == 5 && strstr(o->err, "lockstep: replicas disagree: rank 1 of 2, on ") &&
-                  strstr(o->err, ": its numbers are not finite, those of others are."),
+        faulty_hosts("train " LINEAR "--init constant=1.5 --lr 1e-6 --shard-optimizer",
+                     "step=1,rank=0,element=400,bit=30");
+    cr_assert(o->status == 5 && strstr(o->err, "parameters after step 2 differ between ranks: ") &&
+                  strstr(o->err, ", nan 0x7f"),
               "status %d\n%s", o->status, o->err);
 }
 
