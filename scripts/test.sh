@@ -110,7 +110,9 @@ part_unit() {
     build "mutant broken-tanh" MUTANT=broken-tanh "$fast" build/mutant-broken-tanh/lockstep
     build "mutant local-batchnorm" MUTANT=local-batchnorm "$fast" build/mutant-local-batchnorm/mpi-cases
     build "fault injection" FAULTS=1 "$fast" build/faults/lockstep build/faults/mpi-cases
+    build "without OpenMP" OMP=0 "$fast" build/noomp/mpi-cases
     criterion "all unit and multi-rank tests" build/unit-tests
+    check "without OpenMP: a core for each rank" on "$(nproc)" build/noomp/mpi-cases pinned "$(nproc)"
     check "chaos: 3 runs killed and resumed" scripts/chaos.py --runs 3 --seed 5
     check "the inputs of tests/fuzz" build/fuzz-replay
     check "the table of a comparison with others" /usr/bin/python3 tests/cli/check_peers.py

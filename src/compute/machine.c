@@ -65,8 +65,8 @@ static double work_rate(const struct work *work, int threads)
         int thread = 0;
 #ifdef _OPENMP
         thread = omp_get_thread_num();
-        ls_cores_take(thread);
 #endif
+        ls_cores_take(thread);
         const double mine = work_do(work, thread);
 #pragma omp critical
         done += mine;

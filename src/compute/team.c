@@ -159,11 +159,13 @@ int64_t ls_team_run(ls_team_body *body, const void *job)
 
 void ls_team_with(void (*work)(void *context), void *context)
 {
+    ls_cores_take(0);
     work(context);
 }
 
 int64_t ls_team_run(ls_team_body *body, const void *job)
 {
+    ls_cores_take(0);
     return body(job, 0, 1);
 }
 

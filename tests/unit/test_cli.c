@@ -541,6 +541,14 @@ Test(cli, bench_load_compares_then_times, .timeout = 5 * LIMIT_S)
     o = lockstep_after(1, before, "bench load --data 'synthetic:n=10,shape=4,classes=2'");
     check_status(o, 2, "bench load of generated data");
     has(o->err, "no pixels in memory with labels", "bench load of generated data");
+    char file[300];
+    snprintf(file, sizeof file, "%s/digits.lsd", folder.path);
+    check_status(lockstep(1, "convert digits %s --quiet", file), 0, "convert");
+    o = lockstep_after(1, before, "bench load --data lsd:%s,read=pread", file);
+    check_status(o, 2, "bench load of what is read sample by sample");
+    has(o->err, "lsd:FILE,read=memory", "bench load of what is read sample by sample");
+    check_status(lockstep_after(1, before, "bench load --seconds 0.05 --data lsd:%s,read=memory", file), 0,
+                 "bench load of an .lsd file");
     o = lockstep_after(1, "TMPDIR=/nowhere/at/all; export TMPDIR;", "bench load --data digits");
     check_status(o, 3, "bench load without a folder");
     has(o->err, "/nowhere/at/all", "bench load without a folder");

@@ -288,13 +288,16 @@ Test(pinning, threads_go_where_they_are_told)
     pthread_t helper;
     for (int standing = 0; standing < 2; standing++) {
         ls_ops_set_threads(THREADS);
-        if (ls_ops_threads() < THREADS)
-            cr_skip_test("a build without threads");
         ls_cores_pin(to, 2);
         if (standing)
             ls_team_with(run_team, &masks);
         else
             run_team(&masks);
+        if (ls_ops_threads() == 1) {
+            cr_expect(is_only(&masks.of[0], last), "a build without threads, standing %d", standing);
+            ls_cores_pin(NULL, 0);
+            continue;
+        }
         cr_expect(is_only(&masks.of[0], last) && is_only(&masks.of[1], first), "standing %d", standing);
         cr_expect(CPU_COUNT(&masks.of[2]) == mine->n, "the third is anywhere, on %d",
                   CPU_COUNT(&masks.of[2]));
@@ -339,4 +342,21 @@ Test(pinning, a_run_says_where_its_threads_are, .timeout = 5 * LOCKSTEP_LIMIT_S)
               o->err);
     o = lockstep(1, "train --steps 1 --serial --pin on");
     cr_expect(o->status == 0, "%s", o->err);
+}
+
+/* Whoever places threads by OpenMP's own variables finds them there: from the last core to the first here. */
+Test(pinning, what_the_environment_places_stays, .timeout = LOCKSTEP_LIMIT_S)
+{
+#ifdef _OPENMP
+    static struct ls_outcome o;
+    char places[2 * LS_MOST_CORES * 4], *at = places + sprintf(places, "OMP_PLACES=");
+    const struct ls_cores *mine = ls_cores_mine();
+    for (int i = mine->n - 1; i >= 0; i--)
+        at += sprintf(at, i ? "{%d}," : "{%d}", mine->core[i]);
+    ls_launch(&o, LOCKSTEP_LIMIT_S, NULL,
+              LS_ARGV("env", "OMP_PROC_BIND=close", places, LS_BUILD "/mpi-cases", "placed", "1"));
+    cr_expect(o.status == 0, "status %d\n%s%s", o.status, o.out, o.err);
+#else
+    cr_skip_test("a build without threads");
+#endif
 }
