@@ -9,31 +9,13 @@
 # Open MPI fixes its algorithm when a job starts, so each is a job, and each job times the tree too: a ratio is of medians of
 # one job, of rounds in turn.  Bits are compared before anything is timed.
 set -eu
-lockstep=${LOCKSTEP:-$(dirname "$0")/../build/lockstep}
+# shellcheck source=scripts/bench_job.sh
+. "$(dirname "$0")/bench_job.sh"
 ranks=2
-hosts=""
 algorithms="default basic_linear nonoverlapping recursive_doubling ring segmented_ring rabenseifner"
 out=build/allreduce.csv
-while [ $# -gt 0 ]; do
-    case $1 in
-    --ranks) ranks=$2 ;;
-    --hosts) hosts=$2 ;;
-    --algorithms) algorithms=$2 ;;
-    --out) out=$2 ;;
-    --)
-        shift
-        break
-        ;;
-    *)
-        echo "allreduce.sh: unknown option '$1': --ranks N, --hosts FILE, --algorithms \"NAME ...\", --out FILE, -- OPTION ..." >&2
-        exit 2
-        ;;
-    esac
-    shift 2
-done
-if [ "$(id -u)" = 0 ]; then
-    export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
-fi
+take_options "ranks hosts algorithms out" "$@"
+shift "$taken"
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 mkdir -p "$(dirname "$out")"

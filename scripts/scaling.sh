@@ -2,37 +2,23 @@
 # Strong and weak scaling of this machine or of several hosts: tables, a CSV and a plot.
 #   scripts/scaling.sh [--hosts FILE] [--cores N] [--threads "1 16"] [--out DIR] [-- OPTION ... of `lockstep bench scaling`]
 #   --hosts    a file for mpirun's --hostfile, a line a host; without: this machine
-#   --cores    of a host (this machine's number); they are shared out to ranks with as many threads as --threads says, one
-#              job for each number, every thread on a core of its own (1, and all cores)
+#   --cores    of a host (this machine's number; hardware threads of a core count once); they are shared out to ranks with as
+#              many threads as --threads says, one job for each number, every thread on a core of its own (1, and all cores)
 #   --out      the folder for threads-N.csv and .txt, scaling.csv, scaling.svg (build/scaling)
 # One job measures all its smaller numbers of ranks in turn; ratios are within a job.  Bits are compared over all jobs.
 # LOCKSTEP_RANKS_PER_HOST=N takes every N ranks of a host for a host, to try it without several.  What mpirun needs besides
 # comes from OMPI_MCA_* and LOCKSTEP_MPIRUN_OPTIONS.  Under Slurm: srun --mpi=pmix ... lockstep bench scaling --csv FILE, then
 # scripts/scaling_plot.py FILE OUT.svg.
 set -eu
-lockstep=${LOCKSTEP:-$(dirname "$0")/../build/lockstep}
+# shellcheck source=scripts/bench_job.sh
+. "$(dirname "$0")/bench_job.sh"
 plot=$(dirname "$0")/scaling_plot.py
-hosts=""
-cores=$(getconf _NPROCESSORS_ONLN)
+cores=""
 threads=""
 out=build/scaling
-while [ $# -gt 0 ]; do
-    case $1 in
-    --hosts) hosts=$2 ;;
-    --cores) cores=$2 ;;
-    --threads) threads=$2 ;;
-    --out) out=$2 ;;
-    --)
-        shift
-        break
-        ;;
-    *)
-        echo "scaling.sh: unknown option '$1': --hosts FILE, --cores N, --threads \"N ...\", --out DIR, -- OPTION ..." >&2
-        exit 2
-        ;;
-    esac
-    shift 2
-done
+take_options "hosts cores threads out" "$@"
+shift "$taken"
+cores=${cores:-$(count_cores)}
 if [ -z "$threads" ]; then
     threads=1
     [ "$cores" = 1 ] || threads="1 $cores"
@@ -43,9 +29,6 @@ if [ -n "$hosts" ]; then
         echo "scaling.sh: '$hosts' names no host" >&2
         exit 2
     }
-fi
-if [ "$(id -u)" = 0 ]; then
-    export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 fi
 mkdir -p "$out"
 rm -f "$out/scaling.csv"

@@ -59,5 +59,11 @@ Test(bench_allreduce, script, .timeout = 2 * LOCKSTEP_LIMIT_S)
     ls_launch(&run, LOCKSTEP_LIMIT_S, env, LS_ARGV("scripts/allreduce.sh", "--algorithms", "round"));
     cr_expect(run.status == 2 && strstr(run.err, "unknown algorithm 'round'"), "status %d\n%s", run.status,
               run.err);
+    ls_launch(&run, LOCKSTEP_LIMIT_S, env, LS_ARGV("scripts/allreduce.sh", "--rank", "3"));
+    cr_expect(run.status == 2 && strstr(run.err, "allreduce.sh: unknown option '--rank'"), "status %d\n%s",
+              run.status, run.err);
+    ls_launch(&run, LOCKSTEP_LIMIT_S, env, LS_ARGV("scripts/allreduce.sh", "--ranks"));
+    cr_expect(run.status == 2 && strstr(run.err, "a value is missing behind '--ranks'"), "status %d\n%s",
+              run.status, run.err);
     folder_destroy(&folder);
 }

@@ -4,7 +4,9 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
+#include "base/cores.h"
 #include "cli/allreduce_model.h"
 #include "cli/bench_layouts.h"
 #include "files.h"
@@ -191,18 +193,35 @@ Test(bench_scaling, command, .timeout = 6 * LOCKSTEP_LIMIT_S)
     folder_destroy(&folder);
 }
 
-/* Tables, CSV and picture of all jobs; and a row with other bits is told. */
+/* A machine whose every hardware thread is of one core. */
+static void write_lscpu(const char *path)
+{
+    char text[20000] = "#!/bin/sh\ncat <<END\n# CPU,Core,Socket\n";
+    size_t n = strlen(text);
+    for (int cpu = 0; cpu < LS_MOST_CORES; cpu++)
+        n += (size_t)snprintf(text + n, sizeof text - n, "%d,7,0\n", cpu);
+    n += (size_t)snprintf(text + n, sizeof text - n, "END\n");
+    write_file(path, text, n);
+    cr_assert_eq(chmod(path, 0700), 0);
+}
+
+/* Tables, CSV and picture of all jobs; and a row with other bits is told.  A job for each number of threads
+ * up to that of cores: one. */
 Test(bench_scaling, script, .timeout = 2 * LOCKSTEP_LIMIT_S)
 {
     static struct ls_outcome run;
     const struct folder folder = folder_create();
     const struct place csv = in_folder(&folder, "scaling.csv"), svg = in_folder(&folder, "scaling.svg");
-    const char *const env[] = {"LOCKSTEP=" LOCKSTEP, NULL};
+    char path[4096];
+    snprintf(path, sizeof path, "PATH=%s:%s", folder.path, getenv("PATH"));
+    const char *const env[] = {"LOCKSTEP=" LOCKSTEP, path, NULL};
+    write_lscpu(in_folder(&folder, "lscpu").path);
     ls_launch(&run, LOCKSTEP_LIMIT_S, env,
-              LS_ARGV("scripts/scaling.sh", "--cores", "1", "--threads", "1", "--out", folder.path, "--",
-                      "--net", "dense 10", "--input", "8x8", "--seconds", "0.05"));
+              LS_ARGV("scripts/scaling.sh", "--out", folder.path, "--", "--net", "dense 10", "--input", "8x8",
+                      "--seconds", "0.05"));
     cr_assert_eq(run.status, 0, "status %d\n%s%s", run.status, run.out, run.err);
     cr_expect(strstr(run.out, "2 rows, 1 nets and batches, the same bits"), "%s", run.out);
+    cr_expect(strstr(run.out, "== 1 ranks a host x 1 threads, 1 host(s)"), "%s", run.out);
     size_t n = 0;
     char *text = read_file(svg.path, &n);
     cr_expect(strncmp(text, "<svg", 4) == 0 && strstr(text, "weak scaling, B = 64 x ranks: dense 10"));
