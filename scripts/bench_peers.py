@@ -9,13 +9,17 @@ How it is kept fair:
 - Contestants alternate within a round, each in processes of its own that sleep while others are measured, so a neighbour on the
   machine slows all of them.  A ratio is taken within a round, of each one's best setting in it; the table has the median of the
   rounds' ratios, and the least and largest.
-- Settings: lockstep with one rank and all threads, one thread, and 2 ranks x 1 thread.  PyTorch eager and with torch.compile,
-  one thread and all, convolutions in both memory layouts; with DistributedDataParallel and gloo, 2 processes x 1 thread.  kann
-  with OpenBLAS, forced to its AVX-512 kernels where there is AVX-512, and with threads in the BLAS or of its own.
+- Settings: lockstep with one rank and all threads, one thread, two threads, and, compared with these, 2 ranks x 1 thread.
+  PyTorch eager and with torch.compile, one thread and all, convolutions in both memory layouts; with DistributedDataParallel and
+  gloo, 2 processes x 1 thread.  kann with OpenBLAS, forced to its AVX-512 kernels where there is AVX-512, and with threads in the
+  BLAS or of its own.  A thread a core: hardware threads of a core count once.
 - PyTorch is written as a careful user would for speed (scripts/peers/pytorch_worker.py), and is the newest of PyPI.
-- All do softmax cross-entropy and SGD with momentum 0.9 on random data in memory.  A step's figure is samples/s, the median over
+- All do softmax cross-entropy and SGD with momentum 0.9 on random data in memory: lockstep from samples of one byte a number, which
+  it makes binary32 of in each step; the others from binary32, as one who wants speed would convert them once, before the clock
+  starts.  A step's figure is samples/s, the median over
   blocks of about 50 ms after a warm-up.  Compiling is not timed.
 - Of fashion-mnist the Python contestants' clock starts after their imports and compiling; lockstep's is the whole process.
+- A contestant that is not ready within 1500 s, or gives no answer within 600, is ended and named (status 1).
 - Verified, then timed: lockstep's bits against the oracle; that the loss of one batch falls; 80 % test accuracy.
 
 Measurements go to --csv, where runs add up; --report makes the table of such a file again.  kann is not part of this: give --kann

@@ -4,19 +4,34 @@ import json
 import os
 import pathlib
 import shutil
+import signal
 import subprocess
-import sys
 import tempfile
+import threading
 import time
 
 import workloads
 
-CORES = len(os.sched_getaffinity(0))
+
+def count_cores():
+    """Cores that may be used, the hardware threads of a core counted once: they share its arithmetic."""
+    cores = set()
+    for cpu in os.sched_getaffinity(0):
+        try:
+            with open(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list") as text:
+                cores.add(text.read())
+        except OSError:
+            cores.add(cpu)
+    return len(cores)
+
+
+CORES = count_cores()
 HERE = pathlib.Path(__file__).resolve().parent
 BUILD = HERE.parent.parent / "build"
-START_S, ANSWER_S = 1500, 600  # compiling a net for PyTorch may take minutes
+START_S, ANSWER_S = 1500, 600  # until it is ready (compiling a net for PyTorch may take minutes), and for each answer
 NAMES = ("lockstep", "pytorch", "pytorch-ddp", "kann", "sklearn")
 THREADS = sorted({1, CORES})
+TWO_RANKS = 2  # of one thread each: compared with one rank of two threads
 
 
 class Failed(Exception):
@@ -27,10 +42,10 @@ def settings_of(name, workload):
     """How a contestant is tried, each a dict with a `setting` that tells it from the others."""
     convolutional, train = workloads.is_convolutional(workload), workload.get("train")
     if name == "lockstep":
-        ours = [{"setting": f"1 rank x {n} thread{'s' if n > 1 else ''}", "ranks": 1, "threads": n} for n in reversed(THREADS)]
-        if CORES > 1 and shutil.which("mpirun"):
-            ours.append({"setting": "2 ranks x 1 thread", "ranks": 2, "threads": 1})
-        return ours
+        two_ranks = CORES >= TWO_RANKS and shutil.which("mpirun")
+        threads = sorted({*THREADS, TWO_RANKS} if two_ranks else THREADS, reverse=True)
+        ours = [{"setting": f"1 rank x {n} thread{'s' if n > 1 else ''}", "ranks": 1, "threads": n} for n in threads]
+        return ours + ([{"setting": "2 ranks x 1 thread", "ranks": TWO_RANKS, "threads": 1}] if two_ranks else [])
     if name in ("pytorch", "pytorch-ddp"):
         ddp = name == "pytorch-ddp"
         if ddp and (train or CORES == 1):
@@ -49,33 +64,52 @@ def settings_of(name, workload):
 
 
 class Process:
-    """A contestant that waits for seconds on its standard input and answers each with a line of JSON."""
+    """A contestant that waits for seconds on its standard input and answers each with a line of JSON.  One that gives no answer in
+    time is ended, with all that it started, and named."""
 
-    def __init__(self, command, environment):
-        self.command, self.log = command, tempfile.TemporaryFile("w+")
+    def __init__(self, name, command, environment):
+        self.name, self.command, self.log = name, command, tempfile.TemporaryFile("w+")
         self.process = subprocess.Popen(command, env={**os.environ, **environment}, text=True, stdin=subprocess.PIPE,
-                                        stdout=subprocess.PIPE, stderr=self.log)
+                                        stdout=subprocess.PIPE, stderr=self.log, start_new_session=True)
 
-    def answer(self):
+    def kill(self):
+        try:
+            os.killpg(self.process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+
+    def answer(self, limit_s):
+        late = threading.Event()
+        timer = threading.Timer(limit_s, lambda: (late.set(), self.kill()))
+        timer.start()
         line = self.process.stdout.readline()
-        if not line.startswith("{"):
-            self.process.kill()
-            self.log.seek(0)
-            words = " ".join(map(str, self.command))[:200]
-            raise Failed(f"{words}\n" + (line + self.log.read()).strip()[-1500:])
-        return json.loads(line)
+        timer.cancel()
+        if line.startswith("{"):
+            return json.loads(line)
+        self.kill()
+        self.log.seek(0)
+        what = f"hangs: no answer within {limit_s:g} s, so it was ended" if late.is_set() else "ended"
+        words = " ".join(map(str, self.command))[:200]
+        raise Failed(f"{self.name} {what}: {words}\n" + (line + self.log.read()).strip()[-1500:])
 
-    def measure(self, seconds):
-        self.process.stdin.write(f"{seconds}\n")
-        self.process.stdin.flush()
-        return self.answer()
+    def measure(self, seconds, limit_s=ANSWER_S):
+        try:
+            self.process.stdin.write(f"{seconds}\n")
+            self.process.stdin.flush()
+        except BrokenPipeError:
+            pass  # answer() tells of its end
+        return self.answer(limit_s + seconds)
 
     def stop(self):
-        self.process.stdin.close()
         try:
+            self.process.stdin.close()
             self.process.wait(60)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
+        except (BrokenPipeError, subprocess.TimeoutExpired):
+            pass
+        self.kill()
+        self.process.wait()
+        self.process.stdout.close()
+        self.log.close()
 
 
 class Lockstep:
@@ -92,7 +126,10 @@ class Lockstep:
 
     def run(self, *arguments):
         command = [*self.launcher, self.options.lockstep, *arguments, "--threads", str(self.setting["threads"])]
-        done = subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=ANSWER_S)
+        try:
+            done = subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=ANSWER_S)
+        except subprocess.TimeoutExpired:
+            raise Failed(f"lockstep, {self.setting['setting']} hangs: not done within {ANSWER_S} s: {' '.join(command)}") from None
         if done.returncode != 0:
             raise Failed(f"status {done.returncode}: {' '.join(command)}\n{done.stderr.strip()[-1500:]}")
         return done.stdout
@@ -160,5 +197,9 @@ def start(name, options, workload, setting):
     else:
         command = [options.python, str(HERE / "pytorch_worker.py"), json.dumps({**job, **setting})]
         environment = {**threads, "TORCHINDUCTOR_CACHE_DIR": str(BUILD / "peers-cache")}
-    process = Process(command, environment)
-    return process, process.answer()["version"]
+    process = Process(f"{name}, {setting['setting']}", command, environment)
+    try:
+        return process, process.answer(START_S)["version"]
+    except Failed:
+        process.stop()
+        raise

@@ -10,8 +10,9 @@ def dense(*widths):
     return {"widths": widths, "input": str(widths[0]), "net": ", relu, ".join(f"dense {width}" for width in widths[1:])}
 
 
-# What the asks are for: peak, a share of the FMA peak of two threads; read, a share of the bandwidth at which the data set can
-# be read where it lies; ranks, 2 ranks x 1 thread against 1 rank x 2 threads; a peer's name, lockstep's speed over its speed.
+# What the asks are for: peak, a share of the FMA peak of all threads on one rank; read, a share of the bandwidth at which the
+# data set can be read where it lies; ranks, 2 ranks x 1 thread against 1 rank x 2 threads; a peer's name, lockstep's speed over
+# its speed.
 WORKLOADS = {
     "dense-2048": {"title": "784-2048-2048-2048-10, B = 1024", **dense(784, 2048, 2048, 2048, 10), "batch": 1024,
                    "asks": {"peak": 0.88, "ranks": WITHIN}},
