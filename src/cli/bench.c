@@ -92,18 +92,25 @@ static enum ls_code parse(struct bench_options *o, int argc, char **argv, const 
         .synopsis = "lockstep bench step|kernels|allreduce|scaling|load [OPTION ...]   (step, allreduce, "
                     "scaling under mpirun)",
         .summary =
-            "step: times whole training steps (gather, forward, loss, backward, allreduce, update) on "
-            "random data in memory. "
-            "kernels: times the matrix products and convolutions alone. allreduce: times the sum "
-            "over ranks, over shared memory and messages, beside MPI_Allreduce. scaling: times steps on all "
-            "smaller numbers of ranks of this job, in turn, while the other ranks sleep: where the time "
-            "goes, "
-            "and efficiencies against one rank, one core and a model of the allreduce. All first compare "
-            "bits with "
-            "the serial "
-            "oracle, and alternate with "
-            "measurements of the machine's FMA peak, so a noisy machine disturbs both alike. load: times "
-            "loading data from gzip IDX and .lsd files beside the bare inflating, page faults and hashing.",
+            "Checks, then times; what is compared is timed in turn, so that a noisy machine disturbs all "
+            "alike. "
+            "step: whole training steps (gather, forward, loss, backward, allreduce, update) on random data "
+            "in "
+            "memory; the weights after two of them, of fewer samples where the batch is large, are compared "
+            "with the serial oracle's; timed between measurements of the machine's FMA peak. "
+            "kernels: the matrix products and convolutions alone, compared with the oracle's, and timed "
+            "between measurements of the peak. "
+            "allreduce: the sum over ranks, over shared memory and messages, compared with the tree's as "
+            "each "
+            "rank works it out, beside MPI_Allreduce, whose own sum is not compared. "
+            "scaling: steps on all smaller numbers of ranks of this job, while the other ranks sleep: where "
+            "the time goes, and efficiencies against one rank, one core and a model of the allreduce; bits "
+            "of "
+            "all layouts are compared with each other, and with the oracle's, or one rank's, where those "
+            "take "
+            "seconds. "
+            "load: loading from gzip IDX and .lsd files, compared with the data, beside the bare inflating, "
+            "page faults and hashing.",
         .options = options,
         .n_options = sizeof options / sizeof options[0],
         .least_words = 1,
