@@ -1,0 +1,65 @@
+/* What the machine can do and what is made of it: bench and info machine. */
+#include <criterion/criterion.h>
+#include <jansson.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "cli_checks.h"
+#include "files.h"
+
+/* 784 pixels of a byte and a label of four are what a step must read of a sample. */
+Test(cli, bench_step_counts_what_it_reads, .timeout = LIMIT_S)
+{
+    const struct ls_outcome *o =
+        lockstep(1, "bench step --net 'dense 10' --batch 96 --threads 1 --seconds 0.05 --json");
+    check_status(o, 0, "bench step");
+    json_t *of = json_loads(o->out, 0, NULL);
+    cr_assert(of, "not JSON: %s", o->out);
+    const double step_us = json_number_value(json_object_get(of, "step_us"));
+    const double gbytes = json_number_value(json_object_get(of, "data_gbytes_per_s"));
+    const double read = json_number_value(json_object_get(of, "read_gbytes_per_s"));
+    cr_assert(json_integer_value(json_object_get(of, "data_bytes")) == 8192 * 788, "%s", o->out);
+    cr_assert(fabs(gbytes * step_us / (96 * 788e-3) - 1) < 0.01, "%s", o->out);
+    cr_assert(fabs(json_number_value(json_object_get(of, "read_share")) * read / gbytes - 1) < 0.01, "%s",
+              o->out);
+    json_decref(of);
+}
+
+Test(cli, info_machine_says_what_is_there, .timeout = LIMIT_S)
+{
+    const struct ls_outcome *o = lockstep(1, "info machine");
+    check_status(o, 0, "info machine");
+    static const char *const parts[] = {"processor ", "cores ", "ISA ", "MPI ", "FMA peak ", "memory "};
+    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++)
+        has(o->out, parts[i], "info machine");
+}
+
+Test(cli, bench_load_compares_then_times, .timeout = 5 * LIMIT_S)
+{
+    struct folder folder = folder_create();
+    char before[200];
+    snprintf(before, sizeof before, "TMPDIR=%s; export TMPDIR;", folder.path);
+    const struct ls_outcome *o = lockstep_after(1, before, "bench load --data digits --seconds 0.05");
+    check_status(o, 0, "bench load");
+    static const char *const parts[] = {"0.1 MB of samples and labels as IDX", "verified", "load gzip IDX ",
+                                        "open .lsd, touch each page ", "open .lsd, --check-data on "};
+    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++)
+        has(o->out, parts[i], "bench load");
+    cr_expect(folder_count(&folder) == 0, "files are left");
+    o = lockstep_after(1, before, "bench load --data 'synthetic:n=10,shape=4,classes=2'");
+    check_status(o, 2, "bench load of generated data");
+    has(o->err, "no pixels in memory with labels", "bench load of generated data");
+    char file[300];
+    snprintf(file, sizeof file, "%s/digits.lsd", folder.path);
+    check_status(lockstep(1, "convert digits %s --quiet", file), 0, "convert");
+    o = lockstep_after(1, before, "bench load --data lsd:%s,read=pread", file);
+    check_status(o, 2, "bench load of what is read sample by sample");
+    has(o->err, "lsd:FILE,read=memory", "bench load of what is read sample by sample");
+    check_status(lockstep_after(1, before, "bench load --seconds 0.05 --data lsd:%s,read=memory", file), 0,
+                 "bench load of an .lsd file");
+    o = lockstep_after(1, "TMPDIR=/nowhere/at/all; export TMPDIR;", "bench load --data digits");
+    check_status(o, 3, "bench load without a folder");
+    has(o->err, "/nowhere/at/all", "bench load without a folder");
+    folder_destroy(&folder);
+}
