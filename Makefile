@@ -134,14 +134,15 @@ $(BUILD)/obj/data/digits.o: src/data/digits.bin
 
 # Tests: one Criterion program for units, one program for each multi-rank suite.
 test_cflags := -Itests/support -DLS_WITH_HDF5=$(HDF5)
+test_wraps := -Wl,--wrap=ls_alloc # tests/support/allocations.c
 unit_objects := $(patsubst tests/%.c,$(BUILD)/tests/%.o,$(wildcard tests/unit/*.c tests/support/*.c))
 $(BUILD)/tests/%.o: tests/%.c $(stamp)
 	@mkdir -p $(@D)
 	$(call say,CC)$(CC) $(CPPFLAGS) $(all_cflags) $(test_cflags) -DLS_BUILD='"$(BUILD)"' -c -o $@ $<
 $(BUILD)/unit-tests: $(unit_objects) $(library_objects)
-	$(call say,LINK)$(CC) $(all_cflags) $(LDFLAGS) -o $@ $^ $(mpi_libs) $(LDLIBS) -lcriterion
+	$(call say,LINK)$(CC) $(all_cflags) $(test_wraps) $(LDFLAGS) -o $@ $^ $(mpi_libs) $(LDLIBS) -lcriterion
 $(BUILD)/mpi-cases: $(patsubst tests/%.c,$(BUILD)/tests/%.o,$(wildcard tests/mpi/*.c tests/support/*.c)) $(library_objects)
-	$(call say,LINK)$(CC) $(all_cflags) $(LDFLAGS) -o $@ $^ $(mpi_libs) $(LDLIBS)
+	$(call say,LINK)$(CC) $(all_cflags) $(test_wraps) $(LDFLAGS) -o $@ $^ $(mpi_libs) $(LDLIBS)
 
 # Fuzzing (tests/fuzz/README.md): a program for each target, and one without libFuzzer that replays the committed inputs.
 fuzz_targets := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))

@@ -145,9 +145,10 @@ enum ls_code ls_engine_create(struct ls_engine *engine, const struct ls_net *net
     if (code == LS_OK && plan->shard_granule > 0 && ls_comm_size(comm) > 1)
         code = ls_shards_create(&engine->shards, net, &engine->buckets, comm, plan->shard_granule, err);
     if (plan->with_gradients) {
+        /* After a failure only to tell the others of it: the passes may not be planned. */
+        const int n_slots = code == LS_OK ? slots_for(engine, plan) : 0;
         err->code = code;
-        code = ls_comm_vectors_create(comm, slots_for(engine, plan), net->n_floats + LS_SLOT_EXTRA,
-                                      &engine->vectors, err);
+        code = ls_comm_vectors_create(comm, n_slots, net->n_floats + LS_SLOT_EXTRA, &engine->vectors, err);
     }
     return code == LS_OK ? create_roots(engine, plan, err) : code;
 }

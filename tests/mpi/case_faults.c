@@ -1,4 +1,4 @@
-/* Ranks that stop answering, on purpose. */
+/* Ranks that stop answering or run out of memory, on purpose. */
 #include "cases.h"
 
 #include <signal.h>
@@ -7,6 +7,9 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "allocations.h"
+#include "train/step.h"
 
 static void doze(double seconds)
 {
@@ -71,5 +74,55 @@ static int run_suspended(struct ls_comm *comm, int n_args, char **args)
     return 0;
 }
 
-const struct mpi_case fault_cases[] = {
-    {"stall", run_stall}, {"chain", run_chain}, {"suspended", run_suspended}, {0}};
+/* An engine of which the n-th allocation fails on rank `odd` alone.  Returns whether it did. */
+static int create_short_of_memory(struct ls_comm *comm, const struct ls_net *net, int odd, long n,
+                                  int *is_wrong)
+{
+    const struct ls_engine_plan plan = {.microbatch = 4,
+                                        .batch = {21, 6},
+                                        .n_evaluated = 30,
+                                        .bucket_bytes = 1,
+                                        .shard_granule = 16,
+                                        .with_gradients = 1};
+    struct ls_engine engine;
+    struct ls_error err = {.code = LS_OK};
+    fail_allocation(ls_comm_rank(comm) == odd ? n : 0);
+    err.code = ls_engine_create(&engine, net, ls_ops_parallel(NULL), comm, &plan, &err);
+    int64_t failed = allocation_failed();
+    fail_allocation(0);
+    const enum ls_code code = ls_comm_agree(comm, &err);
+    ls_engine_release(&engine);
+    ls_comm_sum_counts(comm, &failed, 1, NULL);
+    *is_wrong = code != (failed ? LS_FAILED : LS_OK);
+    return failed != 0;
+}
+
+/* out-of-memory RANK: each allocation of an engine fails once, on that rank alone; the others hear of it, and
+ * nobody waits.  The first round has those that are made once for all engines. */
+static int run_out_of_memory(struct ls_comm *comm, int n_args, char **args)
+{
+    const int odd = n_args > 0 ? atoi(args[0]) : 0;
+    struct ls_net net;
+    struct ls_error err = {.code = LS_OK};
+    int is_wrong = 0;
+    if (ls_net_create(&net, "dense 9, relu, dense 7, batchnorm, dense 4", ls_shape_of(1, (ptrdiff_t[]){5}),
+                      &err) != LS_OK)
+        return complain(comm, "%s", err.text);
+    for (int round = 0; !is_wrong && round < 2; round++) {
+        long n = 1;
+        while (create_short_of_memory(comm, &net, odd, n, &is_wrong) && !is_wrong)
+            n++;
+        if (!is_wrong && n < 20)
+            is_wrong = complain(comm, "only %ld allocations", n);
+        else if (is_wrong)
+            complain(comm, "round %d, allocation %ld of rank %d: wrong code", round, n, odd);
+    }
+    ls_net_release(&net);
+    return is_wrong;
+}
+
+const struct mpi_case fault_cases[] = {{"stall", run_stall},
+                                       {"chain", run_chain},
+                                       {"suspended", run_suspended},
+                                       {"out-of-memory", run_out_of_memory},
+                                       {0}};

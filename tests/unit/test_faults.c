@@ -114,6 +114,22 @@ Test(mpi, a_rank_out_of_memory_ends_the_job, .timeout = LIMIT_S + 20)
     expect_words(o, "(rank 1 of 3, ");
 }
 
+/* On hosts of their own, in twos, and all on one. */
+Test(mpi, any_allocation_of_an_engine_may_fail_on_one_rank, .timeout = 6 * LIMIT_S)
+{
+    static struct ls_outcome o;
+    for (int per_host = 1; per_host <= 3; per_host++)
+        for (int odd = 0; odd < 3; odd += 2) {
+            char hosts[64], number[16];
+            snprintf(hosts, sizeof hosts, "LOCKSTEP_RANKS_PER_HOST=%d", per_host);
+            snprintf(number, sizeof number, "%d", odd);
+            ls_launch_mpi(&o, 3, LIMIT_S, (const char *const[]){hosts, NULL},
+                          LS_ARGV(LS_MPI_CASES, "out-of-memory", "3", number));
+            cr_assert(o.status == 0, "%s, rank %d: status %d%s\n%s", hosts, odd, o.status,
+                      o.timed_out ? ", timed out" : "", o.err);
+        }
+}
+
 Test(mpi, data_that_one_rank_cannot_read_or_reads_otherwise_end_the_job, .timeout = LIMIT_S + 20)
 {
     const struct ls_outcome *o =
