@@ -30,6 +30,7 @@ enum ls_code ls_accumulate(struct ls_accumulator *accumulator, struct ls_engine 
         return ls_engine_gradient(engine, parameters, data, sampler, first, B, sum, err);
     const size_t n_floats = (size_t)engine->net->n_floats + 1;
     ls_roots_start(roots, n_batches);
+    int is_damaged = 0;
     for (int64_t i = 0; i < n_batches; i++) {
         const int64_t left = B - i * batch;
         engine->row_offset = i * batch;
@@ -37,6 +38,7 @@ enum ls_code ls_accumulate(struct ls_accumulator *accumulator, struct ls_engine 
                                                      left < batch ? left : batch, sum, err);
         if (code != LS_OK)
             return code;
+        is_damaged |= engine->requested < 0;
         const int slot = roots->n;
         ls_roots_append(roots, (struct ls_range){i, i + 1});
         if (engine->shards.n == 0)
@@ -46,6 +48,10 @@ enum ls_code ls_accumulate(struct ls_accumulator *accumulator, struct ls_engine 
         roots->slots[slot][n_floats - 1] = (*sum)[n_floats - 1];
         ls_roots_merge(roots, engine->ops);
     }
+    /* Who asks does so with every batch until it is heard, so the last one's request is the update's; but
+     * that one arrived damaged says something about this job, whichever it was. */
+    if (is_damaged)
+        engine->requested = -1;
     *sum = roots->slots[0];
     return LS_OK;
 }

@@ -19,7 +19,8 @@ enum ls_code ls_accumulator_create(struct ls_accumulator *accumulator, int64_t b
                                    const struct ls_net *net, struct ls_error *err);
 void ls_accumulator_release(struct ls_accumulator *accumulator);
 
-/* Collective.  As ls_engine_gradient, for the B samples of an update, B at most n batches. */
+/* Collective.  As ls_engine_gradient, for the B samples of an update, B at most n batches.  engine->requested
+ * is what was asked with the last batch; -1 if it arrived damaged with any. */
 enum ls_code ls_accumulate(struct ls_accumulator *accumulator, struct ls_engine *engine, float *parameters,
                            const struct ls_dataset *data, const struct ls_sampler *sampler, int64_t first,
                            int64_t B, const float **sum, struct ls_error *err);
