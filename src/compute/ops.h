@@ -323,6 +323,9 @@ struct ls_ops {
     /* lanesum(t * t), t = v[i] * factor (contract rule 4: blocks of 4096, a tree over them). */
     float (*square_sum)(ptrdiff_t n, const float *v, float factor);
 
+    /* The sums of its blocks alone, which that tree is over: sums (ceil(n / 4096)). */
+    void (*square_blocks)(ptrdiff_t n, const float *v, float factor, float *sums);
+
     /* x[b][k] = (float)pixels[index[b]*K + k] / divisor, one IEEE division (however computed).  divisor is a
      * whole number in 1..255. */
     void (*gather_u8)(ptrdiff_t B, ptrdiff_t K, float *x, const uint8_t *pixels, const int64_t *index,

@@ -159,19 +159,22 @@ ptrdiff_t ls_optimizer_blocks(const struct ls_optimizer *optimizer)
     return n;
 }
 
+static struct ls_range overlap(struct ls_range range, const struct ls_parameter *tensor)
+{
+    const int64_t begin = tensor->offset, end = tensor->offset + tensor->count;
+    return (struct ls_range){range.begin > begin ? range.begin : begin, range.end < end ? range.end : end};
+}
+
 void ls_optimizer_square_blocks(const struct ls_optimizer *optimizer, const struct ls_ops *ops,
                                 int64_t global_batch, struct ls_range range, const float *sum, float *blocks)
 {
     const float scale = 1.0f / (float)global_batch;
     for (int t = 0; t < optimizer->n_tensors; blocks += blocks_of(&optimizer->tensors[t]), t++) {
         const struct ls_parameter *tensor = &optimizer->tensors[t];
-        for (ptrdiff_t i = 0; i < blocks_of(tensor); i++) {
-            const ptrdiff_t first = i * LS_LANESUM_BLOCK, at = tensor->offset + first;
-            const ptrdiff_t left = tensor->count - first;
-            if (at >= range.begin && at < range.end)
-                blocks[i] =
-                    ops->square_sum(left < LS_LANESUM_BLOCK ? left : LS_LANESUM_BLOCK, sum + at, scale);
-        }
+        const struct ls_range mine = overlap(range, tensor);
+        const ptrdiff_t first = (ptrdiff_t)(mine.begin - tensor->offset) / LS_LANESUM_BLOCK;
+        if (!tensor->is_state && mine.begin < mine.end)
+            ops->square_blocks((ptrdiff_t)(mine.end - mine.begin), sum + mine.begin, scale, blocks + first);
     }
 }
 
@@ -242,12 +245,6 @@ static ptrdiff_t state_of(const struct ls_optimizer *optimizer, int64_t at)
         before += slice.end - slice.begin;
     }
     return (ptrdiff_t)at;
-}
-
-static struct ls_range overlap(struct ls_range range, const struct ls_parameter *tensor)
-{
-    const int64_t begin = tensor->offset, end = tensor->offset + tensor->count;
-    return (struct ls_range){range.begin > begin ? range.begin : begin, range.end < end ? range.end : end};
 }
 
 /* Elements of a tensor: all of them as the matrix that they are, or some as a row. */

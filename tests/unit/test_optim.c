@@ -203,6 +203,15 @@ Test(optim, sums_of_squares_are_the_oracle_s_and_lanesum_s, .timeout = 60)
                 squares[e] = (v[e] * factor) * (v[e] * factor);
             const float expected = ls_ops_serial.square_sum(n, v, factor), plain = ls_lanesum(squares, n);
             expect_same("square_sum", &ls_ops_serial, 1, "against lanesum", 1, &expected, &plain);
+            const ptrdiff_t n_blocks = (n + LS_LANESUM_BLOCK - 1) / LS_LANESUM_BLOCK;
+            float *blocks = unset(n_blocks);
+            ls_ops_serial.square_blocks(n, v, factor, blocks);
+            for (ptrdiff_t b = 0; b < n_blocks; b++) {
+                const ptrdiff_t at = b * LS_LANESUM_BLOCK, left = n - at;
+                const float sum =
+                    ls_lanesum_block(squares + at, left < LS_LANESUM_BLOCK ? left : LS_LANESUM_BLOCK);
+                expect_same("square_blocks", &ls_ops_serial, 1, "against lanesum", 1, &blocks[b], &sum);
+            }
             FOR_EACH_IMPLEMENTATION(ops, threads)
             {
                 const float found = ops->square_sum(n, v, factor);
@@ -210,9 +219,12 @@ Test(optim, sums_of_squares_are_the_oracle_s_and_lanesum_s, .timeout = 60)
                 char shape[32];
                 memcpy(shape, message, sizeof shape);
                 expect_same("square_sum", ops, threads, shape, 1, &found, &expected);
+                float *found_blocks = unset(n_blocks);
+                ops->square_blocks(n, v, factor, found_blocks);
+                expect_same("square_blocks", ops, threads, shape, n_blocks, found_blocks, blocks);
+                free(found_blocks);
             }
-            free(v);
-            free(squares);
+            FREE(v, squares, blocks);
         }
 }
 

@@ -51,6 +51,7 @@ const struct ls_ops LS_PER_ISA(ls_ops) = {
     .update = LS_PER_ISA(ls_update),
     .adam_direction = LS_PER_ISA(ls_adam_direction),
     .square_sum = LS_PER_ISA(ls_square_sum),
+    .square_blocks = LS_PER_ISA(ls_square_blocks),
     .gather_u8 = LS_PER_ISA(ls_gather_u8),
     .gather_rows = LS_PER_ISA(ls_gather_rows),
     .gather_images = LS_PER_ISA(ls_gather_images),

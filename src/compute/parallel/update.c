@@ -403,16 +403,22 @@ static int64_t squares_part(const void *job, int thread, int threads)
     return 0;
 }
 
+void LS_PER_ISA(ls_square_blocks)(ptrdiff_t n, const float *v, float factor, float *sums)
+{
+    const struct squares s = {n, v, factor, sums};
+    team_run((double)n * 0.05, squares_part, &s);
+}
+
 float LS_PER_ISA(ls_square_sum)(ptrdiff_t n, const float *v, float factor)
 {
     const ptrdiff_t most = (ptrdiff_t)MOST_BLOCKS * LS_LANESUM_BLOCK;
     struct ls_tree tree = {.count = 0};
     for (ptrdiff_t at = 0; at < n; at += most) {
         const ptrdiff_t count = n - at < most ? n - at : most;
-        const struct squares s = {count, v + at, factor, scratch_of_thread()->stack};
-        team_run((double)count * 0.05, squares_part, &s);
+        float *sums = scratch_of_thread()->stack;
+        LS_PER_ISA(ls_square_blocks)(count, v + at, factor, sums);
         for (ptrdiff_t b = 0; b < (count + LS_LANESUM_BLOCK - 1) / LS_LANESUM_BLOCK; b++)
-            ls_tree_push(&tree, s.block_sums[b]);
+            ls_tree_push(&tree, sums[b]);
     }
     return ls_tree_sum(&tree);
 }

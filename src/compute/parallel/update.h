@@ -11,5 +11,6 @@ void LS_PER_ISA(ls_adam_direction)(const struct ls_update *rule, ptrdiff_t rows,
                                    float *direction, const float *w, float *velocity, float *square,
                                    const float *sum);
 float LS_PER_ISA(ls_square_sum)(ptrdiff_t n, const float *v, float factor);
+void LS_PER_ISA(ls_square_blocks)(ptrdiff_t n, const float *v, float factor, float *sums);
 
 #endif

@@ -68,6 +68,7 @@ void ls_serial_adam_direction(const struct ls_update *rule, ptrdiff_t rows, ptrd
                               float *direction, const float *w, float *velocity, float *square,
                               const float *sum);
 float ls_serial_square_sum(ptrdiff_t n, const float *v, float factor);
+void ls_serial_square_blocks(ptrdiff_t n, const float *v, float factor, float *sums);
 void ls_serial_gather_images(const struct ls_image_view *view, ptrdiff_t B, float *x, const uint8_t *pixels,
                              const int64_t *index, float divisor);
 void ls_serial_view_images(const struct ls_image_view *view, ptrdiff_t B, float *x, const int64_t *index);

@@ -80,6 +80,7 @@ const struct ls_ops ls_ops_serial = {
     .update = ls_serial_update,
     .adam_direction = ls_serial_adam_direction,
     .square_sum = ls_serial_square_sum,
+    .square_blocks = ls_serial_square_blocks,
     .gather_u8 = gather_u8,
     .gather_rows = gather_rows,
     .gather_images = ls_serial_gather_images,

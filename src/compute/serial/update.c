@@ -108,9 +108,8 @@ void ls_serial_adam_direction(const struct ls_update *rule, ptrdiff_t rows, ptrd
     }
 }
 
-float ls_serial_square_sum(ptrdiff_t n, const float *v, float factor)
+void ls_serial_square_blocks(ptrdiff_t n, const float *v, float factor, float *sums)
 {
-    struct ls_tree tree = {.count = 0};
     for (ptrdiff_t at = 0; at < n; at += LS_LANESUM_BLOCK) {
         float squares[LS_LANESUM_BLOCK];
         const ptrdiff_t count = n - at < LS_LANESUM_BLOCK ? n - at : LS_LANESUM_BLOCK;
@@ -118,7 +117,17 @@ float ls_serial_square_sum(ptrdiff_t n, const float *v, float factor)
             const float t = v[at + i] * factor;
             squares[i] = t * t;
         }
-        ls_tree_push(&tree, ls_lanesum_block(squares, count));
+        sums[at / LS_LANESUM_BLOCK] = ls_lanesum_block(squares, count);
+    }
+}
+
+float ls_serial_square_sum(ptrdiff_t n, const float *v, float factor)
+{
+    struct ls_tree tree = {.count = 0};
+    for (ptrdiff_t at = 0; at < n; at += LS_LANESUM_BLOCK) {
+        float sum;
+        ls_serial_square_blocks(n - at < LS_LANESUM_BLOCK ? n - at : LS_LANESUM_BLOCK, v + at, factor, &sum);
+        ls_tree_push(&tree, sum);
     }
     return ls_tree_sum(&tree);
 }
