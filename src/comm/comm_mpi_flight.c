@@ -4,11 +4,13 @@
 #include <assert.h>
 #include <sched.h>
 
+#include "base/fault.h"
 #include "base/memory.h"
 #include "comm/comm_mpi.h"
 #include "comm/fiber.h"
 
 _Static_assert((int)LS_COMM_FLIGHTS == (int)LS_SHARED_SLOTS - 1, "a slot for each");
+_Static_assert((int)LS_FAULT_FLIGHTS == (int)LS_SHARED_SLOTS, "faults know each");
 
 enum { TAGS = 4 }; /* room for a sum's channels */
 
@@ -30,6 +32,7 @@ static enum ls_code create_flight(struct ls_mpi_flight *flight, struct ls_mpi *m
         code = ls_mpi_lane_create(&flight->across, mpi, &tuning, err);
     /* A sum takes the one or the other, on all ranks. */
     flight->reducer.tag = flight->across.tag = TAGS * slot;
+    flight->reducer.tree.flight = flight->across.tree.flight = slot;
     return code;
 }
 

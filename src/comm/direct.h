@@ -20,14 +20,14 @@ static inline void ls_message_send(struct ls_reducer *reducer, int slot, const f
 static inline void ls_message_receive(struct ls_reducer *reducer, int slot, float *values, ptrdiff_t n,
                                       int from, enum ls_channel channel)
 {
-    ls_fault_expect(slot, values, n);
+    ls_fault_expect(reducer->flight, slot, values, n);
     reducer->wire.receive(reducer->wire.self, slot, values, n, from, (int)channel);
 }
 
 static inline void ls_message_await(struct ls_reducer *reducer, int slot)
 {
     reducer->wire.wait(reducer->wire.self, slot);
-    ls_fault_arrived(slot);
+    ls_fault_arrived(reducer->flight, slot);
 }
 
 static inline void ls_message_await_all(struct ls_reducer *reducer)

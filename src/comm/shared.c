@@ -178,6 +178,7 @@ static void plan(struct ls_shared *shared, int64_t n_leaves, int n_roots)
     assert(n == n_roots);
     (void)n_roots;
     ls_merge_plan(&shared->merge, n_leaves, n, nodes, place->n_lanes == 0);
+    assert(ls_merge_scratch(&shared->merge) <= shared->scratch_n);
     shared->n_leaves = n_leaves;
 }
 
@@ -211,7 +212,7 @@ static void merge_slice(const struct call *call)
     else
         ls_team_run(merge_part, call);
     if (place->n_lanes == 0) /* nothing is sent, but what one rank wrote the others read */
-        ls_fault_strike(LS_FAULT_MESSAGE, shared->sum + slice.begin, n, 1);
+        ls_fault_strike_message(call->slot, shared->sum + slice.begin, n);
 }
 
 /* This rank's lane, with the same lane of every other host. */

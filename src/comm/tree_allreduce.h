@@ -42,6 +42,7 @@ struct ls_reducer {
     struct ls_members members;
     struct ls_reduce_tuning tuning;
     int always_direct;   /* the direct exchange for any plan: to check the other ways */
+    int flight;          /* of sums that go side by side, which: whose messages a fault strikes */
     struct ls_plan plan; /* of the last call: n_leaves changes at most twice an epoch */
     float *scratch;
     ptrdiff_t scratch_n;

@@ -190,7 +190,55 @@ static int run_campaign(struct ls_comm *comm, int n_args, char **args)
     return failed;
 }
 
-const struct mpi_case fault_campaign_cases[] = {{"fault-campaign", run_campaign}, {0}};
+enum { PIECES = LS_COMM_FLIGHTS, PIECE_N = 40, STRUCK = 7 };
+
+/* Sums of all pieces side by side, in which element STRUCK of one's messages flips on rank 1: there it is,
+ * and nowhere else. */
+static int check_flight(struct ls_comm *comm, struct ls_vectors *vectors, int flight)
+{
+    const int rank = ls_comm_rank(comm), size = ls_comm_size(comm);
+    const struct ls_fault fault = {
+        .kind = LS_FAULT_MESSAGE, .step = 1, .rank = 1, .element = STRUCK, .flight = flight, .bit = 31};
+    const float *sum = NULL;
+    for (int i = 0; i < PIECES * PIECE_N; i++)
+        vectors->at[0][i] = 1.0f;
+    ls_fault_plan(&fault);
+    ls_fault_step(1, rank);
+    for (int piece = 0; piece < PIECES; piece++)
+        ls_comm_start(comm, vectors, size, (struct ls_range){piece * PIECE_N, (piece + 1) * PIECE_N},
+                      vectors->at, 1);
+    ls_comm_finish(comm, vectors, vectors->at, 1, &sum);
+    int64_t flips = ls_fault_struck();
+    ls_comm_sum_counts(comm, &flips, 1, NULL);
+    if (flips != 1)
+        return complain(comm, "sum %d: %lld flips", flight, (long long)flips);
+    for (int i = 0; rank == 1 && i < PIECES * PIECE_N; i++)
+        if ((sum[i] != (float)size) != (i == (flight - 1) * PIECE_N + STRUCK))
+            return complain(comm, "sum %d: element %d is %g", flight, i, (double)sum[i]);
+    return 0;
+}
+
+/* On two ranks, each on a host of its own: which message comes first is chance, so each plan is tried often.
+ */
+static int run_fault_flights(struct ls_comm *comm, int n_args, char **args)
+{
+    (void)n_args, (void)args;
+    struct ls_vectors vectors;
+    struct ls_error err = {.code = LS_OK};
+    int failed = 0;
+    err.code = ls_comm_flights_create(comm, &err);
+    if (ls_comm_vectors_create(comm, 1, PIECES * PIECE_N, &vectors, &err) != LS_OK)
+        return complain(comm, "%s", err.text);
+    for (int round = 0; !failed && round < 20; round++)
+        for (int flight = 1; !failed && flight <= PIECES; flight++)
+            failed = check_flight(comm, &vectors, flight);
+    ls_fault_plan(NULL);
+    ls_comm_vectors_destroy(comm, &vectors);
+    return failed;
+}
+
+const struct mpi_case fault_campaign_cases[] = {
+    {"fault-campaign", run_campaign}, {"fault-flights", run_fault_flights}, {0}};
 
 #else
 

@@ -137,6 +137,15 @@ static void expect_disagreement(const char *arguments, const char *fault)
         "--data synthetic:n=230,shape=8x8,classes=10 --loss half-squared --steps 4 --quiet --threads 1 "     \
         "--batch 2 --microbatch 1 --net 'dense 10' "
 
+/* Which sum's message comes first is chance; whose message is struck is not. */
+Test(mutants, a_fault_of_sums_under_way_is_always_the_same, .timeout = LIMIT_S + 20)
+{
+    static struct ls_outcome o;
+    ls_launch_mpi(&o, 2, LIMIT_S, (const char *const[]){"LOCKSTEP_RANKS_PER_HOST=1", NULL},
+                  LS_ARGV("build/faults/mpi-cases", "fault-flights", "2"));
+    cr_assert(o.status == 0, "status %d\n%s", o.status, o.err);
+}
+
 /* Between comparisons a rank whose numbers alone turned to infinity must not leave the others waiting. */
 Test(mutants, one_rank_that_is_not_finite_does_not_act_alone, .timeout = LIMIT_S + 20)
 {
