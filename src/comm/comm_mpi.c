@@ -14,7 +14,6 @@
 
 #include "base/memory.h"
 #include "comm/comm_mpi.h"
-#include "comm/fiber.h"
 
 enum { TAG_GATHER = 0 }; /* the channels of ls_wire are the others */
 
@@ -82,20 +81,11 @@ static void wire_receive(void *self, int slot, float *values, ptrdiff_t n, int f
                            r->mpi->world, &r->requests[slot]));
 }
 
-/* A sum under way gives way instead of waiting. */
 static void wire_wait(void *self, int slot)
 {
-    static const char what[] = "a message of the allreduce";
     struct ls_mpi_reducer *r = self;
-    MPI_Request *request = &r->requests[slot];
-    while (*request != MPI_REQUEST_NULL && ls_fiber_is_inside()) {
-        int done = 0;
-        ls_mpi_check(r->mpi, what, MPI_Test(request, &done, MPI_STATUS_IGNORE));
-        if (!done)
-            ls_fiber_yield();
-    }
-    if (*request != MPI_REQUEST_NULL)
-        finish(r->mpi, what, MPI_SUCCESS, request);
+    if (r->requests[slot] != MPI_REQUEST_NULL)
+        finish(r->mpi, "a message of the allreduce", MPI_SUCCESS, &r->requests[slot]);
 }
 
 enum ls_code ls_mpi_reducer_create(struct ls_mpi_reducer *reducer, struct ls_mpi *mpi, int rank,

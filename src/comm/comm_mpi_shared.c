@@ -144,7 +144,8 @@ static int has_come(void *context)
     const struct awaited *awaited = context;
     if (atomic_load_explicit(awaited->flag, memory_order_acquire) >= awaited->value)
         return 1;
-    sched_yield();
+    if (!ls_fiber_is_inside()) /* else there is work to do */
+        sched_yield();
     return 0;
 }
 
@@ -152,11 +153,6 @@ static void wait_patiently(void *self, const _Atomic uint64_t *flag, uint64_t va
 {
     struct window *window = self;
     struct awaited awaited = {flag, value};
-    if (ls_fiber_is_inside()) { /* a sum under way */
-        while (atomic_load_explicit(flag, memory_order_acquire) < value)
-            ls_fiber_yield();
-        return;
-    }
     ls_mpi_wait_until(&window->mpi->watch, has_come, &awaited, "the allreduce with the ranks of its host");
 }
 

@@ -7,6 +7,7 @@
 
 #include "base/memory.h"
 #include "base/timer.h"
+#include "comm/fiber.h"
 
 /* Between two looks of who waits for sums under way; a simulation lets time pass here. */
 #ifndef LS_IDLE
@@ -188,6 +189,11 @@ void ls_mpi_wait_until(struct ls_mpi_watch *watch, int (*done)(void *context), v
                        const char *call)
 {
     struct patience patience = {0};
+    if (ls_fiber_is_inside()) {
+        while (!done(context))
+            ls_fiber_yield();
+        return;
+    }
     for (unsigned polls = 1; !done(context); polls++) {
         ls_mpi_flights_progress(ls_mpi_of(watch->comm));
         LS_IDLE();

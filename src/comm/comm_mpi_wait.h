@@ -39,7 +39,8 @@ int ls_mpi_wait(struct ls_mpi_watch *watch, MPI_Request *request, const char *ca
 /* The same for a rank whose core others need: it sleeps between two looks. */
 int ls_mpi_wait_asleep(struct ls_mpi_watch *watch, MPI_Request *request, const char *call);
 
-/* The same until done(context) is not 0; `call` is what is waited for. */
+/* The same until done(context) is not 0; `call` is what is waited for.  A sum under way, which all of these
+ * may be called by, gives way between two looks, and leaves the time limit to whoever waits for it. */
 void ls_mpi_wait_until(struct ls_mpi_watch *watch, int (*done)(void *context), void *context,
                        const char *call);
 

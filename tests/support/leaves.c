@@ -1,6 +1,7 @@
 #include "leaves.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -121,4 +122,25 @@ ptrdiff_t first_not_shared(const ptrdiff_t *cuts, int n_ranks, const float *valu
                 return i;
         }
     return cuts[n_ranks];
+}
+
+int is_sum(char failure[FAILURE_TEXT], int64_t n_leaves, int rank, ptrdiff_t begin, ptrdiff_t end,
+           const float *sum)
+{
+    const ptrdiff_t wrong = first_wrong_in(n_leaves, begin, end, sum);
+    if (wrong < end && !failure[0])
+        snprintf(failure, FAILURE_TEXT,
+                 "%lld leaves, rank %d, elements %td to %td: element %td is %a, not %a", (long long)n_leaves,
+                 rank, begin, end, wrong, (double)sum[wrong], (double)leaf_sum(n_leaves, wrong));
+    return wrong >= end;
+}
+
+int is_shared(char failure[FAILURE_TEXT], const ptrdiff_t *cuts, int n_ranks, int rank, const float *values)
+{
+    const ptrdiff_t wrong = first_not_shared(cuts, n_ranks, values), end = cuts[n_ranks];
+    if (wrong < end && !failure[0])
+        snprintf(failure, FAILURE_TEXT,
+                 "rank %d, elements %td to %td: what is shared is wrong at element %td, %a", rank, cuts[0],
+                 end, wrong, (double)values[wrong]);
+    return wrong >= end;
 }

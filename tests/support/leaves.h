@@ -42,4 +42,11 @@ void cut_slices(ptrdiff_t begin, ptrdiff_t n, int n_ranks, int way, ptrdiff_t *c
 void fill_slice(const ptrdiff_t *cuts, int n_ranks, int rank, float *values);
 ptrdiff_t first_not_shared(const ptrdiff_t *cuts, int n_ranks, const float *values);
 
+/* Whether a rank's part [begin, end) of a sum has the contract's bits, and whether it has what all share.
+ * Else `failure` says what is wrong, unless it says something already. */
+enum { FAILURE_TEXT = 200 };
+int is_sum(char failure[FAILURE_TEXT], int64_t n_leaves, int rank, ptrdiff_t begin, ptrdiff_t end,
+           const float *sum);
+int is_shared(char failure[FAILURE_TEXT], const ptrdiff_t *cuts, int n_ranks, int rank, const float *values);
+
 #endif

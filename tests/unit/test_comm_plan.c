@@ -153,8 +153,7 @@ Test(comm_plan, hosts_hold_what_their_ranks_hold)
 
 struct job {
     struct ls_reduce_tuning tuning;
-    const char *failure; /* of the last rank that saw one */
-    char text[200];
+    char failure[FAILURE_TEXT]; /* of a rank that saw one */
 };
 
 static void reduce_everything(const struct ls_wire *wire, void *arg)
@@ -169,14 +168,7 @@ static void reduce_everything(const struct ls_wire *wire, void *arg)
             struct rank_leaves mine =
                 rank_leaves_create(n_leaves, wire->size, wire->rank, ns[i], (int)(n_leaves + wire->rank) % 2);
             ls_tree_allreduce(&reducer, n_leaves, ns[i], mine.sum, mine.roots, mine.n_roots);
-            const ptrdiff_t wrong = first_wrong(n_leaves, ns[i], mine.sum);
-            if (wrong < ns[i]) {
-                snprintf(job->text, sizeof job->text,
-                         "%lld leaves, %td elements, rank %d: element %td is %a, not %a", (long long)n_leaves,
-                         ns[i], wire->rank, wrong, (double)mine.sum[wrong],
-                         (double)leaf_sum(n_leaves, wrong));
-                job->failure = job->text;
-            }
+            is_sum(job->failure, n_leaves, wire->rank, 0, ns[i], mine.sum);
             rank_leaves_release(&mine);
         }
     ls_reducer_release(&reducer);
@@ -188,7 +180,7 @@ static void check_on_ranks(struct ls_reduce_tuning tuning, enum wire_mode mode,
     for (int n_ranks = 1; n_ranks <= 9; n_ranks++) {
         struct job job = {.tuning = tuning};
         const int left = run_ranks(n_ranks, ls_reduce_slots(n_ranks, &tuning), mode, body, &job);
-        cr_assert(!job.failure, "%s, %d ranks: %s", name, n_ranks, job.failure);
+        cr_assert(!job.failure[0], "%s, %d ranks: %s", name, n_ranks, job.failure);
         cr_assert(left == 0, "%s, %d ranks: %d messages not waited for", name, n_ranks, left);
     }
     cr_assert(ls_memory_balance() == 0);
@@ -235,18 +227,10 @@ static void check_slices(struct ls_reducer *reducer, struct job *job, int64_t n_
     const struct ls_slices slices = {cuts, 1, 0};
     struct rank_leaves mine = rank_leaves_create(n_leaves, size, rank, n, (int)(n_leaves + rank) % 2);
     ls_tree_scatter(reducer, n_leaves, &slices, mine.sum, mine.roots, mine.n_roots);
-    ptrdiff_t wrong = first_wrong_in(n_leaves, cuts[rank], cuts[rank + 1], mine.sum);
-    const char *what = wrong < cuts[rank + 1] ? "the sum" : NULL;
+    is_sum(job->failure, n_leaves, rank, cuts[rank], cuts[rank + 1], mine.sum);
     fill_slice(cuts, size, rank, mine.sum);
     ls_tree_share(reducer, &slices, mine.sum);
-    if (!what && (wrong = first_not_shared(cuts, size, mine.sum)) < cuts[size])
-        what = "what is shared";
-    if (what) {
-        snprintf(job->text, sizeof job->text,
-                 "%lld leaves, %td elements cut in way %d, rank %d: %s is wrong at element %td",
-                 (long long)n_leaves, n, way, rank, what, wrong);
-        job->failure = job->text;
-    }
+    is_shared(job->failure, cuts, size, rank, mine.sum);
     rank_leaves_release(&mine);
 }
 

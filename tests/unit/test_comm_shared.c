@@ -74,8 +74,7 @@ struct job {
     const int *first;
     struct ls_reduce_tuning tuning;
     void *segments[MOST_RANKS];
-    const char *failure;
-    char text[200];
+    char failure[FAILURE_TEXT];
 };
 
 /* The wire between the same lanes of hosts, over the wire between ranks. */
@@ -142,12 +141,7 @@ static void reduce_once(struct ls_shared *shared, struct job *job, int rank, int
         ls_shared_reduce(shared, LS_SHARED_WAITED, n_leaves, (struct ls_range){0, n}, roots, mine.n_roots);
     for (int i = 0; i < mine.n_roots; i++)
         memset(roots[i], 0xff, (size_t)n * sizeof(float));
-    const ptrdiff_t wrong = first_wrong(n_leaves, n, sum);
-    if (wrong < n) {
-        snprintf(job->text, sizeof job->text, "%lld leaves, %td elements, rank %d: element %td is %a, not %a",
-                 (long long)n_leaves, n, rank, wrong, (double)sum[wrong], (double)leaf_sum(n_leaves, wrong));
-        job->failure = job->text;
-    }
+    is_sum(job->failure, n_leaves, rank, 0, n, sum);
     rank_leaves_release(&mine);
 }
 
@@ -167,18 +161,10 @@ static void use_slices_once(struct ls_shared *shared, struct job *job, int rank,
     const float *sum = ls_shared_scatter(shared, LS_SHARED_WAITED, n_leaves, cuts, roots, mine.n_roots);
     for (int i = 0; i < mine.n_roots; i++)
         memset(roots[i], 0xff, (size_t)n * sizeof(float));
-    ptrdiff_t wrong = first_wrong_in(n_leaves, cuts[rank], cuts[rank + 1], sum);
-    const char *what = wrong < cuts[rank + 1] ? "the sum" : NULL;
+    is_sum(job->failure, n_leaves, rank, cuts[rank], cuts[rank + 1], sum);
     fill_slice(cuts, size, rank, mine.sum);
     ls_shared_share(shared, LS_SHARED_WAITED, cuts, mine.sum);
-    if (!what && (wrong = first_not_shared(cuts, size, mine.sum)) < cuts[size])
-        what = "what is shared";
-    if (what) {
-        snprintf(job->text, sizeof job->text,
-                 "%lld leaves, %td elements cut in way %d, rank %d: %s is wrong at element %td",
-                 (long long)n_leaves, n, way, rank, what, wrong);
-        job->failure = job->text;
-    }
+    is_shared(job->failure, cuts, size, rank, mine.sum);
     rank_leaves_release(&mine);
 }
 
@@ -226,7 +212,7 @@ static void check_hosts(int n_hosts, const int *first, struct ls_reduce_tuning t
         }
     }
     const int left = run_ranks(n_ranks, ls_reduce_slots(n_ranks, &tuning), mode, reduce_everything, &job);
-    cr_assert(!job.failure, "ranks on hosts:%s: %s", layout, job.failure);
+    cr_assert(!job.failure[0], "ranks on hosts:%s: %s", layout, job.failure);
     cr_assert(left == 0, "ranks on hosts:%s: %d messages not waited for", layout, left);
     for (int rank = 0; rank < n_ranks; rank++)
         ls_free(job.segments[rank]);
