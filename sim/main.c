@@ -7,11 +7,13 @@
  * messages, 0 for all of it
  *   sim allreduce BYTES BANDWIDTH
  * Rank 0 prints one line: seconds of a step, or of our allreduce and of MPI_Allreduce. */
+#include <math.h>
 #include <mpi.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/memory.h"
 #include "comm/comm_mpi.h"
 #include "sim/model.h"
 #include "sim/time.h"
@@ -24,6 +26,7 @@ struct node {
     int n_buckets, n_started;
     int64_t first; /* bucket's number */
     struct ls_vectors vectors;
+    float *sync; /* batch norm's sums */
     double flops, piece_flops;
 };
 
@@ -46,6 +49,15 @@ static void cut(struct node *node, ptrdiff_t least)
     node->buckets[node->n_buckets++] = 0;
 }
 
+/* As train/buckets.c's ls_buckets_longest. */
+static ptrdiff_t longest(const struct node *node)
+{
+    ptrdiff_t most = 0, end = node->model.n_floats;
+    for (int i = 0; i < node->n_buckets; end = node->buckets[i++])
+        most = end - node->buckets[i] > most ? end - node->buckets[i] : most;
+    return most;
+}
+
 /* As train/step.c's start_buckets. */
 static void start(struct node *node, int layer)
 {
@@ -60,29 +72,59 @@ static void start(struct node *node, int layer)
     }
 }
 
-/* So many seconds of work, in pieces; behind each sums under way go on, and those that may start: of the
- * layers from `complete` on. */
-static void compute(struct node *node, double seconds, int pieces, int complete)
+/* What train/step.c does when a layer's weight gradient is done, and between two pieces of its input
+ * gradient: sums under way go on, and those start that may, of the layers from `complete` on. */
+static void look(struct node *node, int complete)
 {
-    const double poll_costs_s = 3e-6; /* four fibers in and out, four MPI_Test */
-    for (int i = 0; i < pieces; i++) {
-        const int flies = ls_mpi_flights_are_running((const struct ls_mpi *)node->comm);
-        sim_pass(flies ? seconds / pieces + poll_costs_s : seconds / pieces);
-        ls_comm_progress(node->comm);
-        if (node->n_buckets > 1)
-            start(node, complete);
-        sim_forget();
-    }
+    const double costs_s = 3e-6; /* four fibers in and out, four MPI_Test */
+    if (node->n_buckets <= 1)
+        return;
+    if (ls_mpi_flights_are_running((const struct ls_mpi *)node->comm))
+        sim_pass(costs_s);
+    ls_comm_progress(node->comm);
+    start(node, complete);
+    sim_forget();
 }
 
-/* Weight gradient, then input gradient, as model/execute.c has them. */
+/* Batch norm's sums of n numbers over all ranks, as train/step.c's finish_sums. */
+static void meet(struct node *node, ptrdiff_t n)
+{
+    float *sums = node->sync;
+    struct ls_error err;
+    ls_comm_allreduce(node->comm, LS_ALLREDUCE_TREE, ls_comm_size(node->comm), n, sums, &sums, 1, &err);
+}
+
+/* Batch norm's mean, then its variance, before it can go on. */
+static void forward(struct node *node, int layer, double batch)
+{
+    const struct sim_layer *l = &node->model.layers[layer];
+    sim_pass(batch * l->flops / node->flops);
+    for (int i = 0; l->channels > 0 && i < 2; i++)
+        meet(node, l->channels);
+}
+
+/* Rows of an input gradient between two looks, as model/execute.c's piece_of. */
+static double piece_of(const struct node *node, const struct sim_layer *layer, double batch)
+{
+    if (node->piece_flops <= 0 || layer->flops * batch <= node->piece_flops)
+        return batch;
+    return layer->flops < node->piece_flops ? floor(node->piece_flops / layer->flops) : 1;
+}
+
+/* Weight gradient, look, then input gradient, as model/execute.c has them. */
 static void backward(struct node *node, int layer, double batch)
 {
-    const double flops = batch * node->model.layers[layer].flops, seconds = flops / node->flops;
-    const double pieces = node->piece_flops > 0 ? flops / node->piece_flops : 1;
-    compute(node, seconds, 1, layer);
-    if (layer > 0)
-        compute(node, seconds, pieces < 1 ? 1 : pieces > batch ? (int)batch : (int)pieces, layer);
+    const struct sim_layer *l = &node->model.layers[layer];
+    const double a_row_s = l->flops / node->flops, piece = piece_of(node, l, batch);
+    sim_pass(batch * a_row_s);
+    look(node, layer);
+    if (l->channels > 0)
+        meet(node, 2 * l->channels);
+    for (double row = 0; layer > 0 && l->flops > 0 && row < batch; row += piece) {
+        if (row > 0)
+            look(node, layer);
+        sim_pass(a_row_s * fmin(piece, batch - row));
+    }
 }
 
 /* Momentum: sum, parameter and velocity in, two out. */
@@ -109,7 +151,7 @@ static double step(struct node *node, double batch)
     const double began = MPI_Wtime();
     node->n_started = 0;
     for (int i = 0; i < model->n_layers; i++)
-        sim_pass(batch * model->layers[i].flops / node->flops);
+        forward(node, i, batch);
     for (int i = model->n_layers - 1; i >= 0; i--)
         backward(node, i, batch);
     if (node->n_buckets > 1) {
@@ -135,7 +177,10 @@ static void run_step(struct node *node, char **args)
     sim_memory_bandwidth = atof(args[3]) * 1e9;
     cut(node, (ptrdiff_t)(atof(args[4]) / sizeof(float)));
     node->piece_flops = atof(args[5]) * 1e9;
-    if (ls_comm_flights_create(node->comm, &err) != LS_OK ||
+    node->sync = ls_alloc(SIM_MOST_CHANNELS * 2, sizeof *node->sync, "sums of batch norm", &err);
+    if (!node->sync)
+        fail(err.text);
+    if (ls_comm_flights_create(node->comm, longest(node), &err) != LS_OK ||
         ls_comm_vectors_create(node->comm, 1, node->model.n_floats, &node->vectors, &err) != LS_OK)
         fail(err.text);
     const double seconds = step(node, batch);

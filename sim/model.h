@@ -1,14 +1,16 @@
-/* Nets as what a step's time depends on: of each layer its parameters and its work. */
+/* Nets as what a step's time depends on: of each layer its parameters, its work, and the sums over all ranks
+ * that are inside of it. */
 #ifndef LS_SIM_MODEL_H
 #define LS_SIM_MODEL_H
 
 #include <stddef.h>
 
-enum { SIM_MOST_LAYERS = 256 };
+enum { SIM_MOST_LAYERS = 256, SIM_MOST_CHANNELS = 2048 };
 
 struct sim_layer {
-    ptrdiff_t floats; /* parameters */
-    double flops;     /* of forward, a sample */
+    ptrdiff_t floats;   /* parameters */
+    double flops;       /* of forward, a sample */
+    ptrdiff_t channels; /* of batch norm, which the ranks meet inside of; else 0 */
 };
 
 struct sim_model {

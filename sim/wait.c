@@ -19,7 +19,10 @@ static int n_unfinished, has_news;
 
 int sim_test(MPI_Request *request, int *done, MPI_Status *status)
 {
-    const int code = MPI_Test(request, done, status);
+    /* SimGrid 3.32 says nothing of a request that is none when nobody wants a status. */
+    const int code = *request == MPI_REQUEST_NULL ? MPI_SUCCESS : MPI_Test(request, done, status);
+    if (*request == MPI_REQUEST_NULL)
+        *done = 1;
     has_news |= *done;
     for (int i = 0; i < n_unfinished; i++)
         if (unfinished[i] == request)

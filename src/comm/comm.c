@@ -317,9 +317,9 @@ void ls_comm_collect_slices(struct ls_comm *comm, const ptrdiff_t *cuts, const f
     comm->ops->gather(comm, mine, comm->sizes[comm->rank], whole ? whole + cuts[0] : NULL, comm->sizes);
 }
 
-enum ls_code ls_comm_flights_create(struct ls_comm *comm, struct ls_error *err)
+enum ls_code ls_comm_flights_create(struct ls_comm *comm, ptrdiff_t most_n, struct ls_error *err)
 {
-    return comm->ops->flights_create ? comm->ops->flights_create(comm, err) : LS_OK;
+    return comm->ops->flights_create ? comm->ops->flights_create(comm, most_n, err) : LS_OK;
 }
 
 static int64_t start_piece(struct ls_comm *comm, struct ls_piece *piece, float *const *roots, int n_roots)

@@ -124,8 +124,9 @@ void ls_comm_collect_slices(struct ls_comm *comm, const ptrdiff_t *cuts, const f
  * many are under way; another one waits for the oldest. */
 enum { LS_COMM_FLIGHTS = 4 };
 
-/* Local.  Takes the memory of sums under way, once; later calls find it there. */
-enum ls_code ls_comm_flights_create(struct ls_comm *comm, struct ls_error *err);
+/* Local; none may be under way.  Takes the memory of sums under way of at most most_n elements, the same on
+ * all ranks; it stays, and later calls for as many or fewer find it there. */
+enum ls_code ls_comm_flights_create(struct ls_comm *comm, ptrdiff_t most_n, struct ls_error *err);
 
 /* Collective: all ranks start the same pieces in the same order, each when its own elements of them are
  * there, and finish.  Nothing is written to elements [range.begin, range.end) of the roots in between.  Other

@@ -59,7 +59,7 @@ struct ls_comm_ops {
     enum ls_code (*vectors_create)(struct ls_comm *comm, struct ls_vectors *vectors, struct ls_error *err);
     void (*vectors_destroy)(struct ls_comm *comm, struct ls_vectors *vectors);
     /* Sums under way; all NULL where sums need nobody else. */
-    enum ls_code (*flights_create)(struct ls_comm *comm, struct ls_error *err);
+    enum ls_code (*flights_create)(struct ls_comm *comm, ptrdiff_t most_n, struct ls_error *err);
     int64_t (*start)(struct ls_comm *comm, const struct ls_piece *piece);
     void (*await)(struct ls_comm *comm, int64_t piece);
     int (*can_start)(struct ls_comm *comm);

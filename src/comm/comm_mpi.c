@@ -88,19 +88,40 @@ static void wire_wait(void *self, int slot)
         finish(r->mpi, "a message of the allreduce", MPI_SUCCESS, &r->requests[slot]);
 }
 
-enum ls_code ls_mpi_reducer_create(struct ls_mpi_reducer *reducer, struct ls_mpi *mpi, int rank,
-                                   struct ls_members members, int lane, const struct ls_reduce_tuning *tuning,
-                                   struct ls_error *err)
+static enum ls_code create(struct ls_mpi_reducer *reducer, int rank, struct ls_members members,
+                           const struct ls_reduce_tuning *tuning, const struct ls_mpi_reducer *beside,
+                           struct ls_error *err)
 {
     const struct ls_wire wire = {rank, members.n, reducer, wire_send, wire_receive, wire_wait};
     const int n_slots = ls_reduce_slots(members.n, tuning);
-    *reducer = (struct ls_mpi_reducer){.mpi = mpi, .first = members.first, .lane = lane};
     reducer->requests = ls_alloc((size_t)n_slots, sizeof(MPI_Request), "messages in flight", err);
     if (!reducer->requests)
         return LS_FAILED;
     for (int slot = 0; slot < n_slots; slot++)
         reducer->requests[slot] = MPI_REQUEST_NULL;
-    return ls_reducer_init(&reducer->tree, &wire, members.first, tuning, err);
+    return ls_reducer_init(&reducer->tree, &wire, members.first, tuning, beside ? &beside->tree : NULL, err);
+}
+
+enum ls_code ls_mpi_reducer_create(struct ls_mpi_reducer *reducer, struct ls_mpi *mpi,
+                                   const struct ls_reduce_tuning *tuning, struct ls_error *err)
+{
+    *reducer = (struct ls_mpi_reducer){.mpi = mpi};
+    return create(reducer, mpi->base.rank, (struct ls_members){mpi->base.size, NULL}, tuning, NULL, err);
+}
+
+enum ls_code ls_mpi_lane_create(struct ls_mpi_reducer *reducer, struct ls_mpi *mpi,
+                                const struct ls_reduce_tuning *tuning, const struct ls_mpi_reducer *beside,
+                                struct ls_error *err)
+{
+    const struct ls_mpi_hosts *hosts = &mpi->hosts;
+    const struct ls_place *place = &hosts->place;
+    int host = 0;
+    *reducer = (struct ls_mpi_reducer){.mpi = mpi, .first = hosts->first, .lane = place->rank};
+    if (!hosts->share || place->rank >= place->n_lanes)
+        return LS_OK;
+    while (hosts->first[host] < place->first_rank)
+        host++;
+    return create(reducer, host, hosts->members, tuning, beside, err);
 }
 
 void ls_mpi_reducer_release(struct ls_mpi_reducer *reducer)
@@ -113,13 +134,14 @@ void ls_mpi_reducer_release(struct ls_mpi_reducer *reducer)
 static enum ls_code take_reducers(struct ls_mpi *mpi, const struct ls_reduce_tuning *tuning,
                                   struct ls_error *err)
 {
-    const enum ls_code code = ls_mpi_reducer_create(
-        &mpi->reducer, mpi, mpi->base.rank, (struct ls_members){mpi->base.size, NULL}, 0, tuning, err);
-    return code == LS_OK ? ls_mpi_hosts_tune(mpi, tuning, err) : code;
+    const enum ls_code code = ls_mpi_reducer_create(&mpi->reducer, mpi, tuning, err);
+    mpi->tuning = *tuning;
+    return code == LS_OK ? ls_mpi_lane_create(&mpi->hosts.across, mpi, tuning, &mpi->reducer, err) : code;
 }
 
 static enum ls_code tune(struct ls_comm *comm, const struct ls_reduce_tuning *tuning, struct ls_error *err)
 {
+    ls_mpi_reducer_release(&ls_mpi_of(comm)->hosts.across);
     ls_mpi_reducer_release(&ls_mpi_of(comm)->reducer);
     return take_reducers(ls_mpi_of(comm), tuning, err);
 }
@@ -331,7 +353,7 @@ static void learn_hosts(struct ls_comm *comm)
 /* Everything that takes memory, with one agreement at its end. */
 static enum ls_code take_memory(struct ls_mpi *mpi, struct ls_error *err)
 {
-    const struct ls_reduce_tuning tuning = ls_reduce_default_tuning();
+    const struct ls_reduce_tuning tuning = ls_reduce_default_tuning(mpi->hosts.members.n != 1);
     uint64_t failed = ls_mpi_watch_init(&mpi->watch, &mpi->base, mpi->world, err) != LS_OK ||
                       ls_comm_take_tables(&mpi->base, err) != LS_OK ||
                       take_reducers(mpi, &tuning, err) != LS_OK;

@@ -25,7 +25,7 @@ struct ls_mpi_hosts {
     struct ls_members members;
     int *first;
     struct ls_place place;
-    int share; /* some host has several ranks, and every host's follow one another */
+    int share;    /* some host has several ranks, and every host's follow one another */
     struct ls_mpi_reducer across;
 };
 
@@ -42,10 +42,12 @@ struct ls_mpi {
     struct ls_comm base; /* first, so a pointer to one is a pointer to the other */
     MPI_Comm world;
     int owns_mpi;
+    struct ls_reduce_tuning tuning; /* of the sums that are waited for */
     struct ls_mpi_reducer reducer;
     struct ls_mpi_hosts hosts;
     struct ls_mpi_watch watch;
     struct ls_mpi_flight *flights; /* (LS_COMM_FLIGHTS), or NULL */
+    ptrdiff_t most_flying_n;       /* elements of a piece that they have room for */
     int64_t n_started;
 };
 
@@ -60,10 +62,9 @@ void ls_mpi_check(struct ls_mpi *mpi, const char *call, int code);
 /* Collective over `world`, which becomes the communication's own.  Ends in agreement. */
 enum ls_code ls_mpi_create_on(struct ls_comm **comm, MPI_Comm world, int owns_mpi, struct ls_error *err);
 
-/* Local.  *reducer stays where it is; it may be released also after failure. */
-enum ls_code ls_mpi_reducer_create(struct ls_mpi_reducer *reducer, struct ls_mpi *mpi, int rank,
-                                   struct ls_members members, int lane, const struct ls_reduce_tuning *tuning,
-                                   struct ls_error *err);
+/* Local.  Between all ranks.  *reducer stays where it is; it may be released also after failure. */
+enum ls_code ls_mpi_reducer_create(struct ls_mpi_reducer *reducer, struct ls_mpi *mpi,
+                                   const struct ls_reduce_tuning *tuning, struct ls_error *err);
 void ls_mpi_reducer_release(struct ls_mpi_reducer *reducer);
 
 /* Collective.  Finds out who shares memory with whom.  LOCKSTEP_RANKS_PER_HOST=N takes every N consecutive
@@ -71,13 +72,11 @@ void ls_mpi_reducer_release(struct ls_mpi_reducer *reducer);
 void ls_mpi_hosts_find(struct ls_mpi *mpi);
 void ls_mpi_hosts_release(struct ls_mpi *mpi);
 
-/* Local.  The messages between hosts, anew. */
-enum ls_code ls_mpi_hosts_tune(struct ls_mpi *mpi, const struct ls_reduce_tuning *tuning,
-                               struct ls_error *err);
-
-/* Local.  A reducer for sums of shared vectors between hosts, on this rank's lane (it must have one). */
+/* Local.  The same for sums of shared vectors between hosts, on this rank's lane; nothing when it has none. A
+ * sum takes this one or `beside`, whose scratch both use. */
 enum ls_code ls_mpi_lane_create(struct ls_mpi_reducer *reducer, struct ls_mpi *mpi,
-                                const struct ls_reduce_tuning *tuning, struct ls_error *err);
+                                const struct ls_reduce_tuning *tuning, const struct ls_mpi_reducer *beside,
+                                struct ls_error *err);
 
 /* Local.  Resumes all sums under way once; nothing inside one. */
 void ls_mpi_flights_progress(struct ls_mpi *mpi);
@@ -85,7 +84,7 @@ int ls_mpi_flights_are_running(const struct ls_mpi *mpi);
 void ls_mpi_flights_release(struct ls_mpi *mpi);
 
 /* struct ls_comm_ops's. */
-enum ls_code ls_mpi_flights_create(struct ls_comm *comm, struct ls_error *err);
+enum ls_code ls_mpi_flights_create(struct ls_comm *comm, ptrdiff_t most_n, struct ls_error *err);
 int64_t ls_mpi_start(struct ls_comm *comm, const struct ls_piece *piece);
 void ls_mpi_await(struct ls_comm *comm, int64_t piece);
 int ls_mpi_can_start(struct ls_comm *comm);

@@ -15,38 +15,34 @@ _Static_assert((int)LS_FAULT_FLIGHTS == (int)LS_SHARED_SLOTS, "faults know each"
 enum { TAGS = 4 }; /* room for a sum's channels */
 
 static enum ls_code create_flight(struct ls_mpi_flight *flight, struct ls_mpi *mpi, int slot,
-                                  struct ls_error *err)
+                                  ptrdiff_t most_n, struct ls_error *err)
 {
-    /* Room for a whole window of messages: 32 MiB, of which a piece touches what it needs. */
-    struct ls_reduce_tuning tuning = ls_reduce_default_tuning();
-    tuning.scratch_n = 1 << 19;
-    tuning.segment_n = 1 << 18;
-    tuning.window = 32; /* what travels between two looks of a rank that computes */
-    const struct ls_place *place = &mpi->hosts.place;
+    const struct ls_reduce_tuning tuning = ls_reduce_flight_tuning(&mpi->tuning, most_n);
     *flight = (struct ls_mpi_flight){.mpi = mpi, .slot = slot};
     enum ls_code code = ls_fiber_create(&flight->fiber, err);
     if (code == LS_OK)
-        code = ls_mpi_reducer_create(&flight->reducer, mpi, mpi->base.rank,
-                                     (struct ls_members){mpi->base.size, NULL}, 0, &tuning, err);
-    if (code == LS_OK && mpi->hosts.share && place->rank < place->n_lanes)
-        code = ls_mpi_lane_create(&flight->across, mpi, &tuning, err);
+        code = ls_mpi_reducer_create(&flight->reducer, mpi, &tuning, err);
+    if (code == LS_OK)
+        code = ls_mpi_lane_create(&flight->across, mpi, &tuning, &flight->reducer, err);
     /* A sum takes the one or the other, on all ranks. */
     flight->reducer.tag = flight->across.tag = TAGS * slot;
     flight->reducer.tree.flight = flight->across.tree.flight = slot;
     return code;
 }
 
-enum ls_code ls_mpi_flights_create(struct ls_comm *comm, struct ls_error *err)
+enum ls_code ls_mpi_flights_create(struct ls_comm *comm, ptrdiff_t most_n, struct ls_error *err)
 {
     struct ls_mpi *mpi = ls_mpi_of(comm);
     enum ls_code code = LS_OK;
-    if (mpi->flights)
+    if (mpi->flights && most_n <= mpi->most_flying_n)
         return LS_OK;
+    ls_mpi_flights_release(mpi);
+    mpi->most_flying_n = most_n;
     mpi->flights = ls_alloc(LS_COMM_FLIGHTS, sizeof *mpi->flights, "sums under way", err);
     if (!mpi->flights)
         return LS_FAILED;
     for (int i = 0; code == LS_OK && i < LS_COMM_FLIGHTS; i++)
-        code = create_flight(&mpi->flights[i], mpi, LS_SHARED_WAITED + 1 + i, err);
+        code = create_flight(&mpi->flights[i], mpi, LS_SHARED_WAITED + 1 + i, most_n, err);
     if (code != LS_OK)
         ls_mpi_flights_release(mpi);
     return code;
@@ -126,7 +122,7 @@ static void await_flight(struct ls_mpi_flight *flight)
 int64_t ls_mpi_start(struct ls_comm *comm, const struct ls_piece *piece)
 {
     struct ls_mpi *mpi = ls_mpi_of(comm);
-    assert(mpi->flights);
+    assert(mpi->flights && piece->range.end - piece->range.begin <= mpi->most_flying_n);
     struct ls_mpi_flight *flight = &mpi->flights[mpi->n_started % LS_COMM_FLIGHTS];
     await_flight(flight);
     flight->piece = *piece;

@@ -105,27 +105,6 @@ void ls_mpi_hosts_find(struct ls_mpi *mpi)
     ls_free(leaders);
 }
 
-enum ls_code ls_mpi_lane_create(struct ls_mpi_reducer *reducer, struct ls_mpi *mpi,
-                                const struct ls_reduce_tuning *tuning, struct ls_error *err)
-{
-    const struct ls_mpi_hosts *hosts = &mpi->hosts;
-    int host = 0;
-    while (hosts->first[host] < hosts->place.first_rank)
-        host++;
-    return ls_mpi_reducer_create(reducer, mpi, host, hosts->members, hosts->place.rank, tuning, err);
-}
-
-enum ls_code ls_mpi_hosts_tune(struct ls_mpi *mpi, const struct ls_reduce_tuning *tuning,
-                               struct ls_error *err)
-{
-    struct ls_mpi_hosts *hosts = &mpi->hosts;
-    const struct ls_place *place = &hosts->place;
-    ls_mpi_reducer_release(&hosts->across);
-    if (!hosts->share || place->rank >= place->n_lanes)
-        return LS_OK;
-    return ls_mpi_lane_create(&hosts->across, mpi, tuning, err);
-}
-
 void ls_mpi_hosts_release(struct ls_mpi *mpi)
 {
     ls_mpi_reducer_release(&mpi->hosts.across);

@@ -1,12 +1,18 @@
 /* The tree of the contract finished over ranks, written against a wire of point-to-point messages.
  *
  * The wire is a parameter so that the very code that runs over MPI is also run by unit tests with P ranks as
- * threads of one process.  Three ways, chosen by arithmetic that all ranks share: doubling  perfect plans,
- * few elements: whole vectors swapped at distances 1, 2, 4 …; log2(P) messages halving   perfect plans, many
- * elements: recursive vector halving with distance doubling, then the way back (Rabenseifner 2004; Thakur,
- * Rabenseifner, Gropp 2005): 2 n (P-1)/P elements sent by each rank direct    any other plan: each rank owns
- * a slice of the elements, gets every root of it, merges, and sends it round A pair of ranks at distance 2^k
- * in a perfect plan are the siblings of level k of the tree, so all three add exactly what the tree adds. */
+ * threads of one process.  Three ways, chosen by arithmetic that all ranks share:
+ *
+ * - whole: perfect plans, few elements.  Groups of r ranks at distances 1, r, r^2 … send one another all that
+ *   they have, and each adds it up: log_r(P) times the latency of a message (Ruefenacht, Bull, Booth 2017;
+ *   r = 2 is recursive doubling).
+ * - halving: perfect plans, many elements.  Recursive vector halving with distance doubling, then the way
+ *   back (Rabenseifner 2004; Thakur, Rabenseifner, Gropp 2005): 2 n (P-1)/P elements sent by each rank.
+ * - direct: any other plan.  Each rank owns a slice of the elements, gets every root of it, merges, and sends
+ *   it round.
+ *
+ * A pair of ranks at distance 2^k in a perfect plan are the siblings of level k of the tree, so all three add
+ * exactly what the tree adds. */
 #ifndef LS_COMM_TREE_ALLREDUCE_H
 #define LS_COMM_TREE_ALLREDUCE_H
 
@@ -30,11 +36,13 @@ struct ls_wire {
 
 /* What is chosen by measurement; the bits do not depend on any of it.  The same on every rank. */
 struct ls_reduce_tuning {
-    ptrdiff_t small_n;   /* up to this many elements: doubling rather than halving */
+    ptrdiff_t small_n;   /* up to this many elements: whole vectors rather than halves */
+    int radix;           /* ranks that swap whole vectors: 2, 4, 8 or 16; 0: 2 */
     ptrdiff_t segment_n; /* elements of one message of the halving pipeline */
     int window;          /* messages in flight in that pipeline, at least 1 */
     ptrdiff_t granule_n; /* direct: slices are multiples of this */
-    ptrdiff_t scratch_n; /* floats of scratch a rank; grown if the rest above needs more */
+    ptrdiff_t scratch_n; /* floats of scratch a rank; segments and window shrink to it.  More is taken where
+                            whole vectors, or one element of every root that there can be, need it */
 };
 
 struct ls_reducer {
@@ -46,22 +54,29 @@ struct ls_reducer {
     struct ls_plan plan; /* of the last call: n_leaves changes at most twice an epoch */
     float *scratch;
     ptrdiff_t scratch_n;
+    int borrows;            /* scratch is another's */
     struct ls_range *owned; /* (wire.size): who owns what in a round of the direct exchange */
 };
 
-/* What was measured best; see tree_allreduce.c. */
-struct ls_reduce_tuning ls_reduce_default_tuning(void);
+/* What was measured best; see tree_allreduce.c.  between_hosts: when messages cross a network. */
+struct ls_reduce_tuning ls_reduce_default_tuning(int between_hosts);
+
+/* The same for sums of at most `most_n` elements that go on beside computing: what travels between two looks
+ * of a rank is under way at once, and scratch is no more than they need. */
+struct ls_reduce_tuning ls_reduce_flight_tuning(const struct ls_reduce_tuning *tuning, ptrdiff_t most_n);
 
 /* Slots that a wire of `size` ranks must have. */
 int ls_reduce_slots(int size, const struct ls_reduce_tuning *tuning);
 
 /* Local.  first: which ranks' leaves the wire's members have between them (struct ls_members; kept), NULL
  * when they are the ranks.  Takes all memory that any later call needs, whatever its n, so an allreduce
- * cannot run out of memory on one rank only.  *reducer is the caller's storage; a released or zeroed one may
- * be released again.
+ * cannot run out of memory on one rank only.  With `beside`, of as many members or more and the same tuning,
+ * it uses that one's scratch: the two never work at the same time.  *reducer is the caller's storage; a
+ * released or zeroed one may be released again.
  */
 enum ls_code ls_reducer_init(struct ls_reducer *reducer, const struct ls_wire *wire, const int *first,
-                             const struct ls_reduce_tuning *tuning, struct ls_error *err);
+                             const struct ls_reduce_tuning *tuning, const struct ls_reducer *beside,
+                             struct ls_error *err);
 void ls_reducer_release(struct ls_reducer *reducer);
 
 /* Collective over the wire; arguments as for ls_comm_allreduce. */

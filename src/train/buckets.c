@@ -45,6 +45,16 @@ struct ls_range ls_buckets_range(const struct ls_buckets *buckets, int i, ptrdif
     return (struct ls_range){buckets->begins[i], i > 0 ? buckets->begins[i - 1] : end};
 }
 
+ptrdiff_t ls_buckets_longest(const struct ls_buckets *buckets, ptrdiff_t end)
+{
+    int64_t most = 0;
+    for (int i = 0; i < buckets->n; i++) {
+        const struct ls_range range = ls_buckets_range(buckets, i, end);
+        most = range.end - range.begin > most ? range.end - range.begin : most;
+    }
+    return (ptrdiff_t)most;
+}
+
 int ls_buckets_complete(const struct ls_buckets *buckets, const struct ls_net *net, int layer)
 {
     const ptrdiff_t begin = layer > 0 ? begin_of(net, layer) : 0;

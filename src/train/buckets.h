@@ -27,6 +27,9 @@ void ls_buckets_release(struct ls_buckets *buckets);
  * bucket. */
 struct ls_range ls_buckets_range(const struct ls_buckets *buckets, int i, ptrdiff_t end);
 
+/* Elements of the longest; 0: there are none. */
+ptrdiff_t ls_buckets_longest(const struct ls_buckets *buckets, ptrdiff_t end);
+
 /* How many buckets are complete once layer i and all behind it are. */
 int ls_buckets_complete(const struct ls_buckets *buckets, const struct ls_net *net, int layer);
 

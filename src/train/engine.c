@@ -140,7 +140,7 @@ enum ls_code ls_engine_create(struct ls_engine *engine, const struct ls_net *net
         ls_comm_travels(comm)) {
         code = ls_buckets_create(&engine->buckets, net, plan->bucket_bytes, err);
         if (code == LS_OK && engine->buckets.n > 0)
-            code = ls_comm_flights_create(comm, err);
+            code = ls_comm_flights_create(comm, ls_buckets_longest(&engine->buckets, net->n_floats + 1), err);
     }
     if (code == LS_OK && plan->shard_granule > 0 && ls_comm_size(comm) > 1)
         code = ls_shards_create(&engine->shards, net, &engine->buckets, comm, plan->shard_granule, err);

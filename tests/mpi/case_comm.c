@@ -154,7 +154,7 @@ static int run_slices(struct ls_comm *comm, int n_args, char **args)
     struct ls_vectors vectors;
     struct ls_error err = {.code = LS_OK};
     int failed = 0;
-    err.code = ls_comm_flights_create(comm, &err);
+    err.code = ls_comm_flights_create(comm, 40000, &err);
     if (ls_comm_vectors_create(comm, 12, 40000, &vectors, &err) != LS_OK)
         return complain(comm, "%s", err.text);
     for (int64_t n_leaves = 0; !failed && n_leaves <= 13; n_leaves++)
@@ -375,7 +375,7 @@ static int check_gathers(struct ls_comm *comm)
 static int run_gather(struct ls_comm *comm, int n_args, char **args)
 {
     (void)n_args, (void)args;
-    const struct ls_reduce_tuning tuning = ls_reduce_default_tuning();
+    const struct ls_reduce_tuning tuning = ls_reduce_default_tuning(0);
     int failed = check_gathers(comm);
     ls_comm_tune(comm, &tuning, 100, NULL); /* many messages each, as if they were longer than INT_MAX */
     return failed | check_gathers(comm);

@@ -82,8 +82,9 @@ static int set_up(struct campaign *c, struct ls_error *err)
     if (!c->start || !c->weights)
         return 0;
     ls_net_initialise(&c->net, &init, 5, c->start);
-    struct ls_reduce_tuning whole_vectors = ls_reduce_default_tuning();
+    struct ls_reduce_tuning whole_vectors = ls_reduce_default_tuning(1);
     whole_vectors.small_n = 1 << 16; /* so that draw knows what lies where in a message */
+    whole_vectors.radix = 2;
     if (ls_comm_tune(c->comm, &whole_vectors, 1 << 30, err) != LS_OK)
         return 0;
     ls_fault_plan(NULL);
@@ -226,7 +227,7 @@ static int run_fault_flights(struct ls_comm *comm, int n_args, char **args)
     struct ls_vectors vectors;
     struct ls_error err = {.code = LS_OK};
     int failed = 0;
-    err.code = ls_comm_flights_create(comm, &err);
+    err.code = ls_comm_flights_create(comm, PIECE_N, &err);
     if (ls_comm_vectors_create(comm, 1, PIECES * PIECE_N, &vectors, &err) != LS_OK)
         return complain(comm, "%s", err.text);
     for (int round = 0; !failed && round < 20; round++)

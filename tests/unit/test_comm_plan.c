@@ -161,7 +161,7 @@ static void reduce_everything(const struct ls_wire *wire, void *arg)
     struct job *job = arg;
     static const ptrdiff_t ns[] = {0, 1, 2, 7, 33, 300};
     struct ls_reducer reducer;
-    if (ls_reducer_init(&reducer, wire, NULL, &job->tuning, NULL) != LS_OK)
+    if (ls_reducer_init(&reducer, wire, NULL, &job->tuning, NULL, NULL) != LS_OK)
         abort();
     for (int64_t n_leaves = 0; n_leaves <= 40; n_leaves++)
         for (size_t i = 0; i < sizeof ns / sizeof *ns; i++) {
@@ -191,11 +191,37 @@ static void check_reducer(struct ls_reduce_tuning tuning, enum wire_mode mode, c
     check_on_ranks(tuning, mode, reduce_everything, name);
 }
 
-Test(comm_reduce, doubling, .timeout = 120)
+Test(comm_reduce, whole_vectors, .timeout = 120)
 {
-    const struct ls_reduce_tuning tuning = ls_reduce_default_tuning();
-    check_reducer(tuning, WIRE_EAGER, "default");
-    check_reducer(tuning, WIRE_LATE, "default, late");
+    for (int radix = 2; radix <= 8; radix *= 2) {
+        struct ls_reduce_tuning tuning = ls_reduce_default_tuning(radix == 4);
+        tuning.radix = radix;
+        check_reducer(tuning, radix == 2 ? WIRE_EAGER : WIRE_LATE, "whole vectors");
+    }
+}
+
+/* Scratch is what was asked for, and no more than sums under way need: of 1,000 elements, of a bucket, of
+ * the largest layer of a large net. */
+Test(comm_reduce, scratch_is_what_is_needed)
+{
+    static const struct {
+        ptrdiff_t most_n, least_n, most_scratch_n;
+    } cases[] = {{1000, 12288, 12288}, {262144, 131072, 1048576}, {102764544, 8388608, 8388608}};
+    const struct ls_reduce_tuning waited = ls_reduce_default_tuning(1);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const struct ls_reduce_tuning tuning = ls_reduce_flight_tuning(&waited, cases[i].most_n);
+        const struct ls_wire wire = {.size = 16};
+        struct ls_reducer reducer, beside;
+        cr_assert(ls_reducer_init(&reducer, &wire, NULL, &tuning, NULL, NULL) == LS_OK);
+        cr_assert(ls_reducer_init(&beside, &wire, NULL, &tuning, &reducer, NULL) == LS_OK);
+        cr_expect(reducer.scratch_n >= cases[i].least_n && reducer.scratch_n <= cases[i].most_scratch_n,
+                  "%td elements: %td", cases[i].most_n, reducer.scratch_n);
+        cr_expect(reducer.tuning.segment_n * reducer.tuning.window <= reducer.scratch_n);
+        cr_expect(beside.scratch == reducer.scratch);
+        ls_reducer_release(&beside);
+        ls_reducer_release(&reducer);
+    }
+    cr_assert(ls_memory_balance() == 0);
 }
 
 /* Small segments, so that 300 elements fill and refill the pipeline. */
@@ -239,7 +265,7 @@ static void use_slices(const struct ls_wire *wire, void *arg)
     struct job *job = arg;
     static const ptrdiff_t ns[] = {0, 1, 7, 33, 300};
     struct ls_reducer reducer;
-    if (ls_reducer_init(&reducer, wire, NULL, &job->tuning, NULL) != LS_OK)
+    if (ls_reducer_init(&reducer, wire, NULL, &job->tuning, NULL, NULL) != LS_OK)
         abort();
     for (int64_t n_leaves = 0; n_leaves <= 26; n_leaves++)
         for (size_t i = 0; i < sizeof ns / sizeof *ns; i++)
@@ -250,7 +276,7 @@ static void use_slices(const struct ls_wire *wire, void *arg)
 /* Also with so little scratch that it takes rounds. */
 Test(comm_reduce, slices_are_summed_and_shared, .timeout = 120)
 {
-    struct ls_reduce_tuning tuning = ls_reduce_default_tuning();
+    struct ls_reduce_tuning tuning = ls_reduce_default_tuning(0);
     check_on_ranks(tuning, WIRE_EAGER, use_slices, "default");
     tuning =
         (struct ls_reduce_tuning){.small_n = 8, .segment_n = 64, .window = 2, .granule_n = 3, .scratch_n = 1};

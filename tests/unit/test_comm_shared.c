@@ -180,7 +180,7 @@ static void reduce_everything(const struct ls_wire *wire, void *arg)
     const struct ls_wire across = {host, job->n_hosts, &lane, lane_send, lane_receive, lane_wait};
     struct ls_reducer reducer = {0};
     if (shared.place.rank < shared.place.n_lanes) {
-        if (ls_reducer_init(&reducer, &across, job->first, &job->tuning, NULL) != LS_OK)
+        if (ls_reducer_init(&reducer, &across, job->first, &job->tuning, NULL, NULL) != LS_OK)
             abort();
         shared.slots[LS_SHARED_WAITED].across = &reducer;
     }
@@ -236,7 +236,7 @@ static void check_layouts(struct ls_reduce_tuning tuning, enum wire_mode mode, i
 
 Test(comm_shared, is_the_tree_on_any_hosts, .timeout = 120)
 {
-    check_layouts(ls_reduce_default_tuning(), WIRE_EAGER, 0);
+    check_layouts(ls_reduce_default_tuning(0), WIRE_EAGER, 0);
 }
 
 /* Short messages, many of them, copied as late as possible. */
@@ -250,7 +250,7 @@ Test(comm_shared, is_the_tree_in_pieces, .timeout = 120)
 /* Each rank its slice of the sum, then all slices to all. */
 Test(comm_shared, slices_on_any_hosts, .timeout = 120)
 {
-    check_layouts(ls_reduce_default_tuning(), WIRE_EAGER, 1);
+    check_layouts(ls_reduce_default_tuning(0), WIRE_EAGER, 1);
 }
 
 Test(comm_shared, slices_in_pieces, .timeout = 120)
