@@ -26,6 +26,7 @@ struct ls_mpi_hosts {
     int *first;
     struct ls_place place;
     int share;    /* some host has several ranks, and every host's follow one another */
+    int has_told; /* that there was no room to share */
     struct ls_mpi_reducer across;
 };
 

@@ -5,11 +5,13 @@
  * window (a small /dev/shm, a limit on file sizes), Open MPI 4.1 leaves the others waiting for ever; and a
  * window's pages are not reserved, so that a tmpfs that is full ends the run in its first step with SIGBUS.
  */
+#include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -155,21 +157,24 @@ static const char *name_of(const struct window *window, int rank, char name[NAME
     return name;
 }
 
-/* Its pages are reserved, on this rank's side of the machine: later nobody can find that there is no room. */
+/* Its pages are reserved, on this rank's side of the machine: later nobody can find that there is no room.
+ * Returns 0, or why not. */
 static int create_segment(struct window *window, size_t bytes)
 {
     char name[NAME];
     const int rank = window->shared.place.rank;
     const int file = shm_open(name_of(window, rank, name), O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, 0600);
     if (file < 0)
-        return 0;
+        return errno;
     window->bytes[rank] = bytes;
-    if (posix_fallocate(file, 0, (off_t)bytes) == 0)
-        window->segments[rank] = map_segment(file, bytes);
+    int why = posix_fallocate(file, 0, (off_t)bytes);
+    if (why == 0 && !(window->segments[rank] = map_segment(file, bytes)))
+        why = errno;
     close(file);
-    return window->segments[rank] != NULL;
+    return why;
 }
 
+/* Returns 0, or why not. */
 static int attach_segments(struct window *window)
 {
     char name[NAME];
@@ -179,23 +184,35 @@ static int attach_segments(struct window *window)
             continue;
         const int file = shm_open(name_of(window, rank, name), O_RDWR | O_CLOEXEC, 0);
         if (file < 0)
-            return 0;
+            return errno;
         if (fstat(file, &about) == 0 && about.st_size > 0) {
             window->bytes[rank] = (size_t)about.st_size;
             window->segments[rank] = map_segment(file, window->bytes[rank]);
         }
+        const int why = errno;
         close(file);
         if (!window->segments[rank])
-            return 0;
+            return why;
     }
-    return 1;
+    return 0;
 }
 
-static int failed_anywhere(struct window *window, int failed)
+/* Collective.  The lowest of the ranks that failed tells why, once: the run goes on, but slower. */
+static int failed_anywhere(struct window *window, int why, size_t bytes)
 {
-    uint64_t any = failed != 0;
-    window->mpi->base.ops->take_largest(&window->mpi->base, &any, 1);
-    return any != 0;
+    struct ls_mpi *mpi = window->mpi;
+    const struct ls_comm *comm = &mpi->base;
+    const uint64_t mine = why ? (uint64_t)(comm->size - comm->rank) : 0;
+    uint64_t first = mine;
+    comm->ops->take_largest(&mpi->base, &first, 1);
+    if (first > 0 && first == mine && !mpi->hosts.has_told)
+        fprintf(
+            stderr,
+            "lockstep: rank %d of %d, on %s, finds no room for %.1f MB in the memory that ranks of a host "
+            "share (/dev/shm): %s; all ranks send messages instead, which is slower\n",
+            comm->rank, comm->size, comm->hosts[comm->rank], (double)bytes / 1e6, strerror(why));
+    mpi->hosts.has_told |= first > 0;
+    return first > 0;
 }
 
 /* Collective over all ranks.  The names are gone again before anything else can happen, so that nothing is
@@ -206,10 +223,9 @@ static int open_window(struct window *window, size_t bytes)
     struct ls_mpi *mpi = window->mpi;
     window->key = (uint64_t)getpid() << 40 ^ (uint64_t)(ls_now_s() * 1e9);
     ls_mpi_check(mpi, "MPI_Bcast", MPI_Bcast(&window->key, 1, MPI_UINT64_T, 0, mpi->hosts.comm));
-    const int created = create_segment(window, bytes);
-    int failed = failed_anywhere(window, !created);
+    int failed = failed_anywhere(window, create_segment(window, bytes), bytes);
     if (!failed)
-        failed = failed_anywhere(window, !attach_segments(window));
+        failed = failed_anywhere(window, attach_segments(window), bytes);
     if (window->bytes[window->shared.place.rank] > 0)
         shm_unlink(name_of(window, window->shared.place.rank, name));
     return !failed;

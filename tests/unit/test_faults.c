@@ -130,6 +130,40 @@ Test(mpi, any_allocation_of_an_engine_may_fail_on_one_rank, .timeout = 6 * LIMIT
         }
 }
 
+/* A limit on the sizes of files is one on what a rank has in /dev/shm.  Open MPI's own files stay below this
+ * one, the vectors do not; the rank's host, of several and the only one, is then without shared memory. */
+Test(mpi, a_host_without_room_for_shared_memory_sends_messages, .timeout = 6 * LIMIT_S)
+{
+    static const char train[] =
+        "train --data synthetic:n=90,shape=60,classes=4,test=11 --net 'dense 1500, relu, dense 1500, relu, "
+        "dense 4' --batch 20 --microbatch 2 --steps 3 --quiet --threads 1 --momentum 0.9 --bucket-bytes 600";
+    static const struct {
+        int ranks, per_host, odd;
+    } cases[] = {{4, 2, 3}, {5, 2, 0}, {5, 2, 4}, {4, 8, 2}};
+    struct hash_text expected = last_hash(lockstep(1, "%s --serial", train)->out);
+    cr_assert(expected.text[0]);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char before[300], words[200];
+        snprintf(
+            before, sizeof before,
+            "export LOCKSTEP_RANKS_PER_HOST=%d; if [ \"$OMPI_COMM_WORLD_RANK\" = %d ]; then trap '' XFSZ; "
+            "ulimit -f 16384; fi; exec",
+            cases[i].per_host, cases[i].odd);
+        const struct ls_outcome *o = lockstep_after(cases[i].ranks, before, "%s", train);
+        cr_assert(o->status == 0, "case %zu: status %d\n%s", i, o->status, o->err);
+        const struct hash_text found = last_hash(o->out);
+        cr_assert(strcmp(found.text, expected.text) == 0, "case %zu: %s, not %s", i, found.text,
+                  expected.text);
+        snprintf(words, sizeof words, "lockstep: rank %d of %d, on %s, finds no room for ", cases[i].odd,
+                 cases[i].ranks, host());
+        /* host() runs a program of its own, whose outcome is another's. */
+        cr_assert(strstr(o->err, words) &&
+                      strstr(o->err, "(/dev/shm): File too large; all ranks send messages"),
+                  "case %zu: %s", i, o->err);
+        cr_assert(lines_beginning(o->err, "lockstep: ") == 1, "%s", o->err);
+    }
+}
+
 Test(mpi, data_that_one_rank_cannot_read_or_reads_otherwise_end_the_job, .timeout = LIMIT_S + 20)
 {
     const struct ls_outcome *o =
