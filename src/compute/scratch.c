@@ -1,4 +1,4 @@
-/* Scratch of threads: a block each, on a huge page where there are some, first touched by the thread that
+/* Scratch of threads: a block each, on huge pages where there are some, first touched by the thread that
  * works in it. Not thread-local storage itself: that lies in the creator's part of a thread's stack, whose
  * size users set. */
 #include <pthread.h>
@@ -10,7 +10,12 @@
 #include "base/memory.h"
 #include "compute/parallel/team.h"
 
-_Static_assert(sizeof(struct ls_scratch) <= LS_HUGE_PAGE_BYTES, "it lies in one huge page");
+/* All but `left` lies in the first huge page; pages that nobody touches are not there. */
+_Static_assert(offsetof(struct ls_scratch, left) <= LS_HUGE_PAGE_BYTES, "it lies in one huge page");
+enum {
+    BLOCK_BYTES =
+        (sizeof(struct ls_scratch) + LS_HUGE_PAGE_BYTES - 1) / LS_HUGE_PAGE_BYTES * LS_HUGE_PAGE_BYTES
+};
 
 _Thread_local struct ls_scratch *ls_scratch_taken;
 
@@ -36,11 +41,11 @@ static void make_key(void)
 struct ls_scratch *ls_scratch_take(void)
 {
     pthread_once(&once, make_key);
-    struct ls_scratch *block = aligned_alloc(LS_HUGE_PAGE_BYTES, LS_HUGE_PAGE_BYTES);
+    struct ls_scratch *block = aligned_alloc(LS_HUGE_PAGE_BYTES, BLOCK_BYTES);
     if (!block || pthread_setspecific(key, block) != 0)
-        give_up("out of memory for the 2 MiB in which each thread works");
+        give_up("out of memory for the 6 MiB in which each thread works");
 #ifdef MADV_HUGEPAGE
-    madvise(block, LS_HUGE_PAGE_BYTES, MADV_HUGEPAGE);
+    madvise(block, BLOCK_BYTES, MADV_HUGEPAGE);
 #endif
     ls_scratch_taken = block;
     return block;

@@ -40,7 +40,29 @@ struct product_tile {
     struct tile_left a;
     struct tile_right b;
     struct tile_result c;
+    /* To be fetched on the way: columns `next_left` of the next tile's rows, from `next` on; and whether
+     * there is a next panel, whose results these rows are. */
+    const float *next;
+    ptrdiff_t next_rows, next_row;
+    struct range next_left;
+    int next_panel;
 };
+
+/* Row r of what comes next, rows of the left matrix into L2.  Between two pieces of the fold: all at once,
+ * the fetches wait for each other, and the fold for them. */
+LS_ALWAYS_INLINE void fetch_next(const int vectors, const struct product_tile *t, ptrdiff_t r)
+{
+    if (t->next_panel)
+        LS_UNROLL
+    for (int v = 0; v < vectors; v += LINE / VEC) {
+        __builtin_prefetch(t->c.to + r * t->c_row + (vectors + v) * VEC, 1);
+        if (t->c.finish > FINISH_RELU)
+            __builtin_prefetch(t->c.y + r * t->c_row + (vectors + v) * VEC);
+    }
+    if (r < t->next_rows)
+        for (ptrdiff_t k = t->next_left.begin; k < t->next_left.end; k += LINE)
+            __builtin_prefetch(t->next + r * t->next_row + k, 0, 2);
+}
 
 LS_ALWAYS_INLINE void product_tile(const int rows, const int vectors, const struct product_tile *t)
 {
@@ -50,10 +72,17 @@ LS_ALWAYS_INLINE void product_tile(const int rows, const int vectors, const stru
     for (int r = 0; r < rows; r++)
         places[r] = r * t->c_row;
     tile_start(rows, vectors, acc, &t->c, places);
-    if (t->copied) /* strides that the compiler knows */
-        tile_fold(rows, vectors, acc, t->depth, (struct tile_left){t->a.p, LEFT_STEP, 1},
-                  (struct tile_right){t->b.p, vectors * VEC, VEC});
-    else
+    if (t->copied) { /* strides that the compiler knows */
+        const ptrdiff_t piece = (t->depth + rows - 1) / rows;
+        const float *left = t->a.p, *right = t->b.p;
+        for (ptrdiff_t r = 0, to_do = t->depth; r < rows; r++, to_do -= piece) {
+            tile_fold(rows, vectors, acc, piece < to_do ? piece : to_do,
+                      (struct tile_left){left, LEFT_STEP, 1}, (struct tile_right){right, vectors * VEC, VEC});
+            left += piece;
+            right += piece * vectors * VEC;
+            fetch_next(vectors, t, r);
+        }
+    } else
         tile_fold(rows, vectors, acc, t->depth, (struct tile_left){t->a.p, t->a.row, 1},
                   (struct tile_right){t->b.p, t->b.step, VEC});
     tile_end(rows, vectors, acc, &t->c, places);
@@ -103,15 +132,18 @@ static void copy_left(const float *from, ptrdiff_t step, ptrdiff_t rows, ptrdiff
     }
 }
 
-/* Where the next panel's results go, and what they are multiplied with. */
-static void fetch_result(const struct product_tile *t, ptrdiff_t height, int width)
+/* The same for all rows, where the fold is too short to be cut. */
+static void fetch_at_once(const struct product_tile *t, ptrdiff_t height, int width)
 {
-    for (ptrdiff_t r = 0; r < height; r++)
+    for (ptrdiff_t r = 0; t->next_panel && r < height; r++)
         for (int at = width; at < 2 * width; at += LINE) {
             __builtin_prefetch(t->c.to + r * t->c_row + at, 1);
             if (t->c.finish > FINISH_RELU)
                 __builtin_prefetch(t->c.y + r * t->c_row + at);
         }
+    for (ptrdiff_t r = 0; r < t->next_rows; r++)
+        for (ptrdiff_t k = t->next_left.begin; k < t->next_left.end; k += LINE)
+            __builtin_prefetch(t->next + r * t->next_row + k, 0, 2);
 }
 
 /* Rows [row, row + height) of a block; the next tile's rows are fetched into L2 on the way. */
@@ -124,7 +156,9 @@ static void product_rows(const struct product *p, const struct block *b, ptrdiff
                              .c_row = p->columns,
                              .a = {p->a + row * p->depth + b->k.begin, p->depth, 1},
                              .c = {.resume = b->k.begin > 0, .finish = last_block ? p->finish : FINISH_NONE}};
-    const float *next = t.a.p + height * p->depth;
+    t.next = t.a.p + height * p->depth;
+    t.next_row = p->depth;
+    t.next_rows = next_height < height ? next_height : height;
     t.copied = b->packed && b->panels >= WORTH_COPYING;
     if (t.copied) {
         copy_left(t.a.p, p->depth, height, depth);
@@ -140,11 +174,10 @@ static void product_rows(const struct product *p, const struct block *b, ptrdiff
         t.c.bias = p->bias ? p->bias + at : NULL;
         t.c.to = p->c + row * p->columns + at;
         t.c.y = p->y ? p->y + row * p->columns + at : NULL;
-        if (i + 1 < b->panels)
-            fetch_result(&t, height, width);
-        for (ptrdiff_t r = i * next_height / b->panels; r < (i + 1) * next_height / b->panels; r++)
-            for (ptrdiff_t k = 0; k < depth; k += LINE)
-                __builtin_prefetch(next + r * p->depth + k, 0, 2);
+        t.next_panel = i + 1 < b->panels;
+        t.next_left = range_part(depth, LINE, i, b->panels);
+        if (!t.copied)
+            fetch_at_once(&t, height, width);
         product_tiles[tile_index(height, width / VEC)](&t);
         if (last_block && p->after != LS_ACT_NONE)
             for (ptrdiff_t r = 0; r < height; r++)

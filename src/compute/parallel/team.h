@@ -20,6 +20,7 @@ enum {
     LS_SCRATCH_PANELS = 256 * 1024,
     LS_SCRATCH_STACK = 60 * 1024,
     LS_SCRATCH_IMAGE = 64 * 1024,
+    LS_SCRATCH_LEFT = 1024 * 1024,
     LS_SCRATCH_TABLE = 4096
 };
 struct ls_scratch {
@@ -32,6 +33,8 @@ struct ls_scratch {
     _Alignas(64) float image[LS_SCRATCH_IMAGE];
     int32_t taps[LS_SCRATCH_TABLE], pixels[LS_SCRATCH_TABLE];
     ptrdiff_t places[LS_SCRATCH_TABLE];
+    /* A copy of the left-hand matrix's rows that many panels use; read in one stream, from any cache. */
+    _Alignas(64) float left[LS_SCRATCH_LEFT];
 };
 extern _Thread_local struct ls_scratch *ls_scratch_taken;
 struct ls_scratch *ls_scratch_take(void);

@@ -34,7 +34,8 @@ enum {
        lines. */
     WORTH_COPYING = 4,
     STRIPE = 8,
-    LEFT_STEP = 8 /* floats of a sample in the copy of a tile */
+    LEFT_STEP = 6, /* floats of a sample in the copy of a tile */
+    MOVE = 8       /* as many are moved at once, the next sample's over those beyond LEFT_STEP */
 };
 _Static_assert((int)STACK_TILES >= (int)LS_TREE_LEVELS, "one tile's whole stack fits");
 
@@ -66,10 +67,22 @@ LS_ALWAYS_INLINE void stack_add(const int rows, const int vectors, tile acc, con
         acc[r][v] = vec_load(level + (r * vectors + v) * VEC) + acc[r][v];
 }
 
+/* The finished tile, from where the last leaf left it, to dw. */
+LS_ALWAYS_INLINE void tile_to_dw(const int rows, const int vectors, const struct gradient_tile *t,
+                                 const float *from)
+{
+    for (int r = 0; r < rows; r++) {
+        vec row[PANEL_VECTORS];
+        row_load(vectors, row, from + r * vectors * VEC, VEC);
+        row_store(vectors, t->dw + r * t->dw_row, row, t->last);
+    }
+}
+
 LS_ALWAYS_INLINE void gradient_tile(const int rows, const int vectors, const struct gradient_tile *t)
 {
     struct tile_left x = t->x;
     struct tile_right dz = t->dz;
+    float *to = NULL;
     for (ptrdiff_t leaf = t->begin; leaf < t->end; leaf++) {
         const ptrdiff_t left = t->B - leaf * t->m, samples = left < t->m ? left : t->m;
         tile acc;
@@ -95,17 +108,14 @@ LS_ALWAYS_INLINE void gradient_tile(const int rows, const int vectors, const str
         for (ptrdiff_t digits = leaf; digits && (final || digits & 1); digits >>= 1, level++)
             if (digits & 1)
                 stack_add(rows, vectors, acc, stack_level(t, level));
-        float *to = stack_level(t, level);
-        if (!final) {
-            LS_UNROLL
-            for (int r = 0; r < rows; r++)
-                row_store(vectors, to + r * vectors * VEC, acc[r], VEC);
-        } else {
-            LS_UNROLL
-            for (int r = 0; r < rows; r++)
-                row_store(vectors, t->dw + r * t->dw_row, acc[r], t->last);
-        }
+        to = stack_level(t, final && level > 0 ? level - 1 : level); /* the last one's own is free again */
+        LS_UNROLL
+        for (int r = 0; r < rows; r++)
+            row_store(vectors, to + r * vectors * VEC, acc[r], VEC);
     }
+    /* Not from registers: two places to go to had the compiler move all of them with each leaf. */
+    if (t->end == t->leaves)
+        tile_to_dw(rows, vectors, t, to);
 }
 
 #define DEFINE(R, V)                                                                                         \
@@ -153,22 +163,49 @@ struct part {
     ptrdiff_t n_tiles, at; /* first column */
     int columns;
     struct walk walk;
+    int copied; /* x of the turn's tiles, all samples: not chunk by chunk */
 };
 
-/* Copies of x, the columns of tiles [tiles.begin, tiles.end), samples b: tile after tile, a sample's numbers
- * side by side.  Of x itself, a tile's numbers of neighbouring samples may all lie in one cache set, each in
- * a line and a page of its own. */
-static void copy_stripe(const struct gradient *g, const struct part *p, struct range tiles, struct range b)
+/* Rows of tile i. */
+static struct range tile_range(const struct part *p, ptrdiff_t i)
 {
-    const ptrdiff_t samples = b.end - b.begin, n = tiles.end - tiles.begin;
-    struct range rows[STRIPE];
+    return range_part(p->rows.end - p->rows.begin, 1, i, p->n_tiles);
+}
+
+/* Floats from one tile's copy to the next: an odd number of lines, so that all cache sets are used. */
+static ptrdiff_t copy_floats(ptrdiff_t samples)
+{
+    return ((samples * LEFT_STEP + MOVE + LINE - 1) / LINE | 1) * LINE;
+}
+
+/* Copies of x to `first`, the columns of tiles [tiles.begin, tiles.end), samples b:
+ * tile after tile, a sample's numbers side by side.  Of x itself, a tile's numbers of neighbouring samples
+ * may all lie in one cache set, each in a line and a page of its own. */
+static void copy_stripe(const struct gradient *g, const struct part *p, struct range tiles, struct range b,
+                        float *first)
+{
+    const ptrdiff_t n = tiles.end - tiles.begin, K = g->shape.K, step = copy_floats(b.end - b.begin);
+    ptrdiff_t from[STRIPE];
     for (ptrdiff_t i = 0; i < n; i++)
-        rows[i] = range_part(p->rows.end - p->rows.begin, 1, tiles.begin + i, p->n_tiles);
-    for (ptrdiff_t s = 0; s < samples; s++) {
-        const float *x = g->x + (b.begin + s) * g->shape.K + p->rows.begin;
-        float *to = scratch_of_thread()->image + s * LEFT_STEP;
-        for (ptrdiff_t i = 0; i < n; i++, to += samples * LEFT_STEP)
-            memcpy(to, x + rows[i].begin, (size_t)(rows[i].end - rows[i].begin) * sizeof *to);
+        from[i] = p->rows.begin + tile_range(p, tiles.begin + i).begin;
+    for (ptrdiff_t s = b.begin; s < b.end; s++, first += LEFT_STEP) {
+        const float *x = g->x + s * K;
+        float *to = first;
+        for (ptrdiff_t i = 0; i < n; i++, to += step)
+            if (from[i] + MOVE > K && s + 1 == g->shape.B) /* where x ends */
+                memcpy(to, x + from[i], (size_t)(K - from[i]) * sizeof *to);
+            else
+                memcpy(to, x + from[i], MOVE * sizeof *to);
+    }
+}
+
+/* All tiles of a turn, all samples. */
+static void copy_turn(const struct gradient *g, const struct part *p, struct range tiles)
+{
+    for (ptrdiff_t i = tiles.begin; i < tiles.end; i += STRIPE) {
+        const ptrdiff_t end = i + STRIPE < tiles.end ? i + STRIPE : tiles.end;
+        copy_stripe(g, p, (struct range){i, end}, (struct range){0, g->shape.B},
+                    scratch_of_thread()->left + (i - tiles.begin) * copy_floats(g->shape.B));
     }
 }
 
@@ -207,12 +244,18 @@ static void pack_dz(const struct gradient *g, const struct part *p, struct range
     }
 }
 
-/* Tiles whose columns of x are to be copied together; 0: they are read where they lie. */
+/* Whether x is worth copying for so many columns. */
+static int worth_copying(const struct part *p, int columns)
+{
+    const ptrdiff_t highest = (p->rows.end - p->rows.begin + p->n_tiles - 1) / p->n_tiles;
+    return p->walk.chunk && panels_of(columns) >= WORTH_COPYING && highest <= LEFT_STEP;
+}
+
+/* Tiles whose columns of x are copied together for a chunk; 0: they are read where they lie. */
 static ptrdiff_t stripe_of(const struct part *p, ptrdiff_t samples)
 {
-    const ptrdiff_t highest = (p->rows.end - p->rows.begin + p->n_tiles - 1) / p->n_tiles,
-                    room = LS_SCRATCH_IMAGE / LEFT_STEP / samples;
-    if (!p->walk.chunk || panels_of(p->columns) < WORTH_COPYING || highest > LEFT_STEP)
+    const ptrdiff_t room = LS_SCRATCH_IMAGE / copy_floats(samples);
+    if (!worth_copying(p, p->columns))
         return 0;
     return room < STRIPE ? room : STRIPE;
 }
@@ -229,15 +272,20 @@ static void gradient_turn(const struct gradient *g, const struct part *p, struct
     for (t.begin = 0; t.begin < g->leaves; t.begin = t.end) {
         t.end = p->walk.chunk && t.begin + p->walk.chunk < g->leaves ? t.begin + p->walk.chunk : g->leaves;
         const struct range b = {t.begin * g->m, t.end < g->leaves ? t.end * g->m : g->shape.B};
-        const ptrdiff_t samples = b.end - b.begin, stripe = stripe_of(p, samples);
+        const ptrdiff_t samples = b.end - b.begin, stripe = p->copied ? 0 : stripe_of(p, samples);
         if (p->walk.chunk)
             pack_dz(g, p, b);
         for (ptrdiff_t i = tiles.begin; i < tiles.end; i++) {
             const ptrdiff_t place = i - tiles.begin;
+            const float *copy = NULL;
             if (stripe && place % stripe == 0)
-                copy_stripe(g, p, (struct range){i, i + stripe < tiles.end ? i + stripe : tiles.end}, b);
-            gradient_row(g, p, &t, i, b, place,
-                         stripe ? scratch_of_thread()->image + place % stripe * samples * LEFT_STEP : NULL);
+                copy_stripe(g, p, (struct range){i, i + stripe < tiles.end ? i + stripe : tiles.end}, b,
+                            scratch_of_thread()->image);
+            if (p->copied)
+                copy = scratch_of_thread()->left + place * copy_floats(g->shape.B) + b.begin * LEFT_STEP;
+            else if (stripe)
+                copy = scratch_of_thread()->image + place % stripe * copy_floats(samples);
+            gradient_row(g, p, &t, i, b, place, copy);
         }
     }
 }
@@ -254,13 +302,22 @@ static void gradient_rectangle(const struct gradient *g, struct rectangle mine)
     const struct range first = range_part(widest, VEC, 0, panels_of(widest));
     const ptrdiff_t tiles =
         tiles_of(mine.rows.end - mine.rows.begin, whole_vectors((int)(first.end - first.begin)) / VEC);
-    struct part part = {mine.rows, tiles, 0, 0, walk_of(g, tiles, widest)};
+    struct part part = {mine.rows, tiles, 0, 0, walk_of(g, tiles, widest), 0};
+    const ptrdiff_t room = LS_SCRATCH_LEFT / copy_floats(g->shape.B);
+    part.copied =
+        room >= STRIPE && mine.columns.end - mine.columns.begin > group && worth_copying(&part, widest);
+    if (part.copied && part.walk.turn > room)
+        part.walk.turn = room;
     const ptrdiff_t turns = (tiles + part.walk.turn - 1) / part.walk.turn;
-    for (ptrdiff_t turn = 0; turn < turns; turn++)
+    for (ptrdiff_t turn = 0; turn < turns; turn++) {
+        const struct range own = range_part(tiles, 1, turn, turns);
+        if (part.copied)
+            copy_turn(g, &part, own);
         for (part.at = mine.columns.begin; part.at < mine.columns.end; part.at += group) {
             part.columns = next_columns(part.at, mine.columns.end, group);
-            gradient_turn(g, &part, range_part(tiles, 1, turn, turns));
+            gradient_turn(g, &part, own);
         }
+    }
 }
 
 /* db of columns [at, at + columns), columns <= BIAS_VECTORS vectors: enough independent sums to hide the
