@@ -177,8 +177,10 @@ struct ls_ops {
      * Each window has a tap inside: PY < KH, PX < KW and the same at the far edge. */
     void (*maxpool_forward)(const struct ls_window *window, float *y, const float *x);
 
-    /* dx[b][y][x][c] = fold(+0; windows (oy, ox) in order whose chosen tap this is: dy, 1). */
-    void (*maxpool_backward)(const struct ls_window *window, float *dx, const float *dy, const float *x);
+    /* dx[b][y][x][c] = fold(+0; windows (oy, ox) in order whose chosen tap this is: dy, 1), then the
+     * derivative of `act`, the activation that made x: activation_backward on dx. */
+    void (*maxpool_backward)(const struct ls_window *window, float *dx, const float *dy,
+                             enum ls_activation act, const float *x);
 
     /* y = fold(+0; ky, kx: tap, 1) * r with r = 1.0f / (float)(KH * KW); padding counts as +0. */
     void (*avgpool_forward)(const struct ls_window *window, float *y, const float *x);

@@ -65,9 +65,8 @@ static void max_input_gradient(const struct ls_layer *layer, const struct ls_lay
                                enum ls_activation x_activation)
 {
     (void)y;
-    (void)x_activation;
     const struct ls_window at = window(layer, call->B);
-    call->ops->maxpool_backward(&at, dx, dy, x);
+    call->ops->maxpool_backward(&at, dx, dy, x_activation, x);
 }
 
 static void mean_forward(const struct ls_layer *layer, const struct ls_layer_call *call, float *y,
@@ -95,7 +94,8 @@ const struct ls_layer_kind ls_layer_maxpool = {.name = "maxpool",
                                                .configure = configure,
                                                .infer = infer,
                                                .forward = max_forward,
-                                               .input_gradient = max_input_gradient};
+                                               .input_gradient = max_input_gradient,
+                                               .fuses_derivative = 1};
 const struct ls_layer_kind ls_layer_avgpool = {.name = "avgpool",
                                                .usage = "avgpool KHxKW [stride S] [pad P]",
                                                .order = LS_ORDER_CHANNELS_LAST,

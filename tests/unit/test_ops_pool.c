@@ -15,11 +15,11 @@ static struct ls_window window(ptrdiff_t B, ptrdiff_t H, ptrdiff_t W, ptrdiff_t 
 
 static void check_pool(const struct ls_window *w, int special)
 {
+    static const enum ls_activation acts[] = {LS_ACT_NONE, LS_ACT_RELU, LS_ACT_TANH};
     const ptrdiff_t n = w->B * w->H * w->W * w->C, out = w->B * w->OH * w->OW * w->C;
     float *x = values(n, special), *dy = values(out, special == 3 ? 2 : special);
     float *y = unset(out), *dx = unset(n), *mean = unset(out), *dmean = unset(n);
     ls_ops_serial.maxpool_forward(w, y, x);
-    ls_ops_serial.maxpool_backward(w, dx, dy, x);
     ls_ops_serial.avgpool_forward(w, mean, x);
     ls_ops_serial.avgpool_backward(w, dmean, dy);
     char shape[160];
@@ -31,8 +31,11 @@ static void check_pool(const struct ls_window *w, int special)
         float *found = unset(out), *back = unset(n);
         ops->maxpool_forward(w, found, x);
         expect_same("max", ops, threads, shape, out, found, y);
-        ops->maxpool_backward(w, back, dy, x);
-        expect_same("max dx", ops, threads, shape, n, back, dx);
+        for (size_t i = 0; i < COUNT(acts); i++) {
+            ls_ops_serial.maxpool_backward(w, dx, dy, acts[i], x);
+            ops->maxpool_backward(w, back, dy, acts[i], x);
+            expect_same("max dx", ops, threads, shape, n, back, dx);
+        }
         ops->avgpool_forward(w, found, x);
         expect_same("average", ops, threads, shape, out, found, mean);
         FREE(back);
@@ -94,7 +97,7 @@ Test(ops_pool, by_hand)
     /* Of the first window the first 5 is chosen, of the third the first 7; the others end in the NaN. */
     const float back[16] = {0, 1, 0, 0, 0, 0, 10, 0, 0, 0, 0, 0, 4, 0, 0, 0};
     ls_ops_serial.maxpool_forward(&w, y, x);
-    ls_ops_serial.maxpool_backward(&w, dx, dy, x);
+    ls_ops_serial.maxpool_backward(&w, dx, dy, LS_ACT_NONE, x);
     expect_same("top", &ls_ops_serial, 1, "by hand", 4, y, top);
     expect_same("dx", &ls_ops_serial, 1, "by hand", 16, dx, back);
     const float ones[16] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1}, r = 1.0f / 9.0f;

@@ -29,6 +29,10 @@ LS_ALWAYS_INLINE void gather_fold(const int rows, const int vectors, const int l
 {
     for (ptrdiff_t k = 0; k < depth; k++) {
         vec b[PANEL_VECTORS];
+        if (vectors > 1) /* one vector: loads are what there is too much of */
+            LS_UNROLL
+        for (int v = 0; v < vectors; v += LINE / VEC)
+            __builtin_prefetch(right.p + AHEAD * right.step + v * VEC);
         row_load(vectors, b, right.p, right.last);
         const ptrdiff_t at = offsets[k];
         LS_UNROLL

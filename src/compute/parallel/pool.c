@@ -4,17 +4,20 @@
  * The backward pass of the maximum keeps no index: the chosen tap is found again from x by the comparisons of
  * the forward pass, which costs less than reading it from memory.  Sums that start from +0 are never -0, so
  * adding a +0 for what did not choose a tap, or lies in the padding, changes nothing and may be done or left
- * out. */
+ * out.  For the same reason a ReLU's derivative may be applied to what a window sends, by the tap it chose.
+ */
 #include "compute/parallel/pool.h"
 
 #include <stdbool.h>
 
+#include "compute/parallel/elementwise.h"
 #include "compute/parallel/team.h"
 
 struct pool {
     const struct ls_window *at;
     float *to;
     const float *x, *dy;
+    bool relu; /* a ReLU made x: backward, its derivative is applied */
 };
 
 /* Taps of one window that lie inside the image. */
@@ -151,16 +154,17 @@ static int64_t max_part(const void *job, int thread, int threads)
 
 void LS_PER_ISA(ls_maxpool_forward)(const struct ls_window *window, float *y, const float *x)
 {
-    const struct pool p = {window, y, x, NULL};
+    const struct pool p = {window, y, x, NULL, false};
     const ptrdiff_t n = window->B * window->OH * window->OW * window->C;
     team_run((double)n * (0.1 + 0.05 * (double)(window->KH * window->KW)), max_part, &p);
 }
 
 /* What dy of one window does to dx: of its rows x columns taps, those of rows [from, to) get dy where they
- * were chosen.  `alone`: no other window has these taps, so they are written, not added to. */
+ * were chosen.  `alone`: no other window has these taps, so they are written, not added to.  `relu`: only
+ * where the largest is positive. */
 LS_ALWAYS_INLINE void send_back(const ptrdiff_t rows, const ptrdiff_t columns, const bool alone,
-                                const struct ls_window *w, struct range mine, float *dx, const float *x,
-                                const float *dy)
+                                const bool relu, const struct ls_window *w, struct range mine, float *dx,
+                                const float *x, const float *dy)
 {
     const ptrdiff_t down = w->W * w->C;
     for (ptrdiff_t c = 0; c < w->C; c += VEC) {
@@ -174,7 +178,8 @@ LS_ALWAYS_INLINE void send_back(const ptrdiff_t rows, const ptrdiff_t columns, c
                 top = choose(won, v, top);
                 index = choose_index(won, (int)(ky * columns + kx), index);
             }
-        const vec d = vec_zero() + some_load(dy + c, n); /* a fold from +0 makes -0 +0 */
+        const vec sum = vec_zero() + some_load(dy + c, n); /* a fold from +0 makes -0 +0 */
+        const vec d = relu ? vec_if_positive(top, sum) : sum;
         for (ptrdiff_t ky = mine.begin; ky < mine.end; ky++)
             for (ptrdiff_t kx = 0; kx < columns; kx++) {
                 float *to = dx + ky * down + kx * w->C + c;
@@ -206,9 +211,9 @@ static void max_rows(const struct pool *p, ptrdiff_t b, struct range rows)
             const struct range mine = {rows.begin > t.y ? rows.begin - t.y : 0, last - t.y};
             const float *dy = p->dy + ((b * w->OH + oy) * w->OW + ox) * w->C;
             if (t.rows == 3 && t.columns == 3 && mine.begin == 0 && mine.end == 3)
-                send_back(3, 3, false, w, (struct range){0, 3}, dx + at, x + at, dy);
+                send_back(3, 3, false, p->relu, w, (struct range){0, 3}, dx + at, x + at, dy);
             else
-                send_back(t.rows, t.columns, false, w, mine, dx + at, x + at, dy);
+                send_back(t.rows, t.columns, false, p->relu, w, mine, dx + at, x + at, dy);
         }
     }
     if (cleared < rows.end)
@@ -228,9 +233,9 @@ static void max_rows_2x2(const struct pool *p, ptrdiff_t b, struct range rows)
             const ptrdiff_t at = oy * 2 * down + ox * 2 * w->C;
             const float *dy = p->dy + ((b * w->OH + oy) * w->OW + ox) * w->C;
             if (mine.begin == 0 && mine.end == 2)
-                send_back(2, 2, true, w, (struct range){0, 2}, dx + at, x + at, dy);
+                send_back(2, 2, true, p->relu, w, (struct range){0, 2}, dx + at, x + at, dy);
             else
-                send_back(2, 2, true, w, mine, dx + at, x + at, dy);
+                send_back(2, 2, true, p->relu, w, mine, dx + at, x + at, dy);
         }
     }
     for (ptrdiff_t y = rows.begin; y < rows.end; y++) {
@@ -264,11 +269,14 @@ static int64_t max_gradient_part(const void *job, int thread, int threads)
 }
 
 void LS_PER_ISA(ls_maxpool_backward)(const struct ls_window *window, float *dx, const float *dy,
-                                     const float *x)
+                                     enum ls_activation act, const float *x)
 {
-    const struct pool p = {window, dx, x, dy};
+    const struct pool p = {window, dx, x, dy, act == LS_ACT_RELU};
     const ptrdiff_t n = window->B * window->OH * window->OW * window->C;
     team_run((double)n * (0.1 + 0.15 * (double)(window->KH * window->KW)), max_gradient_part, &p);
+    if (act != LS_ACT_NONE && act != LS_ACT_RELU)
+        LS_PER_ISA(ls_activation_backward)
+    (act, 0.0f, window->B * window->H * window->W * window->C, dx, dx, x);
 }
 
 static int64_t average_part(const void *job, int thread, int threads)
@@ -298,7 +306,7 @@ static int64_t average_part(const void *job, int thread, int threads)
 
 void LS_PER_ISA(ls_avgpool_forward)(const struct ls_window *window, float *y, const float *x)
 {
-    const struct pool p = {window, y, x, NULL};
+    const struct pool p = {window, y, x, NULL, false};
     const ptrdiff_t n = window->B * window->OH * window->OW * window->C;
     team_run((double)n * (0.1 + 0.05 * (double)(window->KH * window->KW)), average_part, &p);
 }
@@ -334,7 +342,7 @@ static int64_t average_gradient_part(const void *job, int thread, int threads)
 
 void LS_PER_ISA(ls_avgpool_backward)(const struct ls_window *window, float *dx, const float *dy)
 {
-    const struct pool p = {window, dx, NULL, dy};
+    const struct pool p = {window, dx, NULL, dy, false};
     const ptrdiff_t n = window->B * window->H * window->W * window->C;
     team_run((double)n * 0.4, average_gradient_part, &p);
 }

@@ -7,7 +7,7 @@
 
 void LS_PER_ISA(ls_maxpool_forward)(const struct ls_window *window, float *y, const float *x);
 void LS_PER_ISA(ls_maxpool_backward)(const struct ls_window *window, float *dx, const float *dy,
-                                     const float *x);
+                                     enum ls_activation act, const float *x);
 void LS_PER_ISA(ls_avgpool_forward)(const struct ls_window *window, float *y, const float *x);
 void LS_PER_ISA(ls_avgpool_backward)(const struct ls_window *window, float *dx, const float *dy);
 

@@ -6,8 +6,9 @@
  * So the tree costs a few additions a leaf in L1, no copy of the gradient and no second pass.  dz is packed,
  * whole leaves at a time; when more than one packing is needed the tiles take turns, each keeping its stack.
  *
- * For wide layers x is copied first, stripe by stripe (copy_stripe): 2048 x 2048 x 1024 runs at 57 % of the
- * FMA peak instead of 41. */
+ * For wide layers x is copied first, once for all columns where there is room for all samples, else for each
+ * group of columns and chunk of leaves: a tile then reads one stream.  2048 x 1024 x 1024 runs at 68 % of the
+ * FMA peak, 77 without the tree (one leaf), 41 without any copy. */
 #include <stdbool.h>
 
 #include "base/contract.h"
@@ -140,7 +141,7 @@ static struct walk walk_of(const struct gradient *g, ptrdiff_t tiles, int column
     const int width = whole_vectors(columns), n_panels = panels_of(columns);
     const ptrdiff_t m = g->m < g->shape.B ? g->m : g->shape.B, room = ls_panel_floats / width / m;
     struct walk walk = {.chunk = g->leaves, .turn = tiles, .low = LS_TREE_LEVELS};
-    if (room >= g->leaves)
+    if (ls_panel_floats / width >= g->shape.B)
         return walk;
     if (room == 0) {
         walk.chunk = 0;

@@ -40,7 +40,8 @@ void ls_serial_maxpool_forward(const struct ls_window *w, float *y, const float 
 }
 
 /* Windows come in order, so each dx is its fold. */
-void ls_serial_maxpool_backward(const struct ls_window *w, float *dx, const float *dy, const float *x)
+void ls_serial_maxpool_backward(const struct ls_window *w, float *dx, const float *dy, enum ls_activation act,
+                                const float *x)
 {
     for (ptrdiff_t i = 0; i < w->B * w->H * w->W * w->C; i++)
         dx[i] = 0.0f;
@@ -51,6 +52,7 @@ void ls_serial_maxpool_backward(const struct ls_window *w, float *dx, const floa
                     const ptrdiff_t top = chosen(w, x, b, oy, ox, c);
                     dx[top] = ls_fma(dy[((b * w->OH + oy) * w->OW + ox) * w->C + c], 1.0f, dx[top]);
                 }
+    ls_serial_activation_backward(act, 0.0f, w->B * w->H * w->W * w->C, dx, dx, x);
 }
 
 void ls_serial_avgpool_forward(const struct ls_window *w, float *y, const float *x)

@@ -29,7 +29,8 @@ void ls_serial_activation_forward(enum ls_activation act, float slope, ptrdiff_t
 void ls_serial_activation_backward(enum ls_activation act, float slope, ptrdiff_t n, float *dz,
                                    const float *dy, const float *y);
 void ls_serial_maxpool_forward(const struct ls_window *window, float *y, const float *x);
-void ls_serial_maxpool_backward(const struct ls_window *window, float *dx, const float *dy, const float *x);
+void ls_serial_maxpool_backward(const struct ls_window *window, float *dx, const float *dy,
+                                enum ls_activation act, const float *x);
 void ls_serial_avgpool_forward(const struct ls_window *window, float *y, const float *x);
 void ls_serial_avgpool_backward(const struct ls_window *window, float *dx, const float *dy);
 void ls_serial_channel_sum(const struct ls_channels *shape, ptrdiff_t m, float *sum, const float *x);
