@@ -48,8 +48,16 @@ struct ls_loss_rule {
     int32_t n_classes;          /* of class_weights; every label is below */
 };
 
+/* A matrix that threads read may lie in memory several times, `step` floats apart, all n copies the same:
+ * thread t reads copy t % n, and waits for nothing that another core wrote.  {0} is one copy. */
+struct ls_copies {
+    int n;
+    ptrdiff_t step;
+};
+
 struct ls_dense_shape {
     ptrdiff_t B, K, N;
+    struct ls_copies x; /* of the products' x (B,K); that of an input gradient's is not used */
 };
 
 /* Images are channels-last in memory: x (B, H, W, C).  A window of KH x KW taps moves over them by SY, SX;
@@ -135,6 +143,9 @@ struct ls_ops {
     /* Calls work(context) on this thread while the implementation's other threads stand by for operations,
      * which are cheaper then; operations also work outside of it.  Not to be nested. */
     void (*with_team)(void (*work)(void *context), void *context);
+
+    /* How many copies of x make dense_forward and dense_weight_gradient of this shape faster, at least 1. */
+    int (*dense_input_copies)(struct ls_dense_shape shape);
 
     /* y[b][j] = act(fold(bias[j] or +0; k: x[b][k], w[k][j])).   x (B,K), w (K,N), bias (N) or NULL, y (B,N).
      */
@@ -329,9 +340,9 @@ struct ls_ops {
     void (*square_blocks)(ptrdiff_t n, const float *v, float factor, float *sums);
 
     /* x[b][k] = (float)pixels[index[b]*K + k] / divisor, one IEEE division (however computed).  divisor is a
-     * whole number in 1..255. */
-    void (*gather_u8)(ptrdiff_t B, ptrdiff_t K, float *x, const uint8_t *pixels, const int64_t *index,
-                      float divisor);
+     * whole number in 1..255.  All copies of x are written, each by the thread that will read it. */
+    void (*gather_u8)(ptrdiff_t B, ptrdiff_t K, float *x, struct ls_copies copies, const uint8_t *pixels,
+                      const int64_t *index, float divisor);
 
     /* x[b] = whatever row(context, index[b], x + b*K) writes there; row is a pure function of its index. */
     void (*gather_rows)(ptrdiff_t B, ptrdiff_t K, float *x, const int64_t *index,

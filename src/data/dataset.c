@@ -59,11 +59,11 @@ static void copy_numbers(const void *context, int64_t index, float *x)
 }
 
 static void gather_as_it_is(const struct ls_dataset *dataset, const struct ls_ops *ops, ptrdiff_t B,
-                            const int64_t *index, float *x)
+                            const int64_t *index, float *x, struct ls_copies copies)
 {
     const ptrdiff_t K = dataset->n_features;
     if (dataset->pixels)
-        ops->gather_u8(B, K, x, dataset->pixels, index, dataset->pixel_divisor);
+        ops->gather_u8(B, K, x, copies, dataset->pixels, index, dataset->pixel_divisor);
     else if (dataset->numbers)
         ops->gather_rows(B, K, x, index, copy_numbers, dataset);
     else
@@ -71,7 +71,8 @@ static void gather_as_it_is(const struct ls_dataset *dataset, const struct ls_op
 }
 
 static void gather_views(const struct ls_dataset *dataset, const struct ls_augment *augment,
-                         const struct ls_ops *ops, ptrdiff_t B, const int64_t *index, float *x)
+                         const struct ls_ops *ops, ptrdiff_t B, const int64_t *index, float *x,
+                         struct ls_copies copies)
 {
     struct ls_image_view view = ls_dataset_image(dataset);
     if (augment && ls_augment_is_on(augment)) {
@@ -83,15 +84,16 @@ static void gather_views(const struct ls_dataset *dataset, const struct ls_augme
         ops->gather_images(&view, B, x, dataset->pixels, index, dataset->pixel_divisor);
         return;
     }
-    gather_as_it_is(dataset, ops, B, index, x);
+    gather_as_it_is(dataset, ops, B, index, x, copies);
     if (viewed)
         ops->view_images(&view, B, x, index);
 }
 
 static void gather_inputs(const struct ls_dataset *dataset, const struct ls_augment *augment,
-                          const struct ls_ops *ops, ptrdiff_t B, const int64_t *index, float *x)
+                          const struct ls_ops *ops, ptrdiff_t B, const int64_t *index, float *x,
+                          struct ls_copies copies)
 {
-    gather_views(dataset, augment, ops, B, index, x);
+    gather_views(dataset, augment, ops, B, index, x, copies);
     if (dataset->scaling)
         ops->scale_rows(B, dataset->n_features, x, dataset->scaling->offset, dataset->scaling->factor);
 }
@@ -159,11 +161,11 @@ void ls_data_expect(const struct ls_data *data, int random)
 /* The same by where samples are stored. */
 static void gather_stored(const struct ls_dataset *dataset, const struct ls_augment *augment,
                           const struct ls_ops *ops, ptrdiff_t B, const int64_t *index, float *x,
-                          int32_t *labels, float *values)
+                          struct ls_copies copies, int32_t *labels, float *values)
 {
     const ptrdiff_t N = dataset->n_values;
     if (x)
-        gather_inputs(dataset, augment, ops, B, index, x);
+        gather_inputs(dataset, augment, ops, B, index, x, copies);
     if (labels && ls_dataset_has_labels(dataset))
         for (ptrdiff_t b = 0; b < B; b++)
             labels[b] = stored_label(dataset, index[b]);
@@ -172,13 +174,19 @@ static void gather_stored(const struct ls_dataset *dataset, const struct ls_augm
             memcpy(values + b * N, dataset->values + index[b] * N, (size_t)N * sizeof *values);
 }
 
-void ls_dataset_gather_augmented(const struct ls_dataset *dataset, const struct ls_augment *augment,
-                                 const struct ls_ops *ops, ptrdiff_t B, const int64_t *index, float *x,
-                                 int32_t *labels, float *values)
+int ls_dataset_fills_copies(const struct ls_dataset *dataset, const struct ls_augment *augment)
+{
+    return dataset->pixels && !dataset->scaling && dataset->normalise.n_channels == 0 &&
+           !(augment && ls_augment_is_on(augment));
+}
+
+void ls_dataset_gather_copies(const struct ls_dataset *dataset, const struct ls_augment *augment,
+                              const struct ls_ops *ops, ptrdiff_t B, const int64_t *index, float *x,
+                              struct ls_copies copies, int32_t *labels, float *values)
 {
     enum { CHUNK = 1024 };
     if (!dataset->subset) {
-        gather_stored(dataset, augment, ops, B, index, x, labels, values);
+        gather_stored(dataset, augment, ops, B, index, x, copies, labels, values);
         return;
     }
     int64_t stored[CHUNK];
@@ -186,9 +194,16 @@ void ls_dataset_gather_augmented(const struct ls_dataset *dataset, const struct 
         const ptrdiff_t n = B - first < CHUNK ? B - first : CHUNK;
         for (ptrdiff_t b = 0; b < n; b++)
             stored[b] = dataset->subset[index[first + b]];
-        gather_stored(dataset, augment, ops, n, stored, x ? x + first * dataset->n_features : NULL,
+        gather_stored(dataset, augment, ops, n, stored, x ? x + first * dataset->n_features : NULL, copies,
                       labels ? labels + first : NULL, values ? values + first * dataset->n_values : NULL);
     }
+}
+
+void ls_dataset_gather_augmented(const struct ls_dataset *dataset, const struct ls_augment *augment,
+                                 const struct ls_ops *ops, ptrdiff_t B, const int64_t *index, float *x,
+                                 int32_t *labels, float *values)
+{
+    ls_dataset_gather_copies(dataset, augment, ops, B, index, x, (struct ls_copies){0}, labels, values);
 }
 
 void ls_dataset_count_classes(const struct ls_dataset *dataset, int64_t *counts)

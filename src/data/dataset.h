@@ -173,6 +173,15 @@ void ls_dataset_gather_augmented(const struct ls_dataset *dataset, const struct 
                                  const struct ls_ops *ops, ptrdiff_t B, const int64_t *index, float *x,
                                  int32_t *labels, float *values);
 
+/* Whether ls_dataset_gather_copies can fill more than one copy of x: pixels that become x/divisor and no
+ * more, cheap enough to do again for each thread. */
+int ls_dataset_fills_copies(const struct ls_dataset *dataset, const struct ls_augment *augment);
+
+/* ls_dataset_gather_augmented into so many copies of x. */
+void ls_dataset_gather_copies(const struct ls_dataset *dataset, const struct ls_augment *augment,
+                              const struct ls_ops *ops, ptrdiff_t B, const int64_t *index, float *x,
+                              struct ls_copies copies, int32_t *labels, float *values);
+
 /* The class of one sample, which has one: in [0, n_classes).  Local. */
 int32_t ls_dataset_label(const struct ls_dataset *dataset, int64_t index);
 

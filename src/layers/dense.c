@@ -43,9 +43,14 @@ static enum ls_code infer(struct ls_layer *layer, struct ls_parameter tensors[LS
     return LS_OK;
 }
 
-static struct ls_dense_shape dense_shape(const struct ls_layer *layer, ptrdiff_t B)
+static struct ls_dense_shape dense_shape(const struct ls_layer *layer, ptrdiff_t B, struct ls_copies x)
 {
-    return (struct ls_dense_shape){.B = B, .K = layer->in.count, .N = layer->units};
+    return (struct ls_dense_shape){.B = B, .K = layer->in.count, .N = layer->units, .x = x};
+}
+
+static int x_copies(const struct ls_layer *layer, const struct ls_ops *ops, ptrdiff_t B)
+{
+    return ops->dense_input_copies(dense_shape(layer, B, (struct ls_copies){0}));
 }
 
 static void forward(const struct ls_layer *layer, const struct ls_layer_call *call, float *y, const float *x,
@@ -53,7 +58,7 @@ static void forward(const struct ls_layer *layer, const struct ls_layer_call *ca
 {
     (void)also;
     const float *bias = layer->bias ? call->parameters + call->tensors[BIAS].offset : NULL;
-    call->ops->dense_forward(dense_shape(layer, call->B), y, x,
+    call->ops->dense_forward(dense_shape(layer, call->B, call->x_copies), y, x,
                              call->parameters + call->tensors[WEIGHT].offset, bias, layer->activation);
 }
 
@@ -63,8 +68,8 @@ static void weight_gradient(const struct ls_layer *layer, const struct ls_layer_
     for (int p = 0; p < call->pass->n_parts; p++) {
         const struct ls_gradient_part *part = &call->pass->parts[p];
         float *db = layer->bias ? part->flat + call->tensors[BIAS].offset : NULL;
-        call->ops->dense_weight_gradient(dense_shape(layer, part->end - part->begin), call->pass->m,
-                                         part->flat + call->tensors[WEIGHT].offset, db,
+        call->ops->dense_weight_gradient(dense_shape(layer, part->end - part->begin, call->x_copies),
+                                         call->pass->m, part->flat + call->tensors[WEIGHT].offset, db,
                                          x + part->begin * layer->in.count,
                                          dy + part->begin * layer->out.count);
     }
@@ -74,7 +79,7 @@ static void input_gradient(const struct ls_layer *layer, const struct ls_layer_c
                            const float *dy, const float *x, const float *y, enum ls_activation x_activation)
 {
     (void)y;
-    call->ops->dense_input_gradient(dense_shape(layer, call->B), dx, dy,
+    call->ops->dense_input_gradient(dense_shape(layer, call->B, (struct ls_copies){0}), dx, dy,
                                     call->parameters + call->tensors[WEIGHT].offset, x_activation, x);
 }
 
@@ -89,6 +94,7 @@ const struct ls_layer_kind ls_layer_dense = {
     .order = LS_ORDER_CHANNELS_FIRST,
     .fuses_activation = 1,
     .fuses_derivative = 1,
+    .x_copies = x_copies,
     .configure = configure,
     .infer = infer,
     .forward = forward,

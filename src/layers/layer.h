@@ -119,7 +119,8 @@ struct ls_layer_call {
     const struct ls_parameter *tensors; /* of this layer */
     const float *parameters;            /* flat */
     ptrdiff_t B;
-    float *aux; /* aux_floats + B * aux_floats_per_row, from forward to backward */
+    struct ls_copies x_copies; /* of the layer's input; one but where the kind has x_copies */
+    float *aux;                /* aux_floats + B * aux_floats_per_row, from forward to backward */
     const struct ls_pass *pass;
 };
 
@@ -131,6 +132,8 @@ struct ls_layer_kind {
     int fuses_derivative; /* its input_gradient can apply the derivative of the activation that made x */
     int is_activation;    /* relu, tanh, sigmoid: can be fused into the layer before */
     int across_samples;   /* needs all rows of the global batch in one pass */
+    /* How many copies of its input x (B,in) it would like, at least 1; NULL: it can read one only. */
+    int (*x_copies)(const struct ls_layer *layer, const struct ls_ops *ops, ptrdiff_t B);
 
     /* Reads the words behind the name into the layer; the message says what is wrong, the caller adds where.
      */

@@ -27,7 +27,13 @@ static int take(struct ls_activations *act, ptrdiff_t width)
 
 static const float *output_of(const struct ls_activations *act, int value)
 {
-    return value == LS_NET_INPUT ? act->x : act->y[value];
+    return value == LS_NET_INPUT ? act->input.x : act->y[value];
+}
+
+static struct ls_copies copies_of(const struct ls_activations *act, int i)
+{
+    return ls_net_value(act->net, act->net->layers[i].from) == LS_NET_INPUT ? act->input.copies
+                                                                            : (struct ls_copies){0};
 }
 
 static struct ls_layer_call call_of(const struct ls_activations *act, int i, const struct ls_ops *ops,
@@ -38,6 +44,7 @@ static struct ls_layer_call call_of(const struct ls_activations *act, int i, con
                                   .tensors = net->tensors + net->layers[i].first_tensor,
                                   .parameters = parameters,
                                   .B = B,
+                                  .x_copies = copies_of(act, i),
                                   .aux = act->aux[i],
                                   .pass = pass};
 }
@@ -334,6 +341,7 @@ static int allocate(struct ls_activations *act, const int *place, struct ls_erro
         return 0;
     struct pieces pieces = {act->block, 0};
     cut(act, &pieces, place);
+    ls_activations_input(act, 0, 0);
     return 1;
 }
 
@@ -350,10 +358,50 @@ enum ls_code ls_activations_create(struct ls_activations *act, const struct ls_n
     return code;
 }
 
+/* Copies of B rows of input that all who read it can use; 1: one will do. */
+static int copies_for(const struct ls_net *net, const struct ls_ops *ops, ptrdiff_t B)
+{
+    int most = 1;
+    for (int i = 0; i < net->n_layers; i++) {
+        const struct ls_layer *layer = &net->layers[i];
+        const int also = layer->kind == &ls_layer_add && ls_net_value(net, layer->also) == LS_NET_INPUT;
+        if (layer->skip || (ls_net_value(net, layer->from) != LS_NET_INPUT && !also))
+            continue;
+        if (!layer->kind->x_copies || also)
+            return 1;
+        const int wanted = layer->kind->x_copies(layer, ops, B);
+        most = wanted > most ? wanted : most;
+    }
+    return most;
+}
+
+enum ls_code ls_activations_create_each(struct ls_activations *act, const struct ls_ops *ops,
+                                        struct ls_error *err)
+{
+    ptrdiff_t rows = act->most_rows;
+    while (rows > 0 && copies_for(act->net, ops, rows) == 1)
+        rows--;
+    if (rows == 0)
+        return LS_OK;
+    const struct ls_copies copies = {copies_for(act->net, ops, rows), rows * act->net->in.count};
+    act->each.x =
+        ls_alloc((size_t)copies.n * (size_t)copies.step, sizeof *act->each.x, "copies of the input", err);
+    act->each.copies = copies;
+    act->each_rows = act->each.x ? rows : 0;
+    return act->each.x ? LS_OK : LS_FAILED;
+}
+
+struct ls_input ls_activations_input(struct ls_activations *act, ptrdiff_t B, int can_copy)
+{
+    act->input = can_copy && B <= act->each_rows ? act->each : (struct ls_input){.x = act->x};
+    return act->input;
+}
+
 void ls_activations_release(struct ls_activations *act)
 {
     if (!act->net)
         return;
+    ls_free(act->each.x);
     ls_free(act->block);
     ls_free(act->y);
     ls_free(act->aux);

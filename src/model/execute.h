@@ -8,13 +8,22 @@
 
 #include "model/net.h"
 
+/* Rows of the net's input, and how often they lie in memory. */
+struct ls_input {
+    float *x;
+    struct ls_copies copies;
+};
+
 struct ls_activations {
     const struct ls_net *net;
     ptrdiff_t most_rows;
     int with_gradients;
-    float *x;    /* (rows, in): the caller fills it before ls_forward */
-    float **y;   /* y[i]: output of layer i (rows, out); one that is skipped has none */
-    float **aux; /* aux[i]: what layer i leaves for backward */
+    float *x;             /* (rows, in): the caller fills it before ls_forward */
+    struct ls_input each; /* the same for up to each_rows rows, a copy a thread; each.x NULL: not worth it */
+    ptrdiff_t each_rows;
+    struct ls_input input; /* where the rows at hand are: in x, or in `each` */
+    float **y;             /* y[i]: output of layer i (rows, out); one that is skipped has none */
+    float **aux;           /* aux[i]: what layer i leaves for backward */
 
     /* Buffers that live for a part of a pass: gradients, and without them outputs. */
     int n_slots;
@@ -32,6 +41,14 @@ struct ls_activations {
 enum ls_code ls_activations_create(struct ls_activations *act, const struct ls_net *net, ptrdiff_t most_rows,
                                    int with_gradients, struct ls_error *err);
 void ls_activations_release(struct ls_activations *act);
+
+/* Local.  Room for few rows of input once a thread, if `ops` and the net's first layers gain from that. */
+enum ls_code ls_activations_create_each(struct ls_activations *act, const struct ls_ops *ops,
+                                        struct ls_error *err);
+
+/* Where the caller puts the B rows of the next ls_forward: into act->x, which needs no call, or with
+ * can_copy, when there is room, into as many copies as the result says. */
+struct ls_input ls_activations_input(struct ls_activations *act, ptrdiff_t B, int can_copy);
 
 /* Bytes of a pass's buffers in ls_activations_create. */
 struct ls_activation_bytes {

@@ -115,6 +115,8 @@ static enum ls_code create_buffers(struct ls_engine *engine, const struct ls_eng
     engine->rows = passes.rows;
     const size_t rows = (size_t)passes.rows;
     code = ls_activations_create(&engine->act, engine->net, passes.rows, plan->with_gradients, err);
+    if (code == LS_OK)
+        code = ls_activations_create_each(&engine->act, engine->ops, err);
     if (code != LS_OK)
         return code;
     engine->sample_loss = ls_alloc(rows, sizeof *engine->sample_loss, "losses", err);

@@ -16,8 +16,11 @@ const float *ls_step_forward_rows(struct ls_engine *engine, const float *paramet
                                   const struct ls_dataset *data, ptrdiff_t B, const struct ls_pass *pass,
                                   double *since)
 {
-    ls_dataset_gather_augmented(data, pass ? &engine->augment : NULL, engine->ops, B, engine->index,
-                                engine->act.x, engine->labels, engine->values);
+    const struct ls_augment *augment = pass ? &engine->augment : NULL;
+    const struct ls_input input =
+        ls_activations_input(&engine->act, B, ls_dataset_fills_copies(data, augment));
+    ls_dataset_gather_copies(data, augment, engine->ops, B, engine->index, input.x, input.copies,
+                             engine->labels, engine->values);
     ls_step_charge(&engine->times.data_s, since);
     return ls_forward(engine->net, engine->ops, parameters, &engine->act, B, pass);
 }

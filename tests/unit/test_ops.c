@@ -14,6 +14,27 @@
 static const ptrdiff_t sizes[] = {1, 2, 3, 5, 7, 8, 9, 15, 16, 17, 31, 33, 60, 64, 100};
 static const ptrdiff_t leaves[] = {1, 2, 3, 16, 32, 33, 1000};
 
+static struct ls_dense_shape dense_of(ptrdiff_t B, ptrdiff_t K, ptrdiff_t N)
+{
+    return (struct ls_dense_shape){.B = B, .K = K, .N = N};
+}
+
+/* The same matrix n times, with numbers between that nobody may use. */
+static float *copied(const float *x, ptrdiff_t n_floats, struct ls_copies copies)
+{
+    float *all = unset(copies.n * copies.step);
+    for (int copy = 0; copy < copies.n; copy++)
+        for (ptrdiff_t i = 0; i < copies.step; i++)
+            all[copy * copies.step + i] = i < n_floats ? x[i] : NAN;
+    return all;
+}
+
+static void forget(ptrdiff_t n, float *x)
+{
+    for (ptrdiff_t i = 0; i < n; i++)
+        x[i] = NAN;
+}
+
 static void check_dense(struct ls_dense_shape s, ptrdiff_t m, enum ls_activation act, int special)
 {
     const ptrdiff_t nx = s.B * s.K, ny = s.B * s.N, nw = s.K * s.N;
@@ -28,6 +49,9 @@ static void check_dense(struct ls_dense_shape s, ptrdiff_t m, enum ls_activation
     snprintf(shape, sizeof shape, "B %td K %td N %td m %td activation %d special %d", s.B, s.K, s.N, m,
              (int)act, special);
     float *found_y = unset(ny), *found_dx = unset(nx), *found_dw = unset(nw), *found_db = unset(s.N);
+    struct ls_dense_shape many = s;
+    many.x = (struct ls_copies){1 + (int)((s.B + s.N) % 4), nx + 5};
+    float *xs = copied(x, nx, many.x);
     FOR_EACH_IMPLEMENTATION(ops, threads)
     {
         ops->dense_forward(s, found_y, x, w, some_bias, act);
@@ -38,14 +62,17 @@ static void check_dense(struct ls_dense_shape s, ptrdiff_t m, enum ls_activation
         expect_same("dw", ops, threads, shape, nw, found_dw, dw);
         if (threads != 2)
             expect_same("db", ops, threads, shape, s.N, found_db, db);
-        for (ptrdiff_t i = 0; i < ny; i++)
-            found_y[i] = NAN;
-        for (ptrdiff_t i = 0; i < nx; i++)
-            found_dx[i] = NAN;
-        for (ptrdiff_t i = 0; i < nw; i++)
-            found_dw[i] = NAN;
+        forget(ny, found_y);
+        forget(nx, found_dx);
+        forget(nw, found_dw);
+        ops->dense_forward(many, found_y, xs, w, some_bias, act);
+        expect_same("y of copies", ops, threads, shape, ny, found_y, y);
+        ops->dense_weight_gradient(many, m, found_dw, found_db, xs, dz);
+        expect_same("dw of copies", ops, threads, shape, nw, found_dw, dw);
+        forget(ny, found_y);
+        forget(nw, found_dw);
     }
-    float *all[] = {x, w, bias, dz, y, dx, dw, db, found_y, found_dx, found_dw, found_db};
+    float *all[] = {x, xs, w, bias, dz, y, dx, dw, db, found_y, found_dx, found_dw, found_db};
     for (size_t i = 0; i < COUNT(all); i++)
         free(all[i]);
 }
@@ -53,19 +80,19 @@ static void check_dense(struct ls_dense_shape s, ptrdiff_t m, enum ls_activation
 Test(ops, dense_awkward_shapes, .timeout = 120)
 {
     for (int i = 0; i < 400; i++) {
-        const struct ls_dense_shape s = {sizes[random_bits() % COUNT(sizes)],
-                                         sizes[random_bits() % COUNT(sizes)],
-                                         sizes[random_bits() % COUNT(sizes)]};
-        check_dense(s, leaves[random_bits() % COUNT(leaves)], (enum ls_activation)(random_bits() % 4), i % 3);
+        const ptrdiff_t B = sizes[random_bits() % COUNT(sizes)], K = sizes[random_bits() % COUNT(sizes)],
+                        N = sizes[random_bits() % COUNT(sizes)];
+        check_dense(dense_of(B, K, N), leaves[random_bits() % COUNT(leaves)],
+                    (enum ls_activation)(random_bits() % 4), i % 3);
     }
 }
 
 Test(ops, dense_every_size_in_each_dimension, .timeout = 120)
 {
     for (ptrdiff_t n = 1; n <= 70; n++) {
-        check_dense((struct ls_dense_shape){n, 13, 19}, 5, LS_ACT_RELU, 0);
-        check_dense((struct ls_dense_shape){13, n, 19}, 4, LS_ACT_TANH, 0);
-        check_dense((struct ls_dense_shape){13, 19, n}, 3, LS_ACT_SIGMOID, 0);
+        check_dense(dense_of(n, 13, 19), 5, LS_ACT_RELU, 0);
+        check_dense(dense_of(13, n, 19), 4, LS_ACT_TANH, 0);
+        check_dense(dense_of(13, 19, n), 3, LS_ACT_SIGMOID, 0);
     }
 }
 
@@ -73,14 +100,14 @@ Test(ops, dense_every_size_in_each_dimension, .timeout = 120)
  */
 Test(ops, dense_beyond_one_panel, .timeout = 120)
 {
-    check_dense((struct ls_dense_shape){15, 2100, 20}, 4, LS_ACT_RELU, 0);
-    check_dense((struct ls_dense_shape){15, 20, 2100}, 7, LS_ACT_RELU, 0);
-    check_dense((struct ls_dense_shape){5000, 30, 17}, 32, LS_ACT_NONE, 0);
-    check_dense((struct ls_dense_shape){2500, 13, 40}, 1, LS_ACT_NONE, 0);
-    check_dense((struct ls_dense_shape){6000, 13, 21}, 5999, LS_ACT_NONE, 0);
-    check_dense((struct ls_dense_shape){33, 1024, 70}, 16, LS_ACT_RELU, 0);
-    check_dense((struct ls_dense_shape){33, 70, 1024}, 16, LS_ACT_RELU, 0);
-    check_dense((struct ls_dense_shape){100, 512, 130}, 16, LS_ACT_TANH, 0);
+    check_dense(dense_of(15, 2100, 20), 4, LS_ACT_RELU, 0);
+    check_dense(dense_of(15, 20, 2100), 7, LS_ACT_RELU, 0);
+    check_dense(dense_of(5000, 30, 17), 32, LS_ACT_NONE, 0);
+    check_dense(dense_of(2500, 13, 40), 1, LS_ACT_NONE, 0);
+    check_dense(dense_of(6000, 13, 21), 5999, LS_ACT_NONE, 0);
+    check_dense(dense_of(33, 1024, 70), 16, LS_ACT_RELU, 0);
+    check_dense(dense_of(33, 70, 1024), 16, LS_ACT_RELU, 0);
+    check_dense(dense_of(100, 512, 130), 16, LS_ACT_TANH, 0);
 }
 
 /* Wide layers: copied rows of x, several groups of columns and blocks of depth, leaves packed in chunks; with
@@ -88,21 +115,21 @@ Test(ops, dense_beyond_one_panel, .timeout = 120)
  */
 Test(ops, wide_dense_layers_however_large_the_cache, .timeout = 240)
 {
-    static const struct ls_dense_shape wide[] = {{70, 530, 300}, {1100, 40, 300}, {300, 8, 530},
-                                                 {40, 528, 520}, {29, 1030, 261}, {130, 100, 1100}};
+    static const ptrdiff_t wide[][3] = {{70, 530, 300}, {1100, 40, 300}, {300, 8, 530},
+                                        {40, 528, 520}, {29, 1030, 261}, {130, 100, 1100}};
     cr_assert(ls_ops_parallel(NULL) != NULL);
     const ptrdiff_t found = ls_panel_floats;
     for (size_t i = 0; i < COUNT(wide); i++)
         for (int room = 0; room < 3; room++) {
             ls_panel_floats = room == 0 ? found : room == 1 ? 40 * 1024 : 1024;
-            check_dense(wide[i], i % 2 ? 32 : 7, LS_ACT_RELU, room);
+            check_dense(dense_of(wide[i][0], wide[i][1], wide[i][2]), i % 2 ? 32 : 7, LS_ACT_RELU, room);
         }
     ls_panel_floats = found;
 }
 
 Test(ops, dense_without_samples)
 {
-    const struct ls_dense_shape s = {0, 3, 5};
+    const struct ls_dense_shape s = dense_of(0, 3, 5);
     float dw[15], db[5], zero[15] = {0};
     FOR_EACH_IMPLEMENTATION(ops, threads)
     {
@@ -119,7 +146,7 @@ Test(ops, dense_without_samples)
 /* fold starts from +0 with an fma: a product alone would keep the sign of -0. */
 Test(ops, sums_of_negative_zeros_are_positive)
 {
-    const struct ls_dense_shape s = {1, 1, 1};
+    const struct ls_dense_shape s = dense_of(1, 1, 1);
     const float minus = -0.0f, one = 1.0f, plus = 0.0f;
     FOR_EACH_IMPLEMENTATION(ops, threads)
     {
@@ -222,7 +249,7 @@ Test(ops, gather_u8_is_exact_for_every_pixel_and_divisor)
             float found[256], expected[256];
             for (int i = 0; i < 256; i++)
                 expected[i] = (float)i / (float)divisor;
-            ops->gather_u8(1, 256, found, pixels, &index, (float)divisor);
+            ops->gather_u8(1, 256, found, (struct ls_copies){0}, pixels, &index, (float)divisor);
             expect_same("x", ops, threads, "gather_u8", 256, found, expected);
         }
     }
@@ -245,13 +272,21 @@ static void check_gather(ptrdiff_t B, ptrdiff_t K)
     for (ptrdiff_t b = 0; b < B; b++)
         index[b] = (int64_t)(random_bits() % ROWS);
     float *bytes = unset(B * K), *rows = unset(B * K);
-    ls_ops_serial.gather_u8(B, K, bytes, pixels, index, 255.0f);
+    ls_ops_serial.gather_u8(B, K, bytes, (struct ls_copies){0}, pixels, index, 255.0f);
     ls_ops_serial.gather_rows(B, K, rows, index, ramp, &K);
     FOR_EACH_IMPLEMENTATION(ops, threads)
     {
         float *found = unset(B * K);
-        ops->gather_u8(B, K, found, pixels, index, 255.0f);
+        ops->gather_u8(B, K, found, (struct ls_copies){0}, pixels, index, 255.0f);
         expect_same("x", ops, threads, "gather_u8", B * K, found, bytes);
+        for (int n = 2; n <= 4; n++) { /* fewer copies than threads, as many, and more */
+            const struct ls_copies copies = {n, B * K + 3};
+            float *all = unset(n * copies.step);
+            ops->gather_u8(B, K, all, copies, pixels, index, 255.0f);
+            for (int copy = 0; copy < n; copy++)
+                expect_same("copy", ops, threads, "gather_u8", B * K, all + copy * copies.step, bytes);
+            free(all);
+        }
         ops->gather_rows(B, K, found, index, ramp, &K);
         expect_same("x", ops, threads, "gather_rows", B * K, found, rows);
         free(found);

@@ -331,7 +331,7 @@ void LS_PER_ISA(ls_conv_weight_gradient)(const struct ls_conv_shape *s, ptrdiff_
     const ptrdiff_t leaf = m < at->B ? m : at->B;
     if ((conv_is_dense(s) && at->H * at->W == 1) || at->B == 0) {
         LS_PER_ISA(ls_dense_weight_gradient)
-        ((struct ls_dense_shape){at->B * at->H * at->W, at->C / s->G * at->KH * at->KW, s->N},
+        ((struct ls_dense_shape){.B = at->B * at->H * at->W, .K = at->C / s->G * at->KH * at->KW, .N = s->N},
          leaf * at->H * at->W, dw, db, x, dz);
         return;
     }

@@ -5,6 +5,7 @@
 #include "compute/ops.h"
 #include "compute/parallel/vec.h"
 
+int LS_PER_ISA(ls_dense_input_copies)(struct ls_dense_shape shape);
 void LS_PER_ISA(ls_dense_forward)(struct ls_dense_shape shape, float *y, const float *x, const float *w,
                                   const float *bias, enum ls_activation act);
 void LS_PER_ISA(ls_dense_input_gradient)(struct ls_dense_shape shape, float *dx, const float *dz,

@@ -242,6 +242,7 @@ float LS_PER_ISA(ls_leaf_sum)(ptrdiff_t B, ptrdiff_t m, const float *v)
 struct gather {
     ptrdiff_t B, K;
     float *x;
+    struct ls_copies copies; /* of x */
     const uint8_t *pixels;
     const int64_t *index;
     float divisor;
@@ -249,24 +250,33 @@ struct gather {
     const void *context;
 };
 
-static int64_t gather_u8_part(const void *job, int thread, int threads)
+/* Rows of one copy. */
+static void gather_u8_rows(const struct gather *g, struct range r, float *x)
 {
-    const struct gather *g = job;
-    const struct range r = range_part(g->B, 1, thread, threads);
     for (ptrdiff_t b = r.begin; b < r.end; b++) {
         if (b + 1 < r.end) /* rows lie anywhere: nothing else would fetch the next one in time */
             for (ptrdiff_t k = 0; k < g->K; k += 64)
                 __builtin_prefetch(g->pixels + g->index[b + 1] * g->K + k);
-        scale_row(g->K, g->x + b * g->K, g->pixels + g->index[b] * g->K, g->divisor);
+        scale_row(g->K, x + b * g->K, g->pixels + g->index[b] * g->K, g->divisor);
     }
+}
+
+static int64_t gather_u8_part(const void *job, int thread, int threads)
+{
+    const struct gather *g = job;
+    if (g->copies.n <= 1)
+        gather_u8_rows(g, range_part(g->B, 1, thread, threads), g->x);
+    for (int copy = thread; g->copies.n > 1 && copy < g->copies.n; copy += threads)
+        gather_u8_rows(g, (struct range){0, g->B}, g->x + copy * g->copies.step);
     return 0;
 }
 
-void LS_PER_ISA(ls_gather_u8)(ptrdiff_t B, ptrdiff_t K, float *x, const uint8_t *pixels, const int64_t *index,
-                              float divisor)
+void LS_PER_ISA(ls_gather_u8)(ptrdiff_t B, ptrdiff_t K, float *x, struct ls_copies copies,
+                              const uint8_t *pixels, const int64_t *index, float divisor)
 {
-    const struct gather g = {B, K, x, pixels, index, divisor, NULL, NULL};
-    team_run((double)B * (double)K * 0.2, gather_u8_part, &g);
+    const struct gather g = {B, K, x, copies, pixels, index, divisor, NULL, NULL};
+    const double copy_ns = (double)B * (double)K * 0.2;
+    team_run(copies.n > 1 ? copy_ns * copies.n : copy_ns, gather_u8_part, &g);
 }
 
 static int64_t gather_rows_part(const void *job, int thread, int threads)
@@ -282,6 +292,6 @@ void LS_PER_ISA(ls_gather_rows)(ptrdiff_t B, ptrdiff_t K, float *x, const int64_
                                 void (*row)(const void *context, int64_t index, float *x),
                                 const void *context)
 {
-    const struct gather g = {B, K, x, NULL, index, 0.0f, row, context};
+    const struct gather g = {B, K, x, {0}, NULL, index, 0.0f, row, context};
     team_run((double)B * (double)K, gather_rows_part, &g);
 }

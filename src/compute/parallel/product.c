@@ -18,6 +18,7 @@ struct product {
     ptrdiff_t rows, columns, depth;
     float *c;       /* (rows, columns) */
     const float *a; /* (rows, depth) */
+    struct ls_copies a_copies;
     const float *b; /* (depth, columns), or (columns, depth) when transposed */
     int b_transposed;
     const float *bias;        /* (columns) or NULL: where each fold starts */
@@ -204,8 +205,10 @@ static void product_block(const struct product *p, const struct block *b, struct
 
 static int64_t product_part(const void *job, int thread, int threads)
 {
-    const struct product *p = job;
+    struct product own = *(const struct product *)job;
+    const struct product *p = &own;
     const struct rectangle mine = rectangle_of(thread, threads, p->rows, p->columns, CUT_BETWEEN_COLUMNS);
+    own.a = copy_of_thread(own.a, own.a_copies, thread);
     const ptrdiff_t blocks = (p->depth + DEPTH - 1) / DEPTH, fit = ls_panel_floats / DEPTH / PANEL * PANEL;
     const int most = fit > PANEL ? (int)fit : PANEL;
     if (mine.rows.begin == mine.rows.end)
@@ -228,6 +231,16 @@ static double product_ns(const struct product *p)
     return (double)p->rows * (double)p->columns * (double)p->depth / 25.0;
 }
 
+/* A thread's copy costs its conversion once more for each of the others.  It pays where threads share out
+ * columns, so that each reads all of x, and have enough of them to do; and while a copy leaves most of L2 to
+ * the weights.  A step of 784-128-10 with 64 samples takes two threads 5 % less. */
+int LS_PER_ISA(ls_dense_input_copies)(struct ls_dense_shape shape)
+{
+    const int threads = ls_ops_threads(), least_columns = 32;
+    return threads > 1 && shape.N >= threads * least_columns && shape.B * shape.K <= ls_panel_floats ? threads
+                                                                                                     : 1;
+}
+
 void LS_PER_ISA(ls_dense_forward)(struct ls_dense_shape shape, float *y, const float *x, const float *w,
                                   const float *bias, enum ls_activation act)
 {
@@ -236,6 +249,7 @@ void LS_PER_ISA(ls_dense_forward)(struct ls_dense_shape shape, float *y, const f
                               .depth = shape.K,
                               .c = y,
                               .a = x,
+                              .a_copies = shape.x,
                               .b = w,
                               .bias = bias,
                               .finish = finish_forward(act),

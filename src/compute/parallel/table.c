@@ -16,6 +16,7 @@ extern const struct ls_ops LS_PER_ISA(ls_ops);
 const struct ls_ops LS_PER_ISA(ls_ops) = {
     .name = LS_TEXT(LS_ISA),
     .with_team = ls_team_with,
+    .dense_input_copies = LS_PER_ISA(ls_dense_input_copies),
     .dense_forward = LS_PER_ISA(ls_dense_forward),
     .dense_input_gradient = LS_PER_ISA(ls_dense_input_gradient),
     .dense_weight_gradient = LS_PER_ISA(ls_dense_weight_gradient),

@@ -63,6 +63,12 @@ static inline struct range range_part(ptrdiff_t n, ptrdiff_t grain, ptrdiff_t pa
     return (struct range){begin < n ? begin : n, end < n ? end : n};
 }
 
+/* The copy of x that a thread reads. */
+static inline const float *copy_of_thread(const float *x, struct ls_copies copies, int thread)
+{
+    return copies.n > 1 ? x + thread % copies.n * copies.step : x;
+}
+
 typedef ls_team_body team_body;
 
 /* Runs body(job, t, T) for every t of a team; returns the sum of what they return.  `work_ns` is about what

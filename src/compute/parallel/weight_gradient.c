@@ -358,8 +358,10 @@ static void bias_columns(const struct gradient *g, ptrdiff_t at, int columns)
 
 static int64_t gradient_part(const void *job, int thread, int threads)
 {
-    const struct gradient *g = job;
+    struct gradient own = *(const struct gradient *)job;
+    const struct gradient *g = &own;
     const struct rectangle mine = rectangle_of(thread, threads, g->shape.K, g->shape.N, CUT_BETWEEN_ROWS);
+    own.x = copy_of_thread(own.x, own.shape.x, thread);
     gradient_rectangle(g, mine);
     if (g->db) {
         /* The columns of db are dealt to all threads on their own. */

@@ -22,12 +22,19 @@ static void tree_add(ptrdiff_t n, float *left, const float *right)
         left[i] = left[i] + right[i];
 }
 
-static void gather_u8(ptrdiff_t B, ptrdiff_t K, float *x, const uint8_t *pixels, const int64_t *index,
-                      float divisor)
+static void gather_u8(ptrdiff_t B, ptrdiff_t K, float *x, struct ls_copies copies, const uint8_t *pixels,
+                      const int64_t *index, float divisor)
 {
-    for (ptrdiff_t b = 0; b < B; b++)
-        for (ptrdiff_t k = 0; k < K; k++)
-            x[b * K + k] = (float)pixels[index[b] * K + k] / divisor;
+    for (int copy = 0; copy < (copies.n > 1 ? copies.n : 1); copy++)
+        for (ptrdiff_t b = 0; b < B; b++)
+            for (ptrdiff_t k = 0; k < K; k++)
+                x[copy * copies.step + b * K + k] = (float)pixels[index[b] * K + k] / divisor;
+}
+
+static int dense_input_copies(struct ls_dense_shape shape)
+{
+    (void)shape;
+    return 1;
 }
 
 static void gather_rows(ptrdiff_t B, ptrdiff_t K, float *x, const int64_t *index,
@@ -45,6 +52,7 @@ static void with_team(void (*work)(void *context), void *context)
 const struct ls_ops ls_ops_serial = {
     .name = "serial",
     .with_team = with_team,
+    .dense_input_copies = dense_input_copies,
     .dense_forward = ls_serial_dense_forward,
     .dense_input_gradient = ls_serial_dense_input_gradient,
     .dense_weight_gradient = ls_serial_dense_weight_gradient,
