@@ -110,6 +110,20 @@ Test(ops, dense_beyond_one_panel, .timeout = 120)
     check_dense(dense_of(100, 512, 130), 16, LS_ACT_TANH, 0);
 }
 
+/* Few outputs and enough work for a team: leaves are shared out in subtrees, or inputs where samples are few
+ * or leaves do not go evenly over threads; a last leaf and a last vector that are short; more outputs than
+ * that.
+ */
+Test(ops, dense_layers_with_few_outputs, .timeout = 240)
+{
+    static const ptrdiff_t few[][4] = {{256, 784, 10, 32}, {250, 333, 10, 32}, {999, 130, 7, 16},
+                                       {160, 301, 12, 32}, {1000, 97, 1, 9},   {64, 784, 10, 32},
+                                       {65, 500, 12, 64},  {3000, 70, 3, 5},   {256, 784, 13, 32}};
+    for (size_t i = 0; i < COUNT(few); i++)
+        for (int special = 0; special < 3; special++)
+            check_dense(dense_of(few[i][0], few[i][1], few[i][2]), few[i][3], LS_ACT_NONE, special);
+}
+
 /* Wide layers: copied rows of x, several groups of columns and blocks of depth, leaves packed in chunks; with
  * room for more and for fewer of them than this machine's L2 has.  528 and 8 are the strides of those copies.
  */

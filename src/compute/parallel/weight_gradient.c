@@ -14,6 +14,7 @@
 #include "base/contract.h"
 #include "compute/parallel/cut.h"
 #include "compute/parallel/dense.h"
+#include "compute/parallel/narrow_gradient.h"
 #include "compute/parallel/panel.h"
 #include "compute/parallel/tile.h"
 
@@ -380,6 +381,10 @@ void LS_PER_ISA(ls_dense_weight_gradient)(struct ls_dense_shape shape, ptrdiff_t
         memset(dw, 0, (size_t)shape.K * (size_t)shape.N * sizeof *dw);
         if (db)
             memset(db, 0, (size_t)shape.N * sizeof *db);
+        return;
+    }
+    if (LS_PER_ISA(ls_gradient_is_narrow)(shape)) {
+        LS_PER_ISA(ls_narrow_gradient)(shape, m, dw, db, x, dz);
         return;
     }
     const struct gradient g = {shape, m, (shape.B - 1) / m + 1, dw, db, x, dz};
