@@ -141,6 +141,14 @@ Test(ops, wide_dense_layers_however_large_the_cache, .timeout = 240)
     ls_panel_floats = found;
 }
 
+/* Fewer inputs than a move of the copies takes: x ends within one before its last row. */
+Test(ops, dense_layers_with_few_inputs)
+{
+    for (ptrdiff_t K = 1; K <= 9; K++)
+        for (ptrdiff_t B = 1; B <= 10; B++)
+            check_dense(dense_of(B, K, 230), 4, LS_ACT_NONE, 0);
+}
+
 Test(ops, dense_without_samples)
 {
     const struct ls_dense_shape s = dense_of(0, 3, 5);

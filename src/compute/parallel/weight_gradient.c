@@ -192,10 +192,11 @@ static void copy_stripe(const struct gradient *g, const struct part *p, struct r
         from[i] = p->rows.begin + tile_range(p, tiles.begin + i).begin;
     for (ptrdiff_t s = b.begin; s < b.end; s++, first += LEFT_STEP) {
         const float *x = g->x + s * K;
+        const ptrdiff_t left = (g->shape.B - s) * K; /* of x: rows of few inputs end it before the last one */
         float *to = first;
         for (ptrdiff_t i = 0; i < n; i++, to += step)
-            if (from[i] + MOVE > K && s + 1 == g->shape.B) /* where x ends */
-                memcpy(to, x + from[i], (size_t)(K - from[i]) * sizeof *to);
+            if (from[i] + MOVE > left)
+                memcpy(to, x + from[i], (size_t)(left - from[i]) * sizeof *to);
             else
                 memcpy(to, x + from[i], MOVE * sizeof *to);
     }
