@@ -206,11 +206,10 @@ static int failed_anywhere(struct window *window, int why, size_t bytes)
     uint64_t first = mine;
     comm->ops->take_largest(&mpi->base, &first, 1);
     if (first > 0 && first == mine && !mpi->hosts.has_told)
-        fprintf(
-            stderr,
-            "lockstep: rank %d of %d, on %s, finds no room for %.1f MB in the memory that ranks of a host "
-            "share (/dev/shm): %s; all ranks send messages instead, which is slower\n",
-            comm->rank, comm->size, comm->hosts[comm->rank], (double)bytes / 1e6, strerror(why));
+        fprintf(stderr,
+                "warning: rank %d of %d, on %s, finds no room for %.1f MB in the memory that ranks of a host "
+                "share (/dev/shm): %s; all ranks send messages instead, which is slower\n",
+                comm->rank, comm->size, comm->hosts[comm->rank], (double)bytes / 1e6, strerror(why));
     mpi->hosts.has_told |= first > 0;
     return first > 0;
 }

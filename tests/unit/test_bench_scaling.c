@@ -214,7 +214,7 @@ Test(bench_scaling, script, .timeout = 2 * LOCKSTEP_LIMIT_S)
     const struct place csv = in_folder(&folder, "scaling.csv"), svg = in_folder(&folder, "scaling.svg");
     char path[4096];
     snprintf(path, sizeof path, "PATH=%s:%s", folder.path, getenv("PATH"));
-    const char *const env[] = {"LOCKSTEP=" LOCKSTEP, path, NULL};
+    const char *const env[] = {"LOCKSTEP=" LOCKSTEP, path, "ASAN_OPTIONS=detect_leaks=0", NULL};
     write_lscpu(in_folder(&folder, "lscpu").path);
     ls_launch(&run, LOCKSTEP_LIMIT_S, env,
               LS_ARGV("scripts/scaling.sh", "--out", folder.path, "--", "--net", "dense 10", "--input", "8x8",

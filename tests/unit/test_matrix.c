@@ -10,7 +10,7 @@
 
 #include "launch.h"
 
-enum { LIMIT_S = 240 };
+enum { LIMIT_S = 480 };
 
 static struct ls_outcome outcome;
 
