@@ -384,10 +384,12 @@ void LS_PER_ISA(ls_dense_weight_gradient)(struct ls_dense_shape shape, ptrdiff_t
             memset(db, 0, (size_t)shape.N * sizeof *db);
         return;
     }
+#ifndef LS_MUTANT_FLOAT_REDUCTION /* which is to reach every bias */
     if (LS_PER_ISA(ls_gradient_is_narrow)(shape)) {
         LS_PER_ISA(ls_narrow_gradient)(shape, m, dw, db, x, dz);
         return;
     }
+#endif
     const struct gradient g = {shape, m, (shape.B - 1) / m + 1, dw, db, x, dz};
     team_run((double)shape.B * (double)shape.K * (double)shape.N / 25.0, gradient_part, &g);
 #ifdef LS_MUTANT_FLOAT_REDUCTION
