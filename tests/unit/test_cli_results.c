@@ -164,5 +164,16 @@ Test(cli, the_first_run_has_the_bits_that_readme_shows, .timeout = LIMIT_S)
     has(o->out, "1.7731106     1.3652622", "losses of epoch 1");
     has(o->out, "8fdd77800aa33e96ecbc35ef238a13ec", "hash of epoch 1");
     has(o->out, "3f6730c54d0002898ee32da57e92b537", "hash of epoch 3");
+    size_t n = 0;
+    char *readme = read_file("README.md", &n);
+    for (int epoch = 1; epoch <= 3; epoch++) {
+        char row[16], hash[33];
+        snprintf(row, sizeof row, "\n    %d ", epoch);
+        const char *at = strstr(o->out, row), *end = at ? strchr(at + 1, '\n') : NULL;
+        cr_assert(end && end - at > 32, "no row of epoch %d:\n%s", epoch, o->out);
+        snprintf(hash, sizeof hash, "%.32s", end - 32);
+        cr_assert_not_null(strstr(readme, hash), "README does not show epoch %d's hash %s", epoch, hash);
+    }
+    free(readme);
     RUN("train --data inline:1=3 --net 'dense 1' --loss squared --steps 1 --quiet");
 }
