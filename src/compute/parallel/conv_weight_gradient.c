@@ -37,20 +37,6 @@ struct gradient_tile {
     float *stack;
 };
 
-/* Pushes a finished leaf, as in weight_gradient.c: set digits of its number are subtrees to its left. */
-LS_ALWAYS_INLINE float *tile_push(const int rows, const int vectors, tile acc, const struct gradient_tile *t)
-{
-    float *level = t->stack;
-    for (ptrdiff_t digits = t->leaf; digits && (t->final || digits & 1); digits >>= 1, level += TILE_FLOATS)
-        if (digits & 1)
-            LS_UNROLL
-    for (int r = 0; r < rows; r++)
-        LS_UNROLL
-    for (int v = 0; v < vectors; v++)
-        acc[r][v] = vec_load(level + (r * vectors + v) * VEC) + acc[r][v];
-    return level;
-}
-
 LS_ALWAYS_INLINE void gradient_tile(const int rows, const int vectors, const int lanes,
                                     const struct gradient_tile *t)
 {
@@ -71,7 +57,7 @@ LS_ALWAYS_INLINE void gradient_tile(const int rows, const int vectors, const int
     else
         gather_fold(rows, vectors, lanes, acc, t->depth, t->left, t->pixels, t->dz);
     if (t->push) {
-        float *level = tile_push(rows, vectors, acc, t);
+        float *level = tile_push(rows, vectors, acc, t->leaf, t->final, t->stack);
         if (!t->final) {
             LS_UNROLL
             for (int r = 0; r < rows; r++)

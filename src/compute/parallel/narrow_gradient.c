@@ -70,26 +70,18 @@ LS_ALWAYS_INLINE void narrow_tile(const int rows, const int vectors, const struc
             tile_fold(rows, vectors, acc, samples, dz, x);
         dz.p += samples * N;
         x.p += samples * K;
-        /* A binary counter, as in weight_gradient.c. */
-        const int final = leaf + 1 == leaves.end;
-        int level = 0;
-        for (ptrdiff_t digits = nth; digits && (final || digits & 1); digits >>= 1, level++)
-            if (digits & 1)
-                LS_UNROLL
-        for (int r = 0; r < rows; r++)
-            LS_UNROLL
-        for (int v = 0; v < vectors; v++)
-            acc[r][v] = vec_load(stack + (level * MOST_ROWS + r) * WIDTH + v * VEC) + acc[r][v];
+        const bool final = leaf + 1 == leaves.end;
+        float *level = tile_push(rows, vectors, acc, nth, final, stack);
         LS_UNROLL
         for (int r = 0; r < rows; r++) {
             if (final)
                 row_store(vectors, to + r * K + k, acc[r], last);
             else
-                row_store(vectors, stack + (level * MOST_ROWS + r) * WIDTH, acc[r], VEC);
+                row_store(vectors, level + r * vectors * VEC, acc[r], VEC);
         }
     }
 }
-_Static_assert((int)LS_TREE_LEVELS *MOST_ROWS *WIDTH <= (int)LS_SCRATCH_STACK, "one tile's whole stack fits");
+_Static_assert((int)LS_TREE_LEVELS *TILE_FLOATS <= (int)LS_SCRATCH_STACK, "one tile's whole stack fits");
 
 #define DEFINE(R, V)                                                                                         \
     static void narrow_##R##x##V(const struct narrow *g, struct range leaves, ptrdiff_t k, int last,         \

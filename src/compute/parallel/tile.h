@@ -7,6 +7,8 @@
 #ifndef LS_COMPUTE_PARALLEL_TILE_H
 #define LS_COMPUTE_PARALLEL_TILE_H
 
+#include <stdbool.h>
+
 #include "compute/parallel/team.h"
 #include "compute/parallel/vec.h"
 
@@ -53,6 +55,28 @@ LS_ALWAYS_INLINE void tile_fold(const int rows, const int vectors, tile acc, ptr
         left.p += left.step;
         right.p += right.step;
     }
+}
+
+/* acc = from + acc, where a tile lies at `from` row after row. */
+LS_ALWAYS_INLINE void tile_add(const int rows, const int vectors, tile acc, const float *from)
+{
+    LS_UNROLL
+    for (int r = 0; r < rows; r++)
+        LS_UNROLL
+    for (int v = 0; v < vectors; v++)
+        acc[r][v] = vec_load(from + (r * vectors + v) * VEC) + acc[r][v];
+}
+
+/* Ends a leaf, in `acc`, of the contract's tree over leaves; nth: its number.  Digits of it that are set hold
+ * finished subtrees to its left, a tile each, at that level of the stack: the lowest ones are carried into
+ * acc; the last leaf takes all, whatever gaps lie between.  Returns the level for the result. */
+LS_ALWAYS_INLINE float *tile_push(const int rows, const int vectors, tile acc, ptrdiff_t nth, bool final,
+                                  float *stack)
+{
+    for (ptrdiff_t digits = nth; digits && (final || digits & 1); digits >>= 1, stack += TILE_FLOATS)
+        if (digits & 1)
+            tile_add(rows, vectors, acc, stack);
+    return stack;
 }
 
 /* One row of a tile in memory, the last vector `last` columns wide. */

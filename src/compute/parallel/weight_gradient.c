@@ -59,16 +59,6 @@ static inline float *stack_level(const struct gradient_tile *t, int level)
                                  : t->high + (level - t->low_levels) * TILE_FLOATS;
 }
 
-/* acc = stack[level] + acc, where a level is a tile. */
-LS_ALWAYS_INLINE void stack_add(const int rows, const int vectors, tile acc, const float *level)
-{
-    LS_UNROLL
-    for (int r = 0; r < rows; r++)
-        LS_UNROLL
-    for (int v = 0; v < vectors; v++)
-        acc[r][v] = vec_load(level + (r * vectors + v) * VEC) + acc[r][v];
-}
-
 /* The finished tile, from where the last leaf left it, to dw. */
 LS_ALWAYS_INLINE void tile_to_dw(const int rows, const int vectors, const struct gradient_tile *t,
                                  const float *from)
@@ -109,7 +99,7 @@ LS_ALWAYS_INLINE void gradient_tile(const int rows, const int vectors, const str
         int level = 0;
         for (ptrdiff_t digits = leaf; digits && (final || digits & 1); digits >>= 1, level++)
             if (digits & 1)
-                stack_add(rows, vectors, acc, stack_level(t, level));
+                tile_add(rows, vectors, acc, stack_level(t, level));
         to = stack_level(t, final && level > 0 ? level - 1 : level); /* the last one's own is free again */
         LS_UNROLL
         for (int r = 0; r < rows; r++)
