@@ -270,8 +270,12 @@ static int run_matrix(struct ls_comm *comm, int n_args, char **args)
         bench_release(&bench);
     }
     ls_free(all);
-    if (n_wrong)
-        return complain(comm, "%d of %d trainings differ from the oracle", n_wrong, n_trainings);
+    if (n_wrong) {
+        err.code = LS_FAILED;
+        complain(comm, "%d of %d trainings differ from the oracle", n_wrong, n_trainings);
+    }
+    if (ls_comm_agree(comm, &err) != LS_OK)
+        return LS_ALL_FAILED;
     if (ls_comm_rank(comm) == 0)
         printf("all as the oracle, %d trainings\n", n_trainings);
     return 0;

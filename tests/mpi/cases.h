@@ -7,10 +7,14 @@
 
 #include "comm/comm.h"
 
+enum { LS_ALL_FAILED = -1 };
+
 struct mpi_case {
     const char *name;
     /* Returns 0 when all is well; else has told what was wrong by complain(), and returns 1: the job is then
-     * aborted, so ranks that still wait for this one do not hang. */
+     * aborted, so ranks that still wait for this one do not hang.  Or LS_ALL_FAILED, on every rank: the job
+     * ends in order.  (An abort while others are in MPI_Finalize has crashed Open MPI 4.1's mpirun once in 42
+     * jobs.) */
     int (*run)(struct ls_comm *comm, int n_args, char **args);
 };
 

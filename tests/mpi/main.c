@@ -54,12 +54,12 @@ int main(int argc, char **argv)
         failed = complain(comm, "%s ranks were asked for", argv[2]);
     else
         failed = wanted->run(comm, argc - 3, argv + 3);
-    if (failed)
+    if (failed && failed != LS_ALL_FAILED)
         ls_comm_abort(comm, 1);
     ls_comm_destroy(&comm);
     if (ls_memory_balance() != 0) {
         fprintf(stderr, "mpi-cases: %ld blocks of memory were not freed\n", ls_memory_balance());
         return 1;
     }
-    return 0;
+    return failed ? 1 : 0;
 }

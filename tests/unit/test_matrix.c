@@ -126,12 +126,20 @@ ParameterizedTest(int *ranks, matrix, mpi_allreduce_stays_near, .timeout = LIMIT
               outcome.err);
 }
 
-/* The matrix must have failed, by its own count, and say where. */
+/* The matrix must have failed, by its own count.  Which status mpirun makes of a rank's abort is not the
+ * matter here: Open MPI 4.1's can crash while it ends a job (tests/support/launch.c), twice in a row too. */
+static void expect_failure(int ranks)
+{
+    cr_assert(outcome.status != 0 && !outcome.timed_out, "%d ranks: status %d\n%s%s", ranks, outcome.status,
+              outcome.out, outcome.err);
+    cr_assert(strstr(outcome.err, " trainings differ from the oracle"), "%d ranks: status %d\n%s%s", ranks,
+              outcome.status, outcome.out, outcome.err);
+}
+
+/* And say where. */
 static void expect_red(int ranks)
 {
-    cr_assert(outcome.status == 1 && !outcome.timed_out, "%d ranks: status %d\n%s%s", ranks, outcome.status,
-              outcome.out, outcome.err);
-    cr_assert(strstr(outcome.err, " trainings differ from the oracle"), "%s", outcome.err);
+    expect_failure(ranks);
     cr_assert(strstr(outcome.err, "differs after step ") || strstr(outcome.err, "the loss of step "), "%s",
               outcome.err);
 }
@@ -177,8 +185,7 @@ Test(mutants, batch_norm_by_rank_turns_the_matrix_red, .timeout = LIMIT_S + 20)
     cr_assert(outcome.status == 0 && strstr(outcome.out, "all as the oracle, "), "status %d\n%s%s",
               outcome.status, outcome.out, outcome.err);
     launch_matrix(program, "matrix", 3, NULL);
-    cr_assert(outcome.status == 1 && strstr(outcome.err, " trainings differ from the oracle"),
-              "status %d\n%s%s", outcome.status, outcome.out, outcome.err);
+    expect_failure(3);
     cr_assert(strstr(outcome.err, "\"batch norm of dense layers") && strstr(outcome.err, "\"ResNet-20"), "%s",
               outcome.err);
     cr_assert(!strstr(outcome.err, "relu on digits") && !strstr(outcome.err, "layer norm"), "%s",
