@@ -64,7 +64,7 @@ awk -F, -v algorithms="$algorithms" '
             least = -1
             for (i = 1; i <= n; i++) {
                 at = name[i] SUBSEP sizes[s]
-                tree = ((at, "shared") in us) ? us[at, "shared"] : us[at, "messages"]
+                tree = us[at, "own"]
                 ratio = us[at, "mpi"] / tree
                 if (least < 0 || ratio < least) least = ratio
                 printf " %12.1f (%5.2fx)", us[at, "mpi"], ratio

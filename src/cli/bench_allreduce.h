@@ -12,9 +12,10 @@ struct ls_bench_allreduce_options {
     const char *csv;                 /* a file for the figures; NULL: none */
 };
 
-/* Collective.  For each size: the tree over the host's memory, the same with a copy of the sum into this
- * rank's own, the tree over messages, and MPI_Allreduce, first compared with the contract's sum and then
- * timed in turn. Prints a table on rank 0.  LS_DIFFERENT when a tree's bits are wrong. */
+/* Collective.  For each size: the tree into one sum in the host's memory, and into this rank's own memory,
+ * copied there unless that is where it is; the tree over messages, and MPI_Allreduce, first compared with the
+ * contract's sum and then timed in turn. Prints a table on rank 0.  LS_DIFFERENT when a tree's bits are
+ * wrong. */
 enum ls_code ls_bench_allreduce(const struct ls_session *session,
                                 const struct ls_bench_allreduce_options *options, struct ls_error *err);
 

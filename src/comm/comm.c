@@ -264,8 +264,10 @@ enum ls_code ls_comm_allreduce_vectors(struct ls_comm *comm, enum ls_allreduce h
                                        struct ls_error *err)
 {
     if (how == LS_ALLREDUCE_TREE && vectors->shared) {
-        *sum = ls_shared_reduce(vectors->shared, LS_SHARED_WAITED, n_leaves, (struct ls_range){0, n}, roots,
-                                n_roots);
+        const struct ls_range all = {0, n};
+        *sum = ls_shared_can_own(vectors->shared, n_leaves)
+                   ? ls_shared_reduce_to_own(vectors->shared, LS_SHARED_WAITED, n_leaves, all, roots, n_roots)
+                   : ls_shared_reduce(vectors->shared, LS_SHARED_WAITED, n_leaves, all, roots, n_roots);
         return LS_OK;
     }
     float *own = own_sum(vectors, roots, n_roots);

@@ -92,15 +92,17 @@ enum ls_code ls_comm_vectors_create(struct ls_comm *comm, int n, ptrdiff_t n_flo
                                     struct ls_vectors *vectors, struct ls_error *err);
 void ls_comm_vectors_destroy(struct ls_comm *comm, struct ls_vectors *vectors);
 
-/* Collective.  ls_comm_allreduce of roots that are among vectors->at.  *sum is memory of the host: n floats
- * to be read only, valid until the next call with the same vectors or their release.  The vectors may be
- * written again at once, unless the sum is one of them, which it is where nobody shares. */
+/* Collective.  ls_comm_allreduce of roots that are among vectors->at.  *sum is one of the vectors, this
+ * rank's own, where nobody shares, or two ranks do; else memory of the host: n floats to be read only, valid
+ * until the next call with the same vectors or their release.  The vectors may be written again at once, but
+ * one that is the sum. */
 enum ls_code ls_comm_allreduce_vectors(struct ls_comm *comm, enum ls_allreduce how,
                                        struct ls_vectors *vectors, int64_t n_leaves, ptrdiff_t n,
                                        float *const *roots, int n_roots, const float **sum,
                                        struct ls_error *err);
 
-/* Collective.  The same of elements `range` alone, by the tree; only these of *sum are set. */
+/* Collective.  The same of elements `range` alone, by the tree; only these of *sum are set.  Where vectors
+ * are shared it is always memory of the host. */
 void ls_comm_allreduce_range(struct ls_comm *comm, struct ls_vectors *vectors, int64_t n_leaves,
                              struct ls_range range, float *const *roots, int n_roots, const float **sum);
 

@@ -253,7 +253,12 @@ static struct window *create(struct ls_mpi *mpi, const struct ls_vectors *vector
     window->segments = ls_alloc((size_t)place->size, sizeof *window->segments, "shared vectors", err);
     window->bytes = ls_alloc((size_t)place->size, sizeof *window->bytes, "shared vectors", err);
     window->shared = (struct ls_shared){
-        .place = *place, .wait = wait_patiently, .self = window, .n_spins = spins(place->size)};
+        .place = *place,
+        .wait = wait_patiently,
+        .self = window,
+        .n_spins = spins(place->size),
+        .most_own = 2 /* as far as was measured */
+    };
     if (place->rank < place->n_lanes)
         window->shared.slots[LS_SHARED_WAITED].across = &mpi->hosts.across.tree;
     if (window->segments && window->bytes && ls_shared_init(&window->shared, vectors->n_floats, err) == LS_OK)

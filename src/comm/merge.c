@@ -89,10 +89,10 @@ void ls_merge_run(const struct ls_merge *merge, struct ls_range range, float *su
             const struct ls_merge_add *add = &merge->adds[i];
             float *to = place(add->to, (ptrdiff_t)from, sum, roots, scratch);
             const float *left = place(add->left, (ptrdiff_t)from, sum, roots, scratch);
-            if (add->right == LS_MERGE_SUM)
-                memcpy(to, left, (size_t)n * sizeof *to);
-            else
+            if (add->right != LS_MERGE_SUM)
                 ls_plan_add(to, left, place(add->right, (ptrdiff_t)from, sum, roots, scratch), n);
+            else if (to != left)
+                memcpy(to, left, (size_t)n * sizeof *to);
         }
     }
 }

@@ -44,7 +44,7 @@ static inline ptrdiff_t ls_merge_scratch(const struct ls_merge *merge)
     return (ptrdiff_t)merge->n_scratch * LS_MERGE_STRETCH;
 }
 
-/* Elements [range.begin, range.end) of every vector. */
+/* Elements [range.begin, range.end) of every vector.  A whole tree's sum may be one of the roots. */
 void ls_merge_run(const struct ls_merge *merge, struct ls_range range, float *sum, float *const *roots,
                   float *scratch);
 

@@ -96,6 +96,7 @@ struct call {
     int n_roots;
     struct ls_range range;
     const ptrdiff_t *cuts; /* each rank gets its slice only; NULL: all get all */
+    int to_own;            /* the sum goes into a vector of each rank */
 };
 
 static struct call begin_call(struct ls_shared *shared, int slot, struct ls_range range,
@@ -148,6 +149,7 @@ static void post_roots(const struct call *call, float *const *roots, int n_roots
     const struct ls_shared *shared = call->shared;
     struct ls_board *board = board_of(call, shared->place.rank);
     board->n_roots = n_roots;
+    board->roots[0] = 0; /* its own sum's, without roots */
     for (int i = 0; i < n_roots; i++) {
         const ptrdiff_t at = roots[i] - ls_shared_vector(shared, 0);
         assert(at >= 0 && at % shared->n_floats == 0);
@@ -190,12 +192,37 @@ static struct ls_range merged_by(const struct call *call)
                                              : ls_plan_part(call->range, place->size, place->rank);
 }
 
+static float *own_sum(const struct call *call, int rank)
+{
+    return vector_of(call->shared, rank, board_of(call, rank)->roots[0]);
+}
+
+/* In stretches: what was a root's lines a moment ago is still in this core's cache when the sum takes their
+ * place. */
+static void merge_to_own(const struct call *call, struct ls_range part, float *scratch)
+{
+    const struct ls_shared *shared = call->shared;
+    const int me = shared->place.rank;
+    float *mine = own_sum(call, me);
+    for (int64_t from = part.begin; from < part.end; from += LS_MERGE_STRETCH) {
+        const int64_t end = from + LS_MERGE_STRETCH < part.end ? from + LS_MERGE_STRETCH : part.end;
+        ls_merge_run(&shared->merge, (struct ls_range){from, end}, mine, call->roots, scratch);
+        for (int rank = 0; rank < shared->place.size; rank++)
+            if (rank != me)
+                memcpy(own_sum(call, rank) + from, mine + from, (size_t)(end - from) * sizeof *mine);
+    }
+}
+
 static int64_t merge_part(const void *job, int thread, int threads)
 {
     const struct call *call = job;
     const struct ls_shared *shared = call->shared;
-    ls_merge_run(&shared->merge, ls_plan_part(merged_by(call), threads, thread), shared->sum, call->roots,
-                 shared->scratch + thread * shared->scratch_n);
+    const struct ls_range part = ls_plan_part(merged_by(call), threads, thread);
+    float *scratch = shared->scratch + thread * shared->scratch_n;
+    if (call->to_own)
+        merge_to_own(call, part, scratch);
+    else
+        ls_merge_run(&shared->merge, part, shared->sum, call->roots, scratch);
     return 0;
 }
 
@@ -211,8 +238,10 @@ static void merge_slice(const struct call *call)
         merge_part(call, 0, 1);
     else
         ls_team_run(merge_part, call);
-    if (place->n_lanes == 0) /* nothing is sent, but what one rank wrote the others read */
-        ls_fault_strike_message(call->slot, shared->sum + slice.begin, n);
+    if (place->n_lanes == 0) { /* nothing is sent, but what one rank wrote others read */
+        float *to = call->to_own ? own_sum(call, (place->rank + 1) % place->size) : shared->sum;
+        ls_fault_strike_message(call->slot, to + slice.begin, n);
+    }
 }
 
 /* This rank's lane, with the same lane of every other host. */
@@ -264,6 +293,21 @@ const float *ls_shared_reduce(struct ls_shared *shared, int slot, int64_t n_leav
     struct call call = begin_call(shared, slot, range, NULL);
     reduce(&call, n_leaves, roots, n_roots);
     return shared->sum;
+}
+
+int ls_shared_can_own(const struct ls_shared *shared, int64_t n_leaves)
+{
+    return shared->place.n_lanes == 0 && shared->place.size <= shared->most_own && n_leaves > 0;
+}
+
+float *ls_shared_reduce_to_own(struct ls_shared *shared, int slot, int64_t n_leaves, struct ls_range range,
+                               float *const *roots, int n_roots)
+{
+    struct call call = begin_call(shared, slot, range, NULL);
+    assert(ls_shared_can_own(shared, n_leaves));
+    call.to_own = 1;
+    reduce(&call, n_leaves, roots, n_roots);
+    return own_sum(&call, shared->place.rank);
 }
 
 const float *ls_shared_scatter(struct ls_shared *shared, int slot, int64_t n_leaves, const ptrdiff_t *cuts,

@@ -1,5 +1,5 @@
-/* Vectors of all ranks of a host in memory that each of them sees, and the tree's sum over them: no messages,
- * no copies.
+/* Vectors of all ranks of a host in memory that each of them sees, and the tree's sum over them: no
+ * messages.
  *
  * Every rank has a segment: a board, on which it posts what it has done, then its vectors; the first rank's
  * also has the sum.  A rank posts that its roots are finished, waits until the others of the host have posted
@@ -8,6 +8,11 @@
  * host, for the i-th part of the elements ("lanes": as many as the host with the fewest ranks has).  Then
  * ranks wait for one another once more, and all read the one sum.  It stays until the next call: no rank can
  * come back here before all have left the old one alone.
+ *
+ * Few ranks rather write each its slice of the sum into a vector of every rank.  Those elements of the
+ * vectors are nobody else's business any more, and their lines are in this core's cache, while lines of
+ * another vector would have to come from the core that read them last.  A rank has then read and written as
+ * many elements as there are; of one sum it writes its slice only, which pays when ranks are many.
  *
  * Several sums may be under way at once, each in a slot of its own, when the ranks start them in the same
  * order. Written against pointers and a way to wait, so that tests run it with ranks that are threads. */
@@ -51,6 +56,7 @@ struct ls_shared {
     void (*wait)(void *self, const _Atomic uint64_t *flag, uint64_t value);
     void *self;
     int n_spins;      /* before that */
+    int most_own;     /* ranks of a host that may each get the sum into their own memory */
     int64_t n_leaves; /* that merge is planned for */
     struct ls_merge merge;
     struct {
@@ -82,6 +88,15 @@ float *ls_shared_vector(const struct ls_shared *shared, int i);
  * the host, counted from element 0: not to be written, and valid until the next call for those elements. */
 const float *ls_shared_reduce(struct ls_shared *shared, int slot, int64_t n_leaves, struct ls_range range,
                               float *const *roots, int n_roots);
+
+/* Collective over all ranks.  The same with a sum for each rank: in place of its first root, without roots of
+ * its first vector, and its own to write. */
+float *ls_shared_reduce_to_own(struct ls_shared *shared, int slot, int64_t n_leaves, struct ls_range range,
+                               float *const *roots, int n_roots);
+
+/* Local; the same on all ranks.  Whether that is to be had: on a host that has all ranks, at most most_own of
+ * them, of a tree that has leaves. */
+int ls_shared_can_own(const struct ls_shared *shared, int64_t n_leaves);
 
 /* The same of elements [cuts[0], cuts[n_ranks]), of which rank r gets [cuts[r], cuts[r + 1]) alone.  That
  * slice of the sum is its to write, too. */

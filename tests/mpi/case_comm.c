@@ -63,7 +63,8 @@ static int check_vectors(struct ls_comm *comm, struct ls_vectors *vectors, int64
     const float *sum = NULL;
     ls_comm_allreduce_vectors(comm, LS_ALLREDUCE_TREE, vectors, n_leaves, n, roots, mine.n_roots, &sum, NULL);
     for (int i = 0; i < mine.n_roots && vectors->shared; i++)
-        memset(roots[i], 0xff, (size_t)n * sizeof(float));
+        if (roots[i] != sum)
+            memset(roots[i], 0xff, (size_t)n * sizeof(float));
     const ptrdiff_t wrong = first_wrong(n_leaves, n, sum);
     const int failed = wrong < n && complain(comm, "%lld leaves, %td elements: element %td is %a, not %a",
                                              (long long)n_leaves, n, wrong, (double)sum[wrong],

@@ -21,7 +21,7 @@ Test(bench_allreduce, command, .timeout = 2 * LOCKSTEP_LIMIT_S)
     cr_expect(strstr(run->out, "3 ranks, 3 on this host, 7 leaves"), "%s", run->out);
     size_t n = 0;
     char *text = read_file(csv.path, &n);
-    static const char *const ways[] = {"shared", "shared+copy", "messages", "mpi"};
+    static const char *const ways[] = {"shared", "own", "messages", "mpi"};
     for (int bytes = 1024; bytes <= 16384; bytes *= 4)
         for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
             char row[80];
