@@ -1,5 +1,5 @@
-/* What comm.c needs of a way to communicate; comm_mpi.c and comm_solo.c provide it.  Private to src/comm and
- * its tests.
+/* What comm.c, agree.c and sums.c need of a way to communicate; comm_mpi.c and comm_solo.c provide it.
+ * Private to src/comm and its tests.
  *
  * None of these report errors: a backend that fails in the middle of a collective cannot reach the others any
  * more, so it prints which call failed on which rank and ends the job. */
