@@ -62,18 +62,56 @@ void ls_permutation_key(struct ls_permutation *permutation, uint64_t seed, enum 
     }
 }
 
+/* All rounds of n cells, n constant where this is inlined.  Round by round: those of one cell are a chain of
+ * multiplications, and a processor does not look far enough ahead to begin with the next cell. */
+static inline void mix(const struct ls_permutation *permutation, const int n, uint64_t *l, uint64_t *r)
+{
+    const uint64_t a = permutation->a, b = permutation->b;
+    for (int round = 0; round < permutation->rounds; round += 2) {
+        for (int i = 0; i < n; i++)
+            l[i] = add_round(l[i], r[i], permutation->keys[round], a);
+        for (int i = 0; i < n; i++)
+            r[i] = add_round(r[i], l[i], permutation->keys[round + 1], b);
+    }
+}
+
+/* The end of the walk that has come to `cell`. */
+static int64_t walk_on(const struct ls_permutation *permutation, uint64_t cell)
+{
+    while (cell >= (uint64_t)permutation->n) {
+        uint64_t l = cell % permutation->a, r = cell / permutation->a;
+        mix(permutation, 1, &l, &r);
+        cell = l + permutation->a * r;
+    }
+    return (int64_t)cell;
+}
+
 int64_t ls_permutation_at(const struct ls_permutation *permutation, int64_t position)
 {
-    const uint64_t a = permutation->a, b = permutation->b, n = (uint64_t)permutation->n;
-    uint64_t l = (uint64_t)position % a, r = (uint64_t)position / a, value;
-    do {
-        for (int round = 0; round < permutation->rounds; round += 2) {
-            l = add_round(l, r, permutation->keys[round], a);
-            r = add_round(r, l, permutation->keys[round + 1], b);
+    const uint64_t a = permutation->a;
+    uint64_t l = (uint64_t)position % a, r = (uint64_t)position / a;
+    mix(permutation, 1, &l, &r);
+    return walk_on(permutation, l + a * r);
+}
+
+void ls_permutation_run(const struct ls_permutation *permutation, int64_t position, int64_t n, int64_t *value)
+{
+    enum { AT_ONCE = 8 };
+    const uint64_t a = permutation->a;
+    uint64_t next_l = (uint64_t)position % a, next_r = (uint64_t)position / a;
+    for (int64_t at = 0; at < n; at += AT_ONCE) {
+        uint64_t l[AT_ONCE], r[AT_ONCE]; /* of a last short stretch, cells beyond it are mixed in vain */
+        for (int i = 0; i < AT_ONCE; i++) {
+            l[i] = next_l;
+            r[i] = next_r;
+            next_l++;
+            next_r += next_l == a;
+            next_l = next_l == a ? 0 : next_l;
         }
-        value = l + a * r;
-    } while (value >= n);
-    return (int64_t)value;
+        mix(permutation, AT_ONCE, l, r);
+        for (int i = 0; i < AT_ONCE && at + i < n; i++)
+            value[at + i] = walk_on(permutation, l[i] + a * r[i]);
+    }
 }
 
 int64_t ls_permutation_find(const struct ls_permutation *permutation, int64_t value)

@@ -31,4 +31,8 @@ void ls_permutation_key(struct ls_permutation *permutation, uint64_t seed, enum 
 int64_t ls_permutation_at(const struct ls_permutation *permutation, int64_t position);
 int64_t ls_permutation_find(const struct ls_permutation *permutation, int64_t value);
 
+/* What stands at positions [position, position + n), in a fraction of the time. */
+void ls_permutation_run(const struct ls_permutation *permutation, int64_t position, int64_t n,
+                        int64_t *value);
+
 #endif

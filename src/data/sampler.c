@@ -97,17 +97,19 @@ int64_t ls_sampler_index(const struct ls_sampler *sampler, int64_t position)
 void ls_sampler_indices(const struct ls_sampler *sampler, int64_t first, int64_t n, int64_t *index)
 {
     assert(first >= 0 && first + n <= sampler->n_samples);
+    if (sampler->shuffle == LS_SHUFFLE_ON) {
+        ls_permutation_run(&sampler->order, first, n, index);
+        return;
+    }
     struct window window = {.end = -1};
     for (int64_t i = 0; i < n; i++) {
         const int64_t position = first + i;
         if (sampler->shuffle == LS_SHUFFLE_OFF) {
             index[i] = position;
-        } else if (sampler->shuffle == LS_SHUFFLE_ON) {
-            index[i] = ls_permutation_at(&sampler->order, position);
-        } else {
-            if (position >= window.end)
-                find_window(sampler, position, &window);
-            index[i] = index_in_window(sampler, &window, position);
+            continue;
         }
+        if (position >= window.end)
+            find_window(sampler, position, &window);
+        index[i] = index_in_window(sampler, &window, position);
     }
 }

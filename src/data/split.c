@@ -113,8 +113,7 @@ static void walk_all(struct walk *walk,
     int32_t labels[CHUNK] = {0};
     for (int64_t first = 0; first < n; first += CHUNK) {
         const ptrdiff_t B = (ptrdiff_t)(n - first < CHUNK ? n - first : CHUNK);
-        for (ptrdiff_t b = 0; b < B; b++)
-            index[b] = ls_permutation_at(&walk->places, first + b);
+        ls_permutation_run(&walk->places, first, B, index);
         if (walk->stratify)
             ls_dataset_gather(walk->dataset, NULL, B, index, NULL, labels, NULL);
         for (ptrdiff_t b = 0; b < B; b++)

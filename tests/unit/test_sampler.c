@@ -101,6 +101,22 @@ Test(sampler, permutations_can_be_undone)
     }
 }
 
+Test(sampler, a_run_of_positions_is_those_positions)
+{
+    for (int64_t n = 1; n < 2000; n = n * 3 / 2 + 1) {
+        struct ls_permutation permutation;
+        int64_t values[2000];
+        ls_permutation_init(&permutation, n);
+        ls_permutation_key(&permutation, 5, LS_PURPOSE_SPLIT, 1, 0);
+        for (int64_t first = 0; first < n; first += 1 + n / 20) {
+            ls_permutation_run(&permutation, first, n - first, values);
+            for (int64_t p = first; p < n; p++)
+                cr_assert_eq(values[p - first], ls_permutation_at(&permutation, p), "n %lld first %lld",
+                             (long long)n, (long long)first);
+        }
+    }
+}
+
 static int compare_int64(const void *a, const void *b)
 {
     const int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
