@@ -1,6 +1,6 @@
 /* Losses, a row at a time in stretches of the 16 lanes of lanesum.  A last stretch is padded with what
- * changes no sum and no maximum, so a row of 10 logits is one pass over 16 lanes.  Logarithms are taken for
- * many rows at once. */
+ * changes no sum and no maximum, so a row of 10 numbers is one pass over 16 lanes.  Logarithms are taken for
+ * many rows at once, and so is all of the softmax of rows that have one stretch. */
 #include "compute/parallel/loss.h"
 
 #include "base/elementary.h"
@@ -32,8 +32,8 @@ static float shifted_sum(ptrdiff_t N, const float *z, float top)
     return row_sum_end(&sum);
 }
 
-/* The denominator s of one row; *expected = z_label - M, or with smoothing a what stands in its place; the
- * gradient goes to dz.  `smooth` is a constant where this is inlined. */
+/* The denominator s of one row, N > LANES; *expected = z_label - M, or with smoothing a what stands in its
+ * place; the gradient goes to dz.  `smooth` is a constant where this is inlined. */
 LS_ALWAYS_INLINE float softmax_row(ptrdiff_t N, float *dz, const float *z, int32_t label, float *expected,
                                    int smooth, float a)
 {
@@ -46,7 +46,7 @@ LS_ALWAYS_INLINE float softmax_row(ptrdiff_t N, float *dz, const float *z, int32
         lanes_load(e, z + at, N - at, 0.0f);
         for (int l = 0; l < LANES; l++)
             e[l] = ls_exp(e[l] - top);
-        if (dz && N > LANES)
+        if (dz)
             lanes_store(dz + at, e, N - at);
         row_sum_add(&sum, at, N, e);
     }
@@ -55,8 +55,7 @@ LS_ALWAYS_INLINE float softmax_row(ptrdiff_t N, float *dz, const float *z, int32
     if (smooth)
         *expected = ls_fma(1.0f - a, *expected, share * shifted_sum(N, z, top));
     for (ptrdiff_t at = 0; dz && at < N; at += LANES) {
-        if (N > LANES)
-            lanes_load(e, dz + at, N - at, 0.0f);
+        lanes_load(e, dz + at, N - at, 0.0f);
         for (int l = 0; l < LANES; l++) {
             const float p = e[l] / s, at_label = p - whole, elsewhere = smooth ? p - share : p;
             e[l] = at + l == label ? at_label : elsewhere;
@@ -66,13 +65,72 @@ LS_ALWAYS_INLINE float softmax_row(ptrdiff_t N, float *dz, const float *z, int32
     return s;
 }
 
+/* term[0] = tree(term[0] ... term[15]), lane by lane. */
+LS_ALWAYS_INLINE void rows_tree(float term[LANES][LANES])
+{
+    for (int width = LANES / 2; width > 0; width /= 2)
+        for (int j = 0; j < width; j++)
+            for (int i = 0; i < LANES; i++)
+                term[j][i] = term[2 * j][i] + term[2 * j + 1][i];
+}
+
+/* The same of up to LANES short rows, N <= LANES, from sample b on: lanes are samples here, so that neither a
+ * maximum nor a tree goes across a vector, in which a row of 10 spends most of its time. */
+LS_ALWAYS_INLINE void short_softmax_rows(const struct losses *p, ptrdiff_t b, ptrdiff_t rows, float *s,
+                                         float *expected, int smooth, float a)
+{
+    const ptrdiff_t N = p->N;
+    const float share = smooth ? a / (float)N : 0.0f, whole = smooth ? (1.0f - a) + share : 1.0f;
+    const float *z = p->z + b * N;
+    const int32_t *label = p->targets->labels + b;
+    float e[LANES][LANES], term[LANES][LANES], top[LANES], of_label[LANES];
+    for (ptrdiff_t j = 0; j < N; j++)
+        for (ptrdiff_t i = 0; i < LANES; i++)
+            e[j][i] = i < rows ? z[i * N + j] : 0.0f;
+    memcpy(top, e[0], sizeof top);
+    for (ptrdiff_t j = 1; j < N; j++)
+        for (int i = 0; i < LANES; i++)
+            top[i] = e[j][i] > top[i] ? e[j][i] : top[i];
+    for (ptrdiff_t i = 0; i < rows; i++)
+        of_label[i] = z[i * N + label[i]];
+    for (ptrdiff_t i = 0; i < rows; i++)
+        expected[i] = of_label[i] - top[i];
+    if (smooth) {
+        for (ptrdiff_t j = 0; j < LANES; j++)
+            for (int i = 0; i < LANES; i++)
+                term[j][i] = j < N ? 0.0f + (e[j][i] - top[i]) : 0.0f; /* folds begin with +0 */
+        rows_tree(term);
+        for (ptrdiff_t i = 0; i < rows; i++)
+            expected[i] = ls_fma(1.0f - a, expected[i], share * term[0][i]);
+    }
+    for (ptrdiff_t j = 0; j < N; j++)
+        for (int i = 0; i < LANES; i++)
+            e[j][i] = ls_exp(e[j][i] - top[i]);
+    for (ptrdiff_t j = 0; j < LANES; j++)
+        for (int i = 0; i < LANES; i++)
+            term[j][i] = j < N ? e[j][i] : 0.0f;
+    rows_tree(term);
+    memcpy(s, term[0], (size_t)rows * sizeof *s);
+    for (ptrdiff_t j = 0; p->dz && j < N; j++) {
+        for (int i = 0; i < LANES; i++) {
+            const float q = e[j][i] / term[0][i];
+            e[j][i] = smooth ? q - share : q;
+            term[1][i] = q - whole;
+        }
+        for (ptrdiff_t i = 0; i < rows; i++)
+            p->dz[(b + i) * N + j] = label[i] == j ? term[1][i] : e[j][i];
+    }
+}
+
 LS_ALWAYS_INLINE void softmax_rows(const struct losses *p, struct range r, int smooth)
 {
     const float a = p->rule->smoothing;
     float s[ROWS_AT_ONCE], expected[ROWS_AT_ONCE];
     for (ptrdiff_t b = r.begin; b < r.end; b += ROWS_AT_ONCE) {
         const ptrdiff_t rows = r.end - b < ROWS_AT_ONCE ? r.end - b : ROWS_AT_ONCE;
-        for (ptrdiff_t i = 0; i < rows; i++)
+        for (ptrdiff_t i = 0; i < rows && p->N <= LANES; i += LANES)
+            short_softmax_rows(p, b + i, rows - i < LANES ? rows - i : LANES, s + i, expected + i, smooth, a);
+        for (ptrdiff_t i = 0; i < rows && p->N > LANES; i++)
             s[i] = softmax_row(p->N, p->dz ? p->dz + (b + i) * p->N : NULL, p->z + (b + i) * p->N,
                                p->targets->labels[b + i], &expected[i], smooth, a);
         for (ptrdiff_t i = 0; i < rows; i++)
@@ -247,5 +305,7 @@ void LS_PER_ISA(ls_loss)(const struct ls_loss_rule *rule, ptrdiff_t B, ptrdiff_t
                          const float *z, const struct ls_targets *targets)
 {
     const struct losses p = {rule, B, N, loss, dz, z, targets};
-    team_run((double)B * (20.0 + (double)N), loss_part, &p);
+    const int is_short = rule->kind == LS_LOSS_SOFTMAX && N <= LANES;
+    const double row_ns = is_short ? 4.0 + 2.0 * (double)N : 80.0 + (double)N;
+    team_run((double)B * row_ns, loss_part, &p);
 }
