@@ -316,7 +316,9 @@ int64_t LS_PER_ISA(ls_update)(const struct ls_update *rule, ptrdiff_t rows, ptrd
                               float *velocity, float *square, const float *sum)
 {
     const struct update u = {rule, rows, columns, w, velocity, square, sum, NULL, NULL};
-    const double element_ns = rule->kind >= LS_UPDATE_ADAGRAD ? 0.5 : 0.3;
+    /* What a team summed lies in the caches of all: one thread took 12 us for 7,840 elements, 1.5 ns each,
+     * that take it 0.2 ns from its own cache. */
+    const double element_ns = 1.5;
     return team_run((double)(rows * columns) * element_ns, update_part, &u);
 }
 
