@@ -69,6 +69,64 @@ static void (*const product_tiles[])(const struct product_tile *) = {LS_EACH_TIL
 LS_EACH_LOW_TILE(DEFINE_LANES)
 static void (*const depthwise_tiles[])(const struct product_tile *) = {LS_EACH_LOW_TILE(ENTRY_LANES)};
 
+#ifdef LS_SLIDING_TILES
+/* One tile of neighbouring pixels. */
+LS_ALWAYS_INLINE void slide_tile(const int rows, const int vectors, const int back,
+                                 const struct product_tile *t)
+{
+    tile acc;
+    tile_start(rows, vectors, acc, &t->result, t->places);
+    slide_fold(rows, vectors, back, acc, t->depth, t->from + t->pixels[0], t->taps, t->panel);
+    tile_end(rows, vectors, acc, &t->result, t->places);
+    for (int r = 0; t->after != LS_ACT_NONE && r < rows; r++)
+        activate(t->after, 0.0f, t->columns, t->result.to + t->places[r], t->result.to + t->places[r]);
+}
+
+/* As high as leaves registers for the pixels, and down to half of that: any longer run is cut into such. */
+#    define LS_EACH_SLIDE_1(DO) DO(6, 1) DO(7, 1) DO(8, 1) DO(9, 1) DO(10, 1) DO(11, 1)
+#    define LS_EACH_SLIDE_2(DO) DO(5, 2) DO(6, 2) DO(7, 2) DO(8, 2) DO(9, 2)
+#    define DEFINE_SLIDE(R, V)                                                                               \
+        static void slide_##R##x##V(const struct product_tile *t)                                            \
+        {                                                                                                    \
+            slide_tile(R, V, 0, t);                                                                          \
+        }                                                                                                    \
+        static void slide_back_##R##x##V(const struct product_tile *t)                                       \
+        {                                                                                                    \
+            slide_tile(R, V, 1, t);                                                                          \
+        }
+#    define ENTRY_SLIDE(R, V) {slide_##R##x##V, slide_back_##R##x##V},
+LS_EACH_SLIDE_1(DEFINE_SLIDE)
+LS_EACH_SLIDE_2(DEFINE_SLIDE)
+typedef void slide_body(const struct product_tile *t);
+static const struct {
+    int least, most;
+    slide_body *const (*bodies)[2];
+} slides[] = {{6, 11, (slide_body *const[][2]){LS_EACH_SLIDE_1(ENTRY_SLIDE)}},
+              {5, 9, (slide_body *const[][2]){LS_EACH_SLIDE_2(ENTRY_SLIDE)}}};
+
+/* All tiles of n pixels in runs of `run` neighbours; 0 when those are too short, taps come in no threes, or
+ * are so few that starting a tile is what takes the time. */
+static int product_slide(const struct conv_product *p, struct product_tile *t, int vectors, ptrdiff_t fx,
+                         ptrdiff_t n, ptrdiff_t run)
+{
+    enum { FEWEST_TAPS = 27 };
+    const ptrdiff_t least = slides[vectors - 1].least, most = slides[vectors - 1].most;
+    if (p->walk.unit != 1 || p->walk.x.stride != 1 || axis_taps(&p->walk.x, fx) != SLIDE || run < least ||
+        t->depth < FEWEST_TAPS || t->columns <= HALF)
+        return 0;
+    const ptrdiff_t parts = (run + most - 1) / most;
+    for (ptrdiff_t at = 0; at < n; at += run)
+        for (ptrdiff_t i = 0; i < parts; i++) {
+            const struct range part = range_part(run, 1, i, parts);
+            const ptrdiff_t height = part.end - part.begin;
+            slides[vectors - 1].bodies[height - least][p->walk.x.direction < 0](t);
+            t->pixels += height;
+            t->places += height;
+        }
+    return 1;
+}
+#endif
+
 /* What a thread works on: columns of one group, a chunk of source channels, a piece of images. */
 struct part {
     struct ls_scratch *scratch; /* this thread's */
@@ -169,6 +227,11 @@ static void product_phase(const struct conv_product *p, const struct part *part,
         t.result.bias = p->bias ? p->bias + part->at + from : NULL;
         t.pixels = part->scratch->pixels + pixels.begin;
         t.places = part->scratch->places + pixels.begin;
+#ifdef LS_SLIDING_TILES
+        const struct range run = axis_inside(&p->walk.x, part->piece.x, fx);
+        if (product_slide(p, &t, vectors, fx, pixels.end - pixels.begin, run.end - run.begin))
+            continue;
+#endif
         const int height = conv_rows(vectors);
         t.tiles = (pixels.end - pixels.begin) / height;
         const ptrdiff_t more = (pixels.end - pixels.begin) % height;

@@ -3,12 +3,10 @@
  * A row of dw is one tap of one channel, and reads a padded copy of x (conv_frame.h) shifted by that tap; db
  * is one row more, of a channel of ones.  Pieces of the leaf's images come one after the other; between two
  * of them a tile of a leaf's unfinished sums waits in dw, finished subtrees on the tile's own stack. */
-#include <stdbool.h>
-
 #include "base/contract.h"
 #include "compute/parallel/conv.h"
 #include "compute/parallel/conv_frame.h"
-#include "compute/parallel/conv_tile.h"
+#include "compute/parallel/conv_gradient_tile.h"
 #include "compute/parallel/dense.h"
 
 struct conv_gradient {
@@ -18,6 +16,7 @@ struct conv_gradient {
     ptrdiff_t groups, depth, columns; /* of a group: channels, columns; depthwise all is one */
     int panel;                        /* columns at a time: a vector depthwise, else CONV_PANEL */
     ptrdiff_t KH, KW, N;
+    int slide; /* rows of dw that a sliding tile has together, or 1 */
     float *dw, *db;
     const float *dz;
 };
@@ -25,75 +24,12 @@ struct conv_gradient {
 enum { STACK_TILES = LS_SCRATCH_STACK / TILE_FLOATS };
 _Static_assert((int)STACK_TILES >= (int)LS_TREE_LEVELS, "one tile's whole stack fits");
 
-struct gradient_tile {
-    ptrdiff_t depth; /* pixels */
-    const float *left[MOST_ROWS];
-    const int32_t *pixels;
-    struct tile_right dz;
-    float *to[MOST_ROWS];
-    int last;
-    bool resume, push, final; /* an unfinished leaf waits in `to`; this ends a leaf; it ends the last one */
-    ptrdiff_t leaf;
-    float *stack;
-};
-
-LS_ALWAYS_INLINE void gradient_tile(const int rows, const int vectors, const int lanes,
-                                    const struct gradient_tile *t)
-{
-    tile acc;
-    LS_UNROLL
-    for (int r = 0; r < rows; r++) {
-        LS_UNROLL
-        for (int v = 0; v < vectors; v++)
-            acc[r][v] = vec_zero();
-        if (t->resume)
-            row_load(vectors, acc[r], t->to[r], t->last);
-    }
-    if (vectors == 1 && lanes == 1 && t->last <= HALF)
-        gather_fold_half(rows, acc, t->depth, t->left, t->pixels, t->dz);
-    else if (t->dz.last == VEC)
-        gather_fold(rows, vectors, lanes, acc, t->depth, t->left, t->pixels,
-                    (struct tile_right){t->dz.p, t->dz.step, VEC});
-    else
-        gather_fold(rows, vectors, lanes, acc, t->depth, t->left, t->pixels, t->dz);
-    if (t->push) {
-        float *level = tile_push(rows, vectors, acc, t->leaf, t->final, t->stack);
-        if (!t->final) {
-            LS_UNROLL
-            for (int r = 0; r < rows; r++)
-                row_store(vectors, level + r * vectors * VEC, acc[r], VEC);
-            return;
-        }
-    }
-    LS_UNROLL
-    for (int r = 0; r < rows; r++)
-        row_store(vectors, t->to[r], acc[r], t->last);
-}
-
-#define DEFINE(R, V)                                                                                         \
-    static void gradient_##R##x##V(const struct gradient_tile *t)                                            \
-    {                                                                                                        \
-        gradient_tile(R, V, 1, t);                                                                           \
-    }
-#define ENTRY(R, V) gradient_##R##x##V,
-LS_EACH_TILE(DEFINE)
-static void (*const gradient_tiles[])(const struct gradient_tile *) = {LS_EACH_TILE(ENTRY)};
-
-#define DEFINE_LANES(R, V)                                                                                   \
-    static void depthwise_##R##x##V(const struct gradient_tile *t)                                           \
-    {                                                                                                        \
-        gradient_tile(R, V, VEC, t);                                                                         \
-    }
-#define ENTRY_LANES(R, V) depthwise_##R##x##V,
-LS_EACH_LOW_TILE(DEFINE_LANES)
-static void (*const depthwise_tiles[])(const struct gradient_tile *) = {LS_EACH_LOW_TILE(ENTRY_LANES)};
-
 /* What a thread works on: some rows of dw, taps of channels [channels.begin, channels.end) of one group, and
  * columns from `at`; a piece of images. */
 struct part {
     struct ls_scratch *scratch; /* this thread's */
     ptrdiff_t group, at;
-    int columns, packed, tile; /* rows of a tile, at most */
+    int columns, packed, tile; /* rows of a tile, at most; sliding, groups of them */
     struct range rows, channels;
     struct fit fit;
     struct piece piece;
@@ -122,13 +58,37 @@ static struct tile_right find_dz(const struct conv_gradient *g, const struct par
     return (struct tile_right){g->dz + pixel * g->N + p->at + from, g->N, columns - width + VEC};
 }
 
+/* The tile of rows `rows` of the part's rows and columns [from, from + columns) of its columns. */
+static void run_tile(const struct conv_gradient *g, const struct part *p, struct gradient_tile *t,
+                     struct range rows, ptrdiff_t from, int columns)
+{
+    const int vectors = whole_vectors(columns) / VEC;
+    const ptrdiff_t height = rows.end - rows.begin;
+    for (ptrdiff_t r = 0; r < height; r++) {
+        const float *left;
+        find_row(g, p, p->rows.begin + rows.begin + r, from, &left, &t->to[r]);
+        if (r % g->slide == 0)
+            t->left[r / g->slide] = left;
+    }
+    t->last = columns - (vectors - 1) * VEC;
+    t->dz = find_dz(g, p, from, columns);
+#ifdef LS_SLIDING_TILES
+    if (g->slide > 1) {
+        gradient_slides[vectors - 1][height % SLIDE][height / SLIDE](t);
+        return;
+    }
+#endif
+    (g->walk.unit == 1 ? gradient_tiles : depthwise_tiles)[tile_index(height, vectors)](t);
+}
+
 /* All tiles of columns `of` of a part, over one piece.  `t` says where in the leaves it is. */
 static void gradient_piece(const struct conv_gradient *g, struct part *p, struct gradient_tile *t,
                            struct range of)
 {
-    const ptrdiff_t height = p->rows.end - p->rows.begin, tiles = (height + p->tile - 1) / p->tile;
-    void (*const *each)(const struct gradient_tile *) = g->walk.unit == 1 ? gradient_tiles : depthwise_tiles;
+    const ptrdiff_t height = p->rows.end - p->rows.begin, units = (height + g->slide - 1) / g->slide,
+                    tiles = (units + p->tile - 1) / p->tile;
     t->depth = p->pixels;
+    t->run = p->piece.x.end - p->piece.x.begin;
     t->pixels = p->scratch->pixels;
     for (ptrdiff_t from = of.begin; p->packed && from < of.end; from += g->panel) {
         const int columns = next_columns(from, of.end, g->panel);
@@ -137,18 +97,14 @@ static void gradient_piece(const struct conv_gradient *g, struct part *p, struct
         p->packed = 1;
         panel_pack(p->scratch->panels + from * p->pixels, p->pixels, dz.p, dz.step, columns);
     }
-    for (ptrdiff_t i = 0; i < tiles; i++) {
-        const struct range part = range_part(height, 1, i, tiles);
-        for (ptrdiff_t from = of.begin; from < of.end; from += g->panel) {
-            const int columns = next_columns(from, of.end, g->panel), width = whole_vectors(columns);
-            for (ptrdiff_t r = part.begin; r < part.end; r++)
-                find_row(g, p, p->rows.begin + r, from, &t->left[r - part.begin], &t->to[r - part.begin]);
-            t->last = columns - width + VEC;
-            t->dz = find_dz(g, p, from, columns);
+    for (ptrdiff_t from = of.begin; from < of.end; from += g->panel)
+        for (ptrdiff_t i = 0; i < tiles; i++) {
+            struct range rows = range_part(units, 1, i, tiles);
+            rows.begin *= g->slide;
+            rows.end = rows.end * g->slide < height ? rows.end * g->slide : height;
             t->stack = p->scratch->stack + (from / g->panel * tiles + i) * g->levels * TILE_FLOATS;
-            each[tile_index(part.end - part.begin, width / VEC)](t);
+            run_tile(g, p, t, rows, from, next_columns(from, of.end, g->panel));
         }
-    }
 }
 
 /* Makes the frame of the part's piece, depthwise for the channels of columns `of`.  Its table, zeros and ones
@@ -246,6 +202,16 @@ static void gradient_plainly(const struct conv_gradient *g, struct rectangle min
         }
 }
 
+static int tile_height(const struct conv_gradient *g, int vectors)
+{
+#ifdef LS_SLIDING_TILES
+    if (g->slide > 1)
+        return slide_groups[vectors];
+#endif
+    (void)g;
+    return conv_rows(vectors);
+}
+
 /* A rectangle of one group: columns in groups, rows in turns whose stacks and channels fit. */
 static void gradient_group(const struct conv_gradient *g, ptrdiff_t group, struct rectangle mine)
 {
@@ -256,8 +222,9 @@ static void gradient_group(const struct conv_gradient *g, ptrdiff_t group, struc
     struct part p = {.scratch = scratch_of_thread(), .group = group};
     for (p.at = mine.columns.begin; p.at < mine.columns.end; p.at += p.columns) {
         p.columns = next_columns(p.at, mine.columns.end, widest);
-        p.tile = conv_rows(whole_vectors(p.columns < g->panel ? p.columns : g->panel) / VEC);
-        const ptrdiff_t panels = (p.columns + g->panel - 1) / g->panel, rows = room / panels * p.tile;
+        p.tile = tile_height(g, whole_vectors(p.columns < g->panel ? p.columns : g->panel) / VEC);
+        const ptrdiff_t panels = (p.columns + g->panel - 1) / g->panel,
+                        rows = room / panels * p.tile * g->slide;
         struct walk walk = g->walk;
         walk.most_pixels = LS_SCRATCH_TABLE;
         if (walk.unit == 1 && walk.most_pixels > CONV_PANELS / whole_vectors(p.columns))
@@ -275,7 +242,8 @@ static void gradient_group(const struct conv_gradient *g, ptrdiff_t group, struc
             if (p.rows.end > (p.channels.begin + p.fit.channels) * window)
                 p.rows.end = (p.channels.begin + p.fit.channels) * window;
             p.channels.end = (p.rows.end - 1) / window + 1;
-            p.packed = walk.unit == 1 && p.rows.end - p.rows.begin > (WORTH_PACKING - 1) * p.tile &&
+            p.packed = walk.unit == 1 &&
+                       p.rows.end - p.rows.begin > (WORTH_PACKING - 1) * p.tile * g->slide &&
                        (g->N % VEC != 0 || g->N > BENIGN);
             gradient_leaves(g, &p);
         }
@@ -286,7 +254,10 @@ static int64_t gradient_part(const void *job, int thread, int threads)
 {
     const struct conv_gradient *g = job;
     const ptrdiff_t rows = g->depth * g->KH * g->KW + (g->db != NULL);
-    const struct rectangle mine = rectangle_of(thread, threads, rows, g->N, CUT_BETWEEN_ROWS);
+    struct rectangle mine =
+        rectangle_of(thread, threads, (rows + g->slide - 1) / g->slide, g->N, CUT_BETWEEN_ROWS);
+    mine.rows.begin *= g->slide;
+    mine.rows.end = mine.rows.end * g->slide < rows ? mine.rows.end * g->slide : rows;
     for (ptrdiff_t group = 0; group < g->groups && mine.rows.begin < mine.rows.end; group++) {
         const struct range columns =
             range_common(mine.columns, (struct range){group * g->columns, (group + 1) * g->columns});
@@ -294,6 +265,16 @@ static int64_t gradient_part(const void *job, int thread, int threads)
             gradient_group(g, group, (struct rectangle){mine.rows, columns});
     }
     return 0;
+}
+
+static int slide_of(const struct conv_gradient *g)
+{
+#ifdef LS_SLIDING_TILES
+    if (g->walk.unit == 1 && g->KW == SLIDE && g->walk.x.stride == 1 && g->columns > HALF)
+        return SLIDE;
+#endif
+    (void)g;
+    return 1;
 }
 
 static void gradient_run(const struct ls_conv_shape *s, struct conv_gradient *g)
@@ -304,6 +285,7 @@ static void gradient_run(const struct ls_conv_shape *s, struct conv_gradient *g)
     g->groups = depthwise ? 1 : s->G;
     g->columns = s->N / g->groups;
     g->depth = s->at.C / s->G;
+    g->slide = slide_of(g);
     g->leaves = (g->B - 1) / g->m + 1;
     for (g->levels = 0; (g->leaves - 1) >> g->levels;)
         g->levels++;
