@@ -105,8 +105,8 @@ static const int slide_groups[] = {0, 4, 3};
         DO(1, 0, 1)                                                                                          \
         DO(2, 0, 1)                                                                                          \
         DO(3, 0, 1)                                                                                          \
-        DO(4, 0, 1) DO(1, 1, 1) DO(2, 1, 1) DO(3, 1, 1) DO(1, 0, 2) DO(2, 0, 2) DO(3, 0, 2) DO(1, 1, 2)      \
-            DO(2, 1, 2)
+        DO(4, 0, 1)                                                                                          \
+        DO(1, 1, 1) DO(2, 1, 1) DO(3, 1, 1) DO(1, 0, 2) DO(2, 0, 2) DO(3, 0, 2) DO(1, 1, 2) DO(2, 1, 2)
 #    define DEFINE_SLIDE(G, BIAS, V)                                                                         \
         static void gradient_slide_##G##_##BIAS##_##V(const struct gradient_tile *t)                         \
         {                                                                                                    \

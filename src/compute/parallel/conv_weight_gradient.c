@@ -5,21 +5,9 @@
  * of them a tile of a leaf's unfinished sums waits in dw, finished subtrees on the tile's own stack. */
 #include "base/contract.h"
 #include "compute/parallel/conv.h"
-#include "compute/parallel/conv_frame.h"
+#include "compute/parallel/conv_gradient.h"
 #include "compute/parallel/conv_gradient_tile.h"
 #include "compute/parallel/dense.h"
-
-struct conv_gradient {
-    struct walk walk;
-    ptrdiff_t B, m, leaves;
-    int levels;                       /* of a stack */
-    ptrdiff_t groups, depth, columns; /* of a group: channels, columns; depthwise all is one */
-    int panel;                        /* columns at a time: a vector depthwise, else CONV_PANEL */
-    ptrdiff_t KH, KW, N;
-    int slide; /* rows of dw that a sliding tile has together, or 1 */
-    float *dw, *db;
-    const float *dz;
-};
 
 enum { STACK_TILES = LS_SCRATCH_STACK / TILE_FLOATS };
 _Static_assert((int)STACK_TILES >= (int)LS_TREE_LEVELS, "one tile's whole stack fits");
@@ -139,17 +127,18 @@ static void gradient_next(const struct conv_gradient *g, struct part *p, struct 
     }
 }
 
-/* A part over all leaves. */
+/* A part over its leaves. */
 static void gradient_leaves(const struct conv_gradient *g, struct part *p)
 {
     const ptrdiff_t Q = axis_length(&g->walk.y), R = axis_length(&g->walk.x);
     struct gradient_tile t = {0};
     p->piece = (struct piece){0};
-    for (t.leaf = 0; t.leaf < g->leaves; t.leaf++) {
-        const ptrdiff_t end = t.leaf + 1 < g->leaves ? (t.leaf + 1) * g->m * Q : g->B * Q;
+    for (ptrdiff_t leaf = g->leaves.begin; leaf < g->leaves.end; leaf++) {
+        const ptrdiff_t end = ((leaf + 1) * g->m < g->B ? (leaf + 1) * g->m : g->B) * Q;
+        t.leaf = leaf - g->leaves.begin;
         t.resume = false;
-        t.final = t.leaf + 1 == g->leaves;
-        for (ptrdiff_t row = t.leaf * g->m * Q; row < end;) {
+        t.final = leaf + 1 == g->leaves.end;
+        for (ptrdiff_t row = leaf * g->m * Q; row < end;) {
             for (ptrdiff_t column = 0; column < R;) {
                 const struct piece next = piece_at(&g->walk, p->fit, row, column, end);
                 column += next.x.end - next.x.begin;
@@ -192,7 +181,7 @@ static void gradient_plainly(const struct conv_gradient *g, struct rectangle min
     for (ptrdiff_t row = mine.rows.begin; row < mine.rows.end; row++)
         for (ptrdiff_t column = mine.columns.begin; column < mine.columns.end; column++) {
             struct ls_tree tree = {.count = 0};
-            for (ptrdiff_t leaf = 0; leaf < g->leaves; leaf++)
+            for (ptrdiff_t leaf = g->leaves.begin; leaf < g->leaves.end; leaf++)
                 ls_tree_push(&tree, leaf_plainly(g, leaf, row, column));
             const float sum = ls_tree_sum(&tree);
             if (row < g->depth * g->KH * g->KW)
@@ -200,16 +189,6 @@ static void gradient_plainly(const struct conv_gradient *g, struct rectangle min
             else
                 g->db[column] = sum;
         }
-}
-
-static int tile_height(const struct conv_gradient *g, int vectors)
-{
-#ifdef LS_SLIDING_TILES
-    if (g->slide > 1)
-        return slide_groups[vectors];
-#endif
-    (void)g;
-    return conv_rows(vectors);
 }
 
 /* A rectangle of one group: columns in groups, rows in turns whose stacks and channels fit. */
@@ -250,21 +229,14 @@ static void gradient_group(const struct conv_gradient *g, ptrdiff_t group, struc
     }
 }
 
-static int64_t gradient_part(const void *job, int thread, int threads)
+void LS_PER_ISA(ls_conv_gradient_in)(const struct conv_gradient *g, struct rectangle mine)
 {
-    const struct conv_gradient *g = job;
-    const ptrdiff_t rows = g->depth * g->KH * g->KW + (g->db != NULL);
-    struct rectangle mine =
-        rectangle_of(thread, threads, (rows + g->slide - 1) / g->slide, g->N, CUT_BETWEEN_ROWS);
-    mine.rows.begin *= g->slide;
-    mine.rows.end = mine.rows.end * g->slide < rows ? mine.rows.end * g->slide : rows;
     for (ptrdiff_t group = 0; group < g->groups && mine.rows.begin < mine.rows.end; group++) {
         const struct range columns =
             range_common(mine.columns, (struct range){group * g->columns, (group + 1) * g->columns});
         if (columns.begin < columns.end)
             gradient_group(g, group, (struct rectangle){mine.rows, columns});
     }
-    return 0;
 }
 
 static int slide_of(const struct conv_gradient *g)
@@ -286,10 +258,9 @@ static void gradient_run(const struct ls_conv_shape *s, struct conv_gradient *g)
     g->columns = s->N / g->groups;
     g->depth = s->at.C / s->G;
     g->slide = slide_of(g);
-    g->leaves = (g->B - 1) / g->m + 1;
-    for (g->levels = 0; (g->leaves - 1) >> g->levels;)
-        g->levels++;
-    team_run(conv_ns(s), gradient_part, g);
+    g->leaves = (struct range){0, (g->B - 1) / g->m + 1};
+    g->levels = levels_of(g->leaves.end);
+    LS_PER_ISA(ls_conv_gradient_shared)(g, conv_ns(s));
 }
 
 void LS_PER_ISA(ls_conv_weight_gradient)(const struct ls_conv_shape *s, ptrdiff_t m, float *dw, float *db,

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "base/contract.h"
+#include "compute/parallel/subtrees.h"
 #include "compute/parallel/tile.h"
 
 #ifdef LS_WIDE_TILES
@@ -24,8 +25,7 @@ enum {
     WIDTH = VECTORS * VEC,
     MOST_SUBTREES = 64,
     /* With so many samples an output, leaves are shared out: x is larger than sums of it. */
-    WORTH_SHARING = 8,
-    STRETCH = 64 /* inputs that the end of the tree takes at a time */
+    WORTH_SHARING = 8
 };
 
 struct narrow {
@@ -36,11 +36,6 @@ struct narrow {
     ptrdiff_t subtree; /* leaves of one; all of them: threads share out inputs instead */
     float **sums;      /* of each subtree, in the scratch of a thread: (N, K) and behind it (N) */
 };
-
-static ptrdiff_t subtrees_of(const struct narrow *g)
-{
-    return (g->leaves - 1) / g->subtree + 1;
-}
 
 static ptrdiff_t floats_of(const struct ls_dense_shape *shape)
 {
@@ -160,12 +155,11 @@ static int64_t inputs_part(const void *job, int thread, int threads)
 static int64_t leaves_part(const void *job, int thread, int threads)
 {
     struct narrow own = *(const struct narrow *)job;
-    const struct range mine = range_part(subtrees_of(&own), 1, thread, threads);
+    const struct range mine = range_part(subtrees_of(own.leaves, own.subtree), 1, thread, threads);
     float *sums = scratch_of_thread()->panels;
     own.x = copy_of_thread(own.x, own.shape.x, thread);
     for (ptrdiff_t s = mine.begin; s < mine.end; s++, sums += floats_of(&own.shape)) {
-        const ptrdiff_t begin = s * own.subtree, end = begin + own.subtree;
-        const struct range leaves = {begin, end < own.leaves ? end : own.leaves};
+        const struct range leaves = subtree_leaves(own.leaves, own.subtree, s);
         sum_inputs(&own, leaves, (struct range){0, own.shape.K}, sums);
         if (own.db)
             sum_bias(&own, leaves, sums + own.shape.N * own.shape.K);
@@ -174,60 +168,32 @@ static int64_t leaves_part(const void *job, int thread, int threads)
     return 0;
 }
 
-/* to = the tree over `count` subtrees from `first` on, of n numbers at `at`.  It is cut at the largest power
- * of two. */
-static void tree_of(float *const *sums, ptrdiff_t first, ptrdiff_t count, ptrdiff_t at, ptrdiff_t n,
-                    float *to)
-{
-    if (count == 1) {
-        memcpy(to, sums[first] + at, (size_t)n * sizeof *to);
-        return;
-    }
-    ptrdiff_t half = 1;
-    while (half * 2 < count)
-        half *= 2;
-    float right[STRETCH];
-    tree_of(sums, first, half, at, n, to);
-    tree_of(sums, first + half, count - half, at, n, right);
-    for (ptrdiff_t i = 0; i < n; i++)
-        to[i] = to[i] + right[i];
-}
-
 static int64_t finish_part(const void *job, int thread, int threads)
 {
     const struct narrow *g = job;
-    const ptrdiff_t K = g->shape.K, N = g->shape.N, n = subtrees_of(g);
+    const ptrdiff_t K = g->shape.K, N = g->shape.N, n = subtrees_of(g->leaves, g->subtree);
     const struct range mine = range_part(K, LINE, thread, threads);
     for (ptrdiff_t k = mine.begin; k < mine.end; k += STRETCH) {
         const ptrdiff_t inputs = mine.end - k < STRETCH ? mine.end - k : STRETCH;
         for (ptrdiff_t j = 0; j < N; j++) {
             float sums[STRETCH];
-            tree_of(g->sums, 0, n, j * K + k, inputs, sums);
+            tree_of(g->sums, 1, 0, n, j * K + k, inputs, sums);
             for (ptrdiff_t i = 0; i < inputs; i++)
                 g->dw[(k + i) * N + j] = sums[i];
         }
     }
     if (g->db && thread == threads - 1)
-        tree_of(g->sums, 0, n, N * K, N, g->db);
+        tree_of(g->sums, 1, 0, n, N * K, N, g->db);
     return 0;
 }
 
-/* Leaves of a subtree such that the thread with the most has the fewest; the largest of equally good ones.
- * All leaves, when inputs are better shared out. */
-static ptrdiff_t subtree_for(const struct ls_dense_shape *shape, ptrdiff_t leaves, ptrdiff_t threads)
+/* Leaves of a subtree; all leaves, when inputs are better shared out. */
+static ptrdiff_t narrow_subtree(const struct ls_dense_shape *shape, ptrdiff_t leaves, ptrdiff_t threads)
 {
-    ptrdiff_t best = leaves, least = leaves;
+    const ptrdiff_t room = LS_SCRATCH_PANELS / floats_of(shape);
     if (threads == 1 || shape->B < WORTH_SHARING * shape->N)
         return leaves;
-    for (ptrdiff_t size = 1; size < leaves; size *= 2) {
-        const ptrdiff_t n = (leaves - 1) / size + 1, most = ((n - 1) / threads + 1) * size;
-        if (n > MOST_SUBTREES || n * floats_of(shape) > LS_SCRATCH_PANELS || most > least)
-            continue;
-        least = most;
-        best = size;
-    }
-    const ptrdiff_t fair = (leaves - 1) / threads + 1;
-    return least <= fair + fair / 4 ? best : leaves;
+    return subtree_for(leaves, threads, room < MOST_SUBTREES ? room : MOST_SUBTREES);
 }
 
 int LS_PER_ISA(ls_gradient_is_narrow)(struct ls_dense_shape shape)
@@ -247,7 +213,7 @@ void LS_PER_ISA(ls_narrow_gradient)(struct ls_dense_shape shape, ptrdiff_t m, fl
                              .db = db,
                              .x = x,
                              .dz = dz,
-                             .subtree = subtree_for(&shape, leaves, ls_ops_threads()),
+                             .subtree = narrow_subtree(&shape, leaves, ls_ops_threads()),
                              .sums = sums};
     const double work_ns = (double)shape.B * (double)shape.K * (double)shape.N / 40.0;
     if (g.subtree >= leaves) {
@@ -255,5 +221,6 @@ void LS_PER_ISA(ls_narrow_gradient)(struct ls_dense_shape shape, ptrdiff_t m, fl
         return;
     }
     team_run(work_ns, leaves_part, &g);
-    team_run((double)shape.K * (double)shape.N * (double)subtrees_of(&g) * 0.5, finish_part, &g);
+    team_run((double)shape.K * (double)shape.N * (double)subtrees_of(leaves, g.subtree) * 0.5, finish_part,
+             &g);
 }

@@ -1,7 +1,9 @@
 /* Threads: one job of the team (compute/team.h) per operation, and how its work is cut.
  *
- * Work is always cut by *outputs*: every element has one writer and its formula fixes the order of its sum,
- * so neither the number of threads nor the cut can be seen in a result. */
+ * Work is cut by *outputs*: every element has one writer and its formula fixes the order of its sum; or, where
+ * those are few, by whole subtrees of leaves (subtrees.h).  So neither the number of threads nor the cut can be
+ * seen in a result.
+ */
 #ifndef LS_COMPUTE_PARALLEL_TEAM_H
 #define LS_COMPUTE_PARALLEL_TEAM_H
 
@@ -71,14 +73,17 @@ static inline const float *copy_of_thread(const float *x, struct ls_copies copie
 
 typedef ls_team_body team_body;
 
+/* Threads for a job that takes about `work_ns` on one core. */
+static inline int team_threads(double work_ns)
+{
+    return work_ns < LS_WORTH_A_TEAM_NS ? 1 : ls_ops_threads();
+}
+
 /* Runs body(job, t, T) for every t of a team; returns the sum of what they return.  `work_ns` is about what
  * it takes on one core. */
 static inline int64_t team_run(double work_ns, team_body *body, const void *job)
 {
-    const int threads = ls_ops_threads();
-    if (threads == 1 || work_ns < LS_WORTH_A_TEAM_NS)
-        return body(job, 0, 1);
-    return ls_team_run(body, job);
+    return team_threads(work_ns) == 1 ? body(job, 0, 1) : ls_team_run(body, job);
 }
 
 #endif
