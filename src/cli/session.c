@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "base/text.h"
-#include "compute/team.h"
+#include "compute/bell.h"
 
 /* Of the machine, read when a session starts. */
 static struct ls_topology topology;
@@ -58,7 +58,7 @@ void ls_session_team_use(const struct ls_session_team *team)
     ls_ops_set_threads(team->threads);
     ls_cores_pin(team->pinning.core, team->pinning.n);
     /* With more threads than cores, one that spins keeps another from running. */
-    ls_team_set_patience_us(team->crowded ? 0 : LS_TEAM_PATIENCE_US);
+    ls_bell_set_patience_us(team->crowded ? 0 : LS_BELL_PATIENCE_US);
 }
 
 enum ls_code ls_session_team_plan(const struct ls_session *session, struct ls_comm *comm, int threads,

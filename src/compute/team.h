@@ -21,9 +21,4 @@ void ls_team_with(void (*work)(void *context), void *context);
  * ls_team_with it opens an OpenMP region for this one job. */
 int64_t ls_team_run(ls_team_body *body, const void *job);
 
-/* How long a waiting thread spins before it sleeps, in microseconds: LS_TEAM_PATIENCE_US at the start, which
- * is longer than the gap between two operations of a step; 0 when there are more threads than cores. */
-enum { LS_TEAM_PATIENCE_US = 100 };
-void ls_team_set_patience_us(int patience_us);
-
 #endif

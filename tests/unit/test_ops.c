@@ -141,6 +141,23 @@ Test(ops, wide_dense_layers_however_large_the_cache, .timeout = 240)
     ls_panel_floats = found;
 }
 
+/* Threads share out the depth: two and three of them; last panels, vectors and tiles that are short; partial
+ * folds from which an activation must stay away; and the same with less room, where they do not. */
+Test(ops, dense_layers_that_are_a_relay, .timeout = 240)
+{
+    static const ptrdiff_t relays[][3] = {
+        {64, 784, 128}, {61, 301, 70}, {130, 288, 64}, {33, 500, 257}, {70, 301, 135}};
+    const ptrdiff_t found = ls_panel_floats;
+    cr_assert(ls_ops_parallel(NULL) != NULL);
+    for (size_t i = 0; i < COUNT(relays); i++)
+        for (int special = 0; special < 3; special++) {
+            ls_panel_floats = special == 2 ? 8 * 1024 : found;
+            check_dense(dense_of(relays[i][0], relays[i][1], relays[i][2]), i % 2 ? 32 : 7,
+                        (enum ls_activation)((i + (size_t)special) % 4), special);
+        }
+    ls_panel_floats = found;
+}
+
 /* Fewer inputs than a move of the copies takes: x ends within one before its last row. */
 Test(ops, dense_layers_with_few_inputs)
 {
