@@ -7,9 +7,9 @@
  * descending outputs: position p of phase f is input p * SY + f - PY, and its tap t, ky = f + t * SY, meets
  * output p - t.
  *
- * The copy is channels-first: the taps of one channel and of neighbouring pixels are then within a few lines,
- * whatever the number of channels.  Depthwise, a "channel" is a vector of channels and a cell holds one
- * vector. */
+ * Products keep the channels of a pixel together, as the source does: rows are copied as they are.  A weight
+ * gradient goes along the pixels of one channel after the other, and has a plane a channel, for which rows
+ * are transposed.  Depthwise, a "channel" is a vector of channels and a cell holds one vector. */
 #ifndef LS_COMPUTE_PARALLEL_CONV_FRAME_H
 #define LS_COMPUTE_PARALLEL_CONV_FRAME_H
 
@@ -92,11 +92,14 @@ static inline struct range axis_filled(const struct axis *a, ptrdiff_t cell, ptr
     return range_common((struct range){0, n}, (struct range){begin, end < n ? end : n});
 }
 
+enum frame_order { PIXELS, PLANES, VECTORS };
+
 struct walk {
     struct axis y, x;
+    enum frame_order order;
     const float *from; /* source images, from_channels wide */
     ptrdiff_t from_channels;
-    int unit;              /* floats of a cell: 1, or VEC depthwise */
+    ptrdiff_t unit;        /* floats of a cell: 1 of PLANES, VEC of VECTORS, of PIXELS the channels */
     ptrdiff_t most_pixels; /* of a piece, <= LS_SCRATCH_TABLE */
 };
 
@@ -112,12 +115,18 @@ struct frame {
     ptrdiff_t images, height, width, plane;
 };
 
+static inline ptrdiff_t frame_cells(const struct frame *f)
+{
+    return f->images * f->height * f->width;
+}
+
 static inline struct frame frame_of(const struct walk *w, ptrdiff_t images, ptrdiff_t rows, ptrdiff_t columns)
 {
-    const ptrdiff_t height = axis_cells(&w->y, rows), width = axis_cells(&w->x, columns);
+    struct frame f = {images, axis_cells(&w->y, rows), axis_cells(&w->x, columns), 1};
     /* An odd number of lines, so that channels spread over all cache sets. */
-    const ptrdiff_t lines = (images * height * width * w->unit + LINE - 1) / LINE;
-    return (struct frame){images, height, width, (lines | 1) * LINE};
+    if (w->order != PIXELS)
+        f.plane = (((frame_cells(&f) * w->unit + LINE - 1) / LINE) | 1) * LINE;
+    return f;
 }
 
 /* The largest pieces that fit: `channels` at a time.  channels == 0 says that nothing does. */
@@ -127,8 +136,9 @@ struct fit {
 
 static inline int fits(const struct walk *w, struct fit f)
 {
+    const struct frame frame = frame_of(w, f.images, f.rows, f.columns);
     return f.images * f.rows * f.columns <= w->most_pixels &&
-           f.channels <= LS_SCRATCH_IMAGE / frame_of(w, f.images, f.rows, f.columns).plane;
+           f.channels <= LS_SCRATCH_IMAGE / (w->order == PIXELS ? frame_cells(&frame) : frame.plane);
 }
 
 /* `channels` are as many as other limits allow; a piece of several images has no more than `most` pixels. */
@@ -218,7 +228,8 @@ struct fill {
 static inline void row_zeros(const struct walk *w, float *to, ptrdiff_t plane, ptrdiff_t n,
                              struct range filled, ptrdiff_t channels)
 {
-    for (ptrdiff_t c = 0; c < channels; c++, to += plane) {
+    const ptrdiff_t planes = w->order == PIXELS ? 1 : channels;
+    for (ptrdiff_t c = 0; c < planes; c++, to += plane) {
         for (ptrdiff_t i = 0; i < filled.begin * w->unit; i++)
             to[i] = 0.0f;
         for (ptrdiff_t i = filled.end * w->unit; i < n * w->unit; i++)
@@ -230,8 +241,13 @@ static inline void row_copy(const struct walk *w, float *to, ptrdiff_t plane, co
                             const struct fill *fill)
 {
     const ptrdiff_t step = w->from_channels * w->x.every;
-    if (w->unit == 1)
+    if (w->order == PLANES)
         pixels_transpose(to, plane, from, step, n, fill->channels);
+    else if (w->order == PIXELS && step == w->unit)
+        memcpy(to, from, (size_t)(n * step) * sizeof *to);
+    else if (w->order == PIXELS)
+        for (ptrdiff_t i = 0; i < n; i++)
+            memcpy(to + i * w->unit, from + i * step, (size_t)fill->channels * sizeof *to);
     else if (fill->lanes == VEC)
         for (ptrdiff_t i = 0; i < n; i++)
             vec_store(to + i * VEC, vec_load(from + i * step));

@@ -18,8 +18,8 @@ static int product_slide(const struct conv_product *p, struct product_tile *t, i
 {
     enum { FEWEST_TAPS = 27 };
     const ptrdiff_t least = slides[vectors - 1].least, most = slides[vectors - 1].most;
-    if (p->walk.unit != 1 || p->walk.x.stride != 1 || axis_taps(&p->walk.x, fx) != SLIDE || run < least ||
-        t->depth < FEWEST_TAPS || t->columns <= HALF)
+    if (p->walk.order == VECTORS || p->walk.x.stride != 1 || axis_taps(&p->walk.x, fx) != SLIDE ||
+        run < least || t->depth < FEWEST_TAPS || t->columns <= HALF)
         return 0;
     const ptrdiff_t parts = (run + most - 1) / most;
     for (ptrdiff_t at = 0; at < n; at += run)
@@ -63,14 +63,14 @@ static void pack_phase(const struct conv_product *p, const struct part *part, fl
     const ptrdiff_t taps_y = axis_taps(&p->walk.y, fy), taps_x = axis_taps(&p->walk.x, fx);
     const ptrdiff_t window = p->KH * p->KW, depth = part->depth.end - part->depth.begin;
     const int width = whole_vectors(columns);
-    if (!p->transposed && p->walk.unit == 1) {
+    if (!p->transposed && p->walk.order == PIXELS) {
         panel_pack(panel, depth * window, p->w + part->depth.begin * window * p->N + at, p->N, columns);
         return;
     }
     for (ptrdiff_t ty = 0; ty < taps_y; ty++)
         for (ptrdiff_t tx = 0; tx < taps_x; tx++, panel += width) {
             const ptrdiff_t tap = (fy + ty * p->walk.y.phases) * p->KW + fx + tx * p->walk.x.phases;
-            if (p->walk.unit == VEC) {
+            if (p->walk.order == VECTORS) {
                 panel_pack(panel, 1, p->w + tap * p->N + at, p->N, columns);
                 continue;
             }
@@ -120,6 +120,7 @@ static void product_phase(const struct conv_product *p, const struct part *part,
         .depth = axis_taps(&p->walk.y, fy) * axis_taps(&p->walk.x, fx) * depth,
         .taps = part->scratch->taps + before,
         .from = part->scratch->image,
+        .step = p->walk.unit,
         .result = {.resume = part->depth.begin > 0, .finish = last_chunk ? p->finish : FINISH_NONE},
         .after = last_chunk ? p->after : LS_ACT_NONE,
     };
@@ -143,7 +144,7 @@ static void product_phase(const struct conv_product *p, const struct part *part,
         t.tiles = (pixels.end - pixels.begin) / height;
         const ptrdiff_t more = (pixels.end - pixels.begin) % height;
         void (*const *tiles)(const struct product_tile *) =
-            p->walk.unit == 1 ? product_tiles : depthwise_tiles;
+            p->walk.order == PIXELS ? product_tiles : depthwise_tiles;
         if (t.tiles > 0)
             tiles[tile_index(height, vectors)](&t);
         t.pixels += t.tiles * height;
@@ -173,7 +174,7 @@ static void product_piece(const struct conv_product *p, struct part *part)
     part->piece = part->next;
     part->frame = frame_of(&p->walk, part->piece.images, part->piece.y.end - part->piece.y.begin,
                            part->piece.x.end - part->piece.x.begin);
-    const int same = same_piece(&known, &part->piece), depthwise = p->walk.unit == VEC;
+    const int same = same_piece(&known, &part->piece), depthwise = p->walk.order == VECTORS;
     if (!same)
         product_tables(p, part);
     const int step = depthwise ? VEC : part->columns;
@@ -247,7 +248,8 @@ static void product_group(const struct conv_product *p, ptrdiff_t group, struct 
 
 static int64_t product_part(const void *job, int thread, int threads)
 {
-    const struct conv_product *p = job;
+    struct conv_product own = *(const struct conv_product *)job;
+    const struct conv_product *p = &own;
     const struct rectangle mine =
         rectangle_of(thread, threads, p->B * axis_length(&p->walk.y), p->to_channels, CUT_BETWEEN_ROWS);
     const struct fit fit = product_fit(p);
@@ -255,6 +257,8 @@ static int64_t product_part(const void *job, int thread, int threads)
         product_plainly(p, mine);
         return 0;
     }
+    if (own.walk.order == PIXELS)
+        own.walk.unit = fit.channels;
     for (ptrdiff_t g = 0; g < p->groups && mine.rows.begin < mine.rows.end; g++) {
         const struct range columns =
             range_common(mine.columns, (struct range){g * p->columns, (g + 1) * p->columns});
@@ -271,7 +275,8 @@ static void product_run(const struct ls_conv_shape *s, struct conv_product *p)
     p->KH = s->at.KH;
     p->KW = s->at.KW;
     p->N = s->N;
-    p->walk.unit = depthwise ? VEC : 1;
+    p->walk.order = depthwise ? VECTORS : PIXELS;
+    p->walk.unit = depthwise ? VEC : 1; /* PIXELS: product_part finds how many channels */
     p->walk.most_pixels = LS_SCRATCH_TABLE / p->walk.y.phases / p->walk.x.phases;
     p->panel = depthwise ? VEC : CONV_PANEL;
     p->groups = depthwise ? 1 : s->G;

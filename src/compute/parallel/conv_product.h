@@ -32,16 +32,16 @@ static float result_plainly(const struct conv_product *p, ptrdiff_t b, const ptr
         for (ptrdiff_t ty = 0; ty < axis_taps(&w->y, y[1]); ty++)
             for (ptrdiff_t tx = 0; tx < axis_taps(&w->x, x[1]); tx++) {
                 const ptrdiff_t tap = (y[1] + ty * w->y.phases) * p->KW + x[1] + tx * w->x.phases;
-                const ptrdiff_t channel = w->unit == VEC ? column : group * p->depth + d;
+                const ptrdiff_t channel = w->order == VECTORS ? column : group * p->depth + d;
                 const ptrdiff_t at_y = (y[0] * w->y.stride + w->y.direction * ty) * w->y.every + w->y.shift,
                                 at_x = (x[0] * w->x.stride + w->x.direction * tx) * w->x.every + w->x.shift;
                 const int inside = at_y >= 0 && at_y < w->y.from && at_x >= 0 && at_x < w->x.from;
                 const float value =
                     inside ? w->from[((b * w->y.from + at_y) * w->x.from + at_x) * w->from_channels + channel]
                            : 0.0f;
-                const float weight = w->unit == VEC  ? p->w[tap * p->N + column]
-                                     : p->transposed ? p->w[(row * p->KH * p->KW + tap) * p->N + channel]
-                                                     : p->w[(d * p->KH * p->KW + tap) * p->N + column];
+                const float weight = w->order == VECTORS ? p->w[tap * p->N + column]
+                                     : p->transposed     ? p->w[(row * p->KH * p->KW + tap) * p->N + channel]
+                                                         : p->w[(d * p->KH * p->KW + tap) * p->N + column];
                 sum = ls_fma(value, weight, sum);
             }
     return sum;

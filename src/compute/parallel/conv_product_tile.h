@@ -10,6 +10,7 @@ struct product_tile {
     ptrdiff_t depth, tiles;
     const int32_t *taps;
     const float *panel, *from;
+    ptrdiff_t step; /* between neighbouring pixels */
     const int32_t *pixels;
     const ptrdiff_t *places;
     struct tile_result result;
@@ -72,7 +73,7 @@ LS_ALWAYS_INLINE void slide_tile(const int rows, const int vectors, const int ba
 {
     tile acc;
     tile_start(rows, vectors, acc, &t->result, t->places);
-    slide_fold(rows, vectors, back, acc, t->depth, t->from + t->pixels[0], t->taps, t->panel);
+    slide_fold(rows, vectors, back, acc, t->depth, t->from + t->pixels[0], t->step, t->taps, t->panel);
     tile_end(rows, vectors, acc, &t->result, t->places);
     for (int r = 0; t->after != LS_ACT_NONE && r < rows; r++)
         activate(t->after, 0.0f, t->columns, t->result.to + t->places[r], t->result.to + t->places[r]);

@@ -58,17 +58,24 @@ enum { SLIDE = 3 /* taps of a row */, SLIDE_PIXELS = 2 };
  */
 #    define LS_ONE_POINTER(p) __asm__("" : "+r"(p))
 
-/* Rows are neighbouring pixels, depth are taps, whose threes go to the right, or (`back`) to the left. */
+/* Rows are neighbouring pixels, `step` apart, depth are taps, whose threes go to the right, or (`back`) to
+ * the left. */
 LS_ALWAYS_INLINE void slide_fold(const int rows, const int vectors, const int back, tile acc, ptrdiff_t depth,
-                                 const float *left, const int32_t *offsets, const float *right)
+                                 const float *left, ptrdiff_t step, const int32_t *offsets,
+                                 const float *right)
 {
+    enum { REACH = 4 /* pixels that are addressed from one pointer */ };
     for (ptrdiff_t k = 0; k < depth; k += SLIDE) {
-        const float *from = left + offsets[k] - (back ? SLIDE - 1 : 0);
-        LS_ONE_POINTER(from);
+        const float *from = left + offsets[k] - (back ? (SLIDE - 1) * step : 0);
         vec x[MOST_ROWS + SLIDE - 1];
         LS_UNROLL
-        for (int r = 0; r < rows + SLIDE - 1; r++)
-            x[r] = vec_all(from[r]);
+        for (int r = 0; r < rows + SLIDE - 1; r++) {
+            if (r % REACH == 0) {
+                from += r > 0 ? REACH * step : 0;
+                LS_ONE_POINTER(from);
+            }
+            x[r] = vec_all(from[r % REACH * step]);
+        }
         LS_UNROLL
         for (int t = 0; t < SLIDE; t++, right += vectors * VEC) {
             vec b[PANEL_VECTORS];

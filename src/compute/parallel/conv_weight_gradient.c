@@ -66,7 +66,7 @@ static void run_tile(const struct conv_gradient *g, const struct part *p, struct
         return;
     }
 #endif
-    (g->walk.unit == 1 ? gradient_tiles : depthwise_tiles)[tile_index(height, vectors)](t);
+    (g->walk.order == PLANES ? gradient_tiles : depthwise_tiles)[tile_index(height, vectors)](t);
 }
 
 /* All tiles of columns `of` of a part, over one piece.  `t` says where in the leaves it is. */
@@ -101,7 +101,7 @@ static void gradient_frame(const struct conv_gradient *g, struct part *p, struct
 {
     const ptrdiff_t end = p->channels.end < g->depth ? p->channels.end : g->depth;
     const ptrdiff_t channel =
-        g->walk.unit == VEC ? p->at + of.begin : p->group * g->depth + p->channels.begin;
+        g->walk.order == VECTORS ? p->at + of.begin : p->group * g->depth + p->channels.begin;
     frame_fill(p->scratch, &g->walk, p->frame, p->piece,
                (struct fill){channel, end - p->channels.begin, (int)(of.end - of.begin), !same});
     if (same)
@@ -117,7 +117,7 @@ static void gradient_frame(const struct conv_gradient *g, struct part *p, struct
 static void gradient_next(const struct conv_gradient *g, struct part *p, struct piece next,
                           struct gradient_tile *t)
 {
-    const int same = same_piece(&p->piece, &next), step = g->walk.unit == VEC ? VEC : p->columns;
+    const int same = same_piece(&p->piece, &next), step = g->walk.order == VECTORS ? VEC : p->columns;
     p->piece = next;
     p->frame = frame_of(&g->walk, next.images, next.y.end - next.y.begin, next.x.end - next.x.begin);
     for (int from = 0; from < p->columns; from += step) {
@@ -155,7 +155,7 @@ static void gradient_leaves(const struct conv_gradient *g, struct part *p)
 static float leaf_plainly(const struct conv_gradient *g, ptrdiff_t leaf, ptrdiff_t row, ptrdiff_t column)
 {
     const ptrdiff_t window = g->KH * g->KW, c = row / window, ky = row % window / g->KW, kx = row % g->KW;
-    const ptrdiff_t channel = g->walk.unit == VEC ? column : column / g->columns * g->depth + c;
+    const ptrdiff_t channel = g->walk.order == VECTORS ? column : column / g->columns * g->depth + c;
     const struct axis *y = &g->walk.y, *x = &g->walk.x;
     float sum = 0.0f;
     for (ptrdiff_t b = leaf * g->m; b < g->B && b - leaf * g->m < g->m; b++)
@@ -196,7 +196,7 @@ static void gradient_group(const struct conv_gradient *g, ptrdiff_t group, struc
 {
     enum { MOST_PIXELS = 1024, WORTH_PACKING = 4, BENIGN = 128 };
     const ptrdiff_t window = g->KH * g->KW, room = STACK_TILES / (g->levels > 0 ? g->levels : 1);
-    const int most = g->walk.unit == VEC ? LS_SCRATCH_STACK : GROUP / CONV_PANEL;
+    const int most = g->walk.order == VECTORS ? LS_SCRATCH_STACK : GROUP / CONV_PANEL;
     const int widest = (room < most ? (int)room : most) * g->panel;
     struct part p = {.scratch = scratch_of_thread(), .group = group};
     for (p.at = mine.columns.begin; p.at < mine.columns.end; p.at += p.columns) {
@@ -206,7 +206,7 @@ static void gradient_group(const struct conv_gradient *g, ptrdiff_t group, struc
                         rows = room / panels * p.tile * g->slide;
         struct walk walk = g->walk;
         walk.most_pixels = LS_SCRATCH_TABLE;
-        if (walk.unit == 1 && walk.most_pixels > CONV_PANELS / whole_vectors(p.columns))
+        if (walk.order == PLANES && walk.most_pixels > CONV_PANELS / whole_vectors(p.columns))
             walk.most_pixels = CONV_PANELS / whole_vectors(p.columns);
         const ptrdiff_t height =
             mine.rows.end - mine.rows.begin < rows ? mine.rows.end - mine.rows.begin : rows;
@@ -221,7 +221,7 @@ static void gradient_group(const struct conv_gradient *g, ptrdiff_t group, struc
             if (p.rows.end > (p.channels.begin + p.fit.channels) * window)
                 p.rows.end = (p.channels.begin + p.fit.channels) * window;
             p.channels.end = (p.rows.end - 1) / window + 1;
-            p.packed = walk.unit == 1 &&
+            p.packed = walk.order == PLANES &&
                        p.rows.end - p.rows.begin > (WORTH_PACKING - 1) * p.tile * g->slide &&
                        (g->N % VEC != 0 || g->N > BENIGN);
             gradient_leaves(g, &p);
@@ -242,7 +242,7 @@ void LS_PER_ISA(ls_conv_gradient_in)(const struct conv_gradient *g, struct recta
 static int slide_of(const struct conv_gradient *g)
 {
 #ifdef LS_SLIDING_TILES
-    if (g->walk.unit == 1 && g->KW == SLIDE && g->walk.x.stride == 1 && g->columns > HALF)
+    if (g->walk.order == PLANES && g->KW == SLIDE && g->walk.x.stride == 1 && g->columns > HALF)
         return SLIDE;
 #endif
     (void)g;
@@ -252,6 +252,7 @@ static int slide_of(const struct conv_gradient *g)
 static void gradient_run(const struct ls_conv_shape *s, struct conv_gradient *g)
 {
     const int depthwise = conv_is_depthwise(s);
+    g->walk.order = depthwise ? VECTORS : PLANES;
     g->walk.unit = depthwise ? VEC : 1;
     g->panel = depthwise ? VEC : CONV_PANEL;
     g->groups = depthwise ? 1 : s->G;
