@@ -62,33 +62,40 @@ static int64_t finish_part(const void *job, int thread, int threads)
     return 0;
 }
 
-/* What the slowest thread has to do when outputs are cut into `across` rectangles: fma of vectors a pixel, of
- * which a tile has no fewer than hide an fma's latency. */
+/* What the slowest thread has to do when outputs are cut into `across` rectangles, in fma of vectors a pixel:
+ * a tile has no fewer than hide an fma's latency, and each line of x and dz is read, which takes about as
+ * long as so many fma where it comes from memory. */
 static ptrdiff_t rectangle_cost(const struct conv_gradient *g, int across)
 {
-    enum { LATENCY = 8 };
+    enum { LATENCY = 8, OF_A_LINE = 32 };
+    const ptrdiff_t window = g->KH * g->KW;
     ptrdiff_t most = 0;
     for (int i = 0; i < across; i++) {
         const struct rectangle r = gradient_rectangle(g, i, across);
-        const ptrdiff_t rows = r.rows.end - r.rows.begin,
-                        vectors = (r.columns.end - r.columns.begin + VEC - 1) / VEC;
-        const ptrdiff_t wide = vectors < g->panel / VEC ? vectors : g->panel / VEC,
-                        panels = (vectors + wide - 1) / wide;
-        const ptrdiff_t high = (ptrdiff_t)tile_height(g, (int)wide) * g->slide,
+        const ptrdiff_t rows = r.rows.end - r.rows.begin, columns = r.columns.end - r.columns.begin,
+                        vectors = (columns + VEC - 1) / VEC,
+                        wide = vectors < g->panel / VEC ? vectors : g->panel / VEC;
+        if (rows == 0 || columns == 0)
+            continue;
+        const ptrdiff_t panels = (vectors + wide - 1) / wide,
+                        high = (ptrdiff_t)tile_height(g, (int)wide) * g->slide,
                         tiles = (rows + high - 1) / high;
-        const ptrdiff_t cost = panels * (rows * wide > tiles * LATENCY ? rows * wide : tiles * LATENCY);
+        const ptrdiff_t lines =
+            ((rows + window - 1) / window + LINE - 1) / LINE + (columns + LINE - 1) / LINE;
+        const ptrdiff_t cost =
+            panels * (rows * wide > tiles * LATENCY ? rows * wide : tiles * LATENCY) + lines * OF_A_LINE;
         most = cost > most ? cost : most;
     }
     return most;
 }
 
 /* Whether leaves are to be shared out, and among how many rectangles of outputs: where that leaves the
- * slowest thread at most 9/10 of the work, and sums fit where a dense layer has its copy of x. */
+ * slowest thread at most 19/20 of the work, and sums fit where a dense layer has its copy of x. */
 static int worth_sharing(struct conv_shared *shared)
 {
     const struct conv_gradient *g = &shared->all;
     const ptrdiff_t leaves = g->leaves.end, floats = rows_of(g) * g->N, room = LS_SCRATCH_LEFT / floats;
-    double least = 0.9 * (double)leaves * (double)rectangle_cost(g, shared->threads);
+    double least = 0.95 * (double)leaves * (double)rectangle_cost(g, shared->threads);
     int found = 0;
     for (int along = 2; along <= shared->threads; along++) {
         const int across = shared->threads / along;
