@@ -31,15 +31,15 @@ struct tile_right {
  * lines every twelve cycles. */
 enum { AHEAD = 8 };
 
-/* acc[r][v] = fma(left(r, k), right(k, v), acc[r][v]) for k = 0 .. depth-1. */
-LS_ALWAYS_INLINE void tile_fold(const int rows, const int vectors, tile acc, ptrdiff_t depth,
-                                struct tile_left left, struct tile_right right)
+/* tile_fold with the row of the panel `ahead` rows from the one in use fetched, none with 0. */
+LS_ALWAYS_INLINE void tile_fold_ahead(const int rows, const int vectors, const int ahead, tile acc,
+                                      ptrdiff_t depth, struct tile_left left, struct tile_right right)
 {
     for (ptrdiff_t k = 0; k < depth; k++) {
         vec b[PANEL_VECTORS];
         LS_UNROLL
-        for (int v = 0; v < vectors; v += LINE / VEC)
-            __builtin_prefetch(right.p + AHEAD * right.step + v * VEC);
+        for (int v = 0; v < vectors && ahead; v += LINE / VEC)
+            __builtin_prefetch(right.p + ahead * right.step + v * VEC);
         LS_UNROLL
         for (int v = 0; v < vectors - 1; v++)
             b[v] = vec_load(right.p + v * VEC);
@@ -77,6 +77,13 @@ LS_ALWAYS_INLINE float *tile_push(const int rows, const int vectors, tile acc, p
         if (digits & 1)
             tile_add(rows, vectors, acc, stack);
     return stack;
+}
+
+/* acc[r][v] = fma(left(r, k), right(k, v), acc[r][v]) for k = 0 .. depth-1. */
+LS_ALWAYS_INLINE void tile_fold(const int rows, const int vectors, tile acc, ptrdiff_t depth,
+                                struct tile_left left, struct tile_right right)
+{
+    tile_fold_ahead(rows, vectors, AHEAD, acc, depth, left, right);
 }
 
 /* One row of a tile in memory, the last vector `last` columns wide. */
