@@ -44,9 +44,17 @@ static void lead(void (*work)(void *context), void *context, int threads)
     ls_bell_ring(&team.jobs);
 }
 
+/* A region that has fewer threads on a busy machine (OMP_DYNAMIC) ends the others: whose scratch an operation
+ * of two jobs still needs. */
+static void want_all_threads(void)
+{
+    omp_set_dynamic(0);
+}
+
 void ls_team_with(void (*work)(void *context), void *context)
 {
     const int threads = ls_ops_threads();
+    want_all_threads();
     if (threads == 1) {
         ls_cores_take(0);
         work(context);
@@ -67,6 +75,7 @@ static int64_t run_in_region(ls_team_body *body, const void *job)
 {
     const int threads = ls_ops_threads();
     int64_t n_sum = 0;
+    want_all_threads();
 #    pragma omp parallel default(none) firstprivate(body, job) num_threads(threads) reduction(+ : n_sum)
     {
         ls_cores_take(omp_get_thread_num());

@@ -3,6 +3,9 @@
 #include <pthread.h>
 #include <sched.h>
 #include <sys/stat.h>
+#ifdef _OPENMP
+#    include <omp.h>
+#endif
 
 #include "cli/pinning.h"
 #include "compute/ops.h"
@@ -266,6 +269,34 @@ static void run_team(void *masks)
 {
     cr_assert(ls_team_run(read_mask, &masks) == ls_ops_threads());
 }
+
+#ifdef _OPENMP
+static int64_t count_one(const void *job, int thread, int threads)
+{
+    (void)job;
+    (void)thread;
+    return threads == ls_ops_threads();
+}
+
+static void count_team(void *unused)
+{
+    (void)unused;
+    cr_expect_eq(ls_team_run(count_one, NULL), ls_ops_threads());
+}
+
+/* OMP_DYNAMIC=true would give fewer threads than these, as they are more than the cores. */
+Test(pinning, a_team_is_whole_whatever_openmp_thinks_of_the_load)
+{
+    ls_ops_set_threads(ls_cores_mine()->n + 2);
+    for (int standing = 0; standing < 2; standing++) {
+        omp_set_dynamic(1);
+        if (standing)
+            ls_team_with(count_team, NULL);
+        else
+            count_team(NULL);
+    }
+}
+#endif
 
 static int is_only(const cpu_set_t *set, int core)
 {
