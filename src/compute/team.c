@@ -10,6 +10,8 @@
 #include "compute/bell.h"
 #include "compute/ops.h"
 
+double ls_worth_a_team_ns = 3000;
+
 #ifdef _OPENMP
 
 /* The one team.  `body` and `job` are published by the `jobs` bell; NULL as body sends the team home. */

@@ -21,4 +21,8 @@ void ls_team_with(void (*work)(void *context), void *context);
  * ls_team_with it opens an OpenMP region for this one job. */
 int64_t ls_team_run(ls_team_body *body, const void *job);
 
+/* Below this many nanoseconds of estimated work on one core a second thread costs more than it brings: waking
+ * and joining it takes 1-2 us.  Only tests set it, to 0, so that small operations are shared out as well. */
+extern double ls_worth_a_team_ns;
+
 #endif

@@ -242,7 +242,7 @@ static int threads_matter(const struct ls_comm *comm)
         const int64_t leaves = ls_count_leaves(matrix_runs[i].config.batch, matrix_runs[i].config.microbatch);
         const struct ls_range mine = ls_leaves_of_rank(leaves, ls_comm_size(comm), 0);
         if ((double)((mine.end - mine.begin) * matrix_runs[i].config.microbatch * K * N) / 25.0 >
-            LS_WORTH_A_TEAM_NS)
+            ls_worth_a_team_ns)
             return 1;
     }
     return 0;

@@ -10,6 +10,7 @@
 
 #include "compare.h"
 #include "compute/ops.h"
+#include "compute/team.h"
 
 #define COUNT(a) (sizeof(a) / sizeof *(a))
 
@@ -89,15 +90,17 @@ static inline void expect_same(const char *op, const struct ls_ops *ops, int thr
 /* Sanitizers look at accesses, not at bits, and are slow: the most threads have the most edges between them.
  */
 #if defined __SANITIZE_ADDRESS__
-#    define FEWEST_THREADS 3
+static const int thread_counts[] = {4, 0};
 #else
-#    define FEWEST_THREADS 1
+static const int thread_counts[] = {1, 2, 3, 4, 0};
 #endif
 
-/* Runs the body with `ops` and `threads` set to each implementation in turn, 1 to 3 threads. */
+/* Runs the body with `ops` and `threads` set to each implementation in turn, on each number of threads,
+ * however small an operation is.  Four threads cut outputs both ways, 2 x 2; prime numbers of threads never
+ * do. */
 #define FOR_EACH_IMPLEMENTATION(ops, threads)                                                                \
-    for (const char *const *isa = ls_ops_isas(); *isa; isa++)                                                \
-        for (int threads = FEWEST_THREADS; threads <= 3; threads++)                                          \
+    for (const char *const *isa = (ls_worth_a_team_ns = 0, ls_ops_isas()); *isa; isa++)                      \
+        for (int of = 0, threads; (threads = thread_counts[of]) > 0; of++)                                   \
             for (const struct ls_ops *ops = (ls_ops_set_threads(threads), ls_ops_parallel(*isa)),            \
                                      *once = ops;                                                            \
                  once; once = NULL)

@@ -62,31 +62,21 @@ static int64_t finish_part(const void *job, int thread, int threads)
     return 0;
 }
 
-/* What the slowest thread has to do when outputs are cut into `across` rectangles, in fma of vectors a pixel:
- * a tile has no fewer than hide an fma's latency, and each line of x and dz is read, which takes about as
- * long as so many fma where it comes from memory. */
+/* What the slowest thread has to do when outputs are cut into `across` rectangles, of which the first is as
+ * large as any; in fma of vectors a pixel.  A tile has no fewer than hide an fma's latency, and each line of
+ * x and dz is read, which takes about as long as so many fma where it comes from memory. */
 static ptrdiff_t rectangle_cost(const struct conv_gradient *g, int across)
 {
     enum { LATENCY = 8, OF_A_LINE = 32 };
-    const ptrdiff_t window = g->KH * g->KW;
-    ptrdiff_t most = 0;
-    for (int i = 0; i < across; i++) {
-        const struct rectangle r = gradient_rectangle(g, i, across);
-        const ptrdiff_t rows = r.rows.end - r.rows.begin, columns = r.columns.end - r.columns.begin,
-                        vectors = (columns + VEC - 1) / VEC,
-                        wide = vectors < g->panel / VEC ? vectors : g->panel / VEC;
-        if (rows == 0 || columns == 0)
-            continue;
-        const ptrdiff_t panels = (vectors + wide - 1) / wide,
-                        high = (ptrdiff_t)tile_height(g, (int)wide) * g->slide,
-                        tiles = (rows + high - 1) / high;
-        const ptrdiff_t lines =
-            ((rows + window - 1) / window + LINE - 1) / LINE + (columns + LINE - 1) / LINE;
-        const ptrdiff_t cost =
-            panels * (rows * wide > tiles * LATENCY ? rows * wide : tiles * LATENCY) + lines * OF_A_LINE;
-        most = cost > most ? cost : most;
-    }
-    return most;
+    const struct rectangle r = gradient_rectangle(g, 0, across);
+    const ptrdiff_t window = g->KH * g->KW, rows = r.rows.end - r.rows.begin,
+                    columns = r.columns.end - r.columns.begin, vectors = (columns + VEC - 1) / VEC,
+                    wide = vectors < g->panel / VEC ? vectors : g->panel / VEC,
+                    panels = (vectors + wide - 1) / wide,
+                    high = (ptrdiff_t)tile_height(g, (int)wide) * g->slide, tiles = (rows + high - 1) / high,
+                    fmas = rows * wide > tiles * LATENCY ? rows * wide : tiles * LATENCY;
+    const ptrdiff_t lines = ((rows + window - 1) / window + LINE - 1) / LINE + (columns + LINE - 1) / LINE;
+    return panels * fmas + lines * OF_A_LINE;
 }
 
 /* Whether leaves are to be shared out, and among how many rectangles of outputs: where that leaves the
@@ -98,10 +88,12 @@ static int worth_sharing(struct conv_shared *shared)
     double least = 0.95 * (double)leaves * (double)rectangle_cost(g, shared->threads);
     int found = 0;
     for (int along = 2; along <= shared->threads; along++) {
+        if (shared->threads % along != 0)
+            continue;
         const int across = shared->threads / along;
         const ptrdiff_t most = MOST_SUMS / across < room * along ? MOST_SUMS / across : room * along;
         const ptrdiff_t subtree = subtree_for(leaves, along, most);
-        if (along * across != shared->threads || subtree >= leaves)
+        if (subtree >= leaves)
             continue;
         const double cost = (double)most_leaves(leaves, subtree, along) * (double)rectangle_cost(g, across);
         if (cost > least)

@@ -233,17 +233,20 @@ static void product_block(const struct product *p, const struct block *b, struct
  * than threads, as the last thread waits until all others have done one. */
 enum { MOST_IN_RELAY = 8, LEAST_DEPTH = 96, LEAST_TILES = 10 };
 
-static struct range depths_of(const struct product *p, int thread, int threads)
+/* Of the weights, those that a thread sums the gradients of and updates. */
+static struct rectangle weights_of(const struct product *p, int thread, int threads)
 {
-    return rectangle_of(thread, threads, p->depth, p->columns, CUT_BETWEEN_ROWS).rows;
+    return rectangle_of(thread, threads, p->depth, p->columns, CUT_BETWEEN_ROWS);
 }
 
 static int is_relay(const struct product *p, int threads)
 {
     const struct block first = {.columns = PANEL, .panels = 1};
-    const struct range last = depths_of(p, threads - 1, threads);
+    const struct range last = weights_of(p, threads - 1, threads).rows,
+                       columns =
+                           weights_of(p, 0, threads).columns; /* all: whole rows are what is shared out */
     const ptrdiff_t longest = p->depth - last.begin + 1, tiles = tiles_of_block(&first, p->rows);
-    return threads > 1 && threads <= MOST_IN_RELAY && last.end == p->depth &&
+    return threads > 1 && threads <= MOST_IN_RELAY && columns.end == p->columns && last.end == p->depth &&
            last.begin >= (threads - 1) * LEAST_DEPTH && p->columns >= PANEL && p->depth >= 2 * p->rows &&
            longest * p->columns <= ls_panel_floats &&
            tiles * (p->columns / PANEL) >= (threads - 1) * LEAST_TILES;
@@ -253,7 +256,7 @@ static int64_t relay_part(const struct product *p, int thread, int threads)
 {
     struct ls_bell *before = thread > 0 ? &p->tiles_done[thread - 1] : NULL,
                    *after = thread + 1 < threads ? &p->tiles_done[thread] : NULL;
-    struct block b = {.panels = 1, .k = depths_of(p, thread, threads)};
+    struct block b = {.panels = 1, .k = weights_of(p, thread, threads).rows};
     for (b.at = 0; b.at < p->columns; b.at += b.columns) {
         b.columns = next_columns(b.at, p->columns, PANEL);
         product_block(p, &b, (struct range){0, p->rows}, before, after);

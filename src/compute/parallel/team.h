@@ -12,10 +12,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Below this many nanoseconds of estimated work on one core a second thread costs more than it brings: waking
- * and joining it takes 1-2 us. */
-enum { LS_WORTH_A_TEAM_NS = 3000 };
-
 /* Scratch of each thread, one for all ISAs, which it takes at its first operation and keeps
  * (compute/scratch.c).  Sizes in floats. */
 enum {
@@ -35,7 +31,8 @@ struct ls_scratch {
     _Alignas(64) float image[LS_SCRATCH_IMAGE];
     int32_t taps[LS_SCRATCH_TABLE], pixels[LS_SCRATCH_TABLE];
     ptrdiff_t places[LS_SCRATCH_TABLE];
-    /* A copy of the left-hand matrix's rows that many panels use; read in one stream, from any cache. */
+    /* A copy of the left-hand matrix's rows that many panels use; read in one stream, from any cache.  Of a
+     * convolution's weight gradient, sums over a thread's leaves, which others read in the job after. */
     _Alignas(64) float left[LS_SCRATCH_LEFT];
 };
 extern _Thread_local struct ls_scratch *ls_scratch_taken;
@@ -76,7 +73,7 @@ typedef ls_team_body team_body;
 /* Threads for a job that takes about `work_ns` on one core. */
 static inline int team_threads(double work_ns)
 {
-    return work_ns < LS_WORTH_A_TEAM_NS ? 1 : ls_ops_threads();
+    return work_ns < ls_worth_a_team_ns ? 1 : ls_ops_threads();
 }
 
 /* Runs body(job, t, T) for every t of a team; returns the sum of what they return.  `work_ns` is about what
