@@ -101,12 +101,12 @@ LS_ALWAYS_INLINE void gradient_slide(const int groups, const int bias, const int
 
 /* Groups of a tile, its bias counted as one: as many as leave registers for pixels and dz. */
 static const int slide_groups[] = {0, 4, 3};
-#    define LS_EACH_SLIDING_GRADIENT(DO)                                                                     \
-        DO(0, 1, 1)                                                                                          \
-        DO(0, 1, 2)                                                                                          \
-        DO(1, 0, 1)                                                                                          \
-        DO(2, 0, 1) DO(3, 0, 1) DO(4, 0, 1) DO(1, 1, 1) DO(2, 1, 1) DO(3, 1, 1) DO(1, 0, 2) DO(2, 0, 2)      \
-            DO(3, 0, 2) DO(1, 1, 2) DO(2, 1, 2)
+/* DO(groups, bias, vectors). */
+#    define LS_EACH_SLIDING_GRADIENT_1(DO)                                                                   \
+        DO(0, 1, 1) DO(1, 1, 1) DO(2, 1, 1) DO(3, 1, 1) DO(1, 0, 1) DO(2, 0, 1) DO(3, 0, 1) DO(4, 0, 1)
+#    define LS_EACH_SLIDING_GRADIENT_2(DO)                                                                   \
+        DO(0, 1, 2) DO(1, 1, 2) DO(2, 1, 2) DO(1, 0, 2) DO(2, 0, 2) DO(3, 0, 2)
+#    define LS_EACH_SLIDING_GRADIENT(DO) LS_EACH_SLIDING_GRADIENT_1(DO) LS_EACH_SLIDING_GRADIENT_2(DO)
 #    define DEFINE_SLIDE(G, BIAS, V)                                                                         \
         static void gradient_slide_##G##_##BIAS##_##V(const struct gradient_tile *t)                         \
         {                                                                                                    \
