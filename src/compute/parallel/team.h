@@ -1,9 +1,9 @@
 /* Threads: one job of the team (compute/team.h) per operation, and how its work is cut.
  *
  * Work is cut by *outputs*: every element has one writer and its formula fixes the order of its sum; or,
- * where those are few, by whole subtrees of leaves (subtrees.h).  So neither the number of threads nor the
- * cut can be seen in a result.
- */
+ * where those are few, by whole subtrees of leaves (subtrees.h); or, in a product of few rows, by depth, and
+ * threads go on with each other's folds, one after the other (a relay, product.c).  So neither the number of
+ * threads nor the cut can be seen in a result. */
 #ifndef LS_COMPUTE_PARALLEL_TEAM_H
 #define LS_COMPUTE_PARALLEL_TEAM_H
 
