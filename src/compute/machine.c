@@ -30,7 +30,7 @@ static const struct ls_peak *peak_of(const struct ls_ops *ops)
     return known[i];
 }
 
-static volatile float sink; /* so that no compiler drops a loop whose result nobody wants */
+static _Thread_local volatile float sink; /* so that no compiler drops a loop whose result nobody wants */
 
 /* One thread's share of a timed region: `count` rounds of multiply-adds, or passes over its own n floats at
  * v. */
