@@ -95,8 +95,7 @@ void ls_comm_vectors_destroy(struct ls_comm *comm, struct ls_vectors *vectors);
 /* Collective.  ls_comm_allreduce of roots that are among vectors->at.  *sum is one of the vectors, this
  * rank's own, where nobody shares, or where a host has all ranks, which are two, and the tree has leaves;
  * else memory of the host: n floats to be read only, valid until the next call with the same vectors or their
- * release.  The vectors may be written again at once, but
- * one that is the sum. */
+ * release.  The vectors may be written again at once, but one that is the sum. */
 enum ls_code ls_comm_allreduce_vectors(struct ls_comm *comm, enum ls_allreduce how,
                                        struct ls_vectors *vectors, int64_t n_leaves, ptrdiff_t n,
                                        float *const *roots, int n_roots, const float **sum,

@@ -93,8 +93,8 @@ LS_ALWAYS_INLINE void slide_fold(const int rows, const int vectors, const int ba
     }
 }
 
-/* `pixels` neighbouring pixels, S of them: rows are SLIDE taps of each group, from left[group] + at on, and
- * behind them, with a `bias`, its row. */
+/* S neighbouring pixels, at most SLIDE_PIXELS: rows are SLIDE taps of each group, from left[group] + at on,
+ * and behind them, with a `bias`, its row. */
 LS_ALWAYS_INLINE void slide_pixels(const int S, const int groups, const int bias, const int vectors, tile acc,
                                    const float *const left[MOST_ROWS], ptrdiff_t at, struct tile_right right)
 {
