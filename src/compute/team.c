@@ -47,21 +47,24 @@ static void lead(void (*work)(void *context), void *context, int threads)
 }
 
 /* A region that has fewer threads on a busy machine (OMP_DYNAMIC) ends the others: whose scratch an operation
- * of two jobs still needs. */
-static void want_all_threads(void)
+ * of two jobs still needs.  Tells what a program that embeds this had chosen, to be put back behind the
+ * region: the setting is the calling thread's, for all its regions. */
+static int want_all_threads(void)
 {
+    const int chosen = omp_get_dynamic();
     omp_set_dynamic(0);
+    return chosen;
 }
 
 void ls_team_with(void (*work)(void *context), void *context)
 {
     const int threads = ls_ops_threads();
-    want_all_threads();
     if (threads == 1) {
         ls_cores_take(0);
         work(context);
         return;
     }
+    const int chosen = want_all_threads();
     const unsigned jobs_seen = atomic_load(&team.jobs.count);
 #    pragma omp parallel default(none) firstprivate(work, context, jobs_seen) num_threads(threads)
     {
@@ -71,18 +74,20 @@ void ls_team_with(void (*work)(void *context), void *context)
         else
             serve(omp_get_thread_num(), omp_get_num_threads(), jobs_seen);
     }
+    omp_set_dynamic(chosen);
 }
 
 static int64_t run_in_region(ls_team_body *body, const void *job)
 {
     const int threads = ls_ops_threads();
     int64_t n_sum = 0;
-    want_all_threads();
+    const int chosen = want_all_threads();
 #    pragma omp parallel default(none) firstprivate(body, job) num_threads(threads) reduction(+ : n_sum)
     {
         ls_cores_take(omp_get_thread_num());
         n_sum += body(job, omp_get_thread_num(), omp_get_num_threads());
     }
+    omp_set_dynamic(chosen);
     return n_sum;
 }
 

@@ -294,6 +294,7 @@ Test(pinning, a_team_is_whole_whatever_openmp_thinks_of_the_load)
             ls_team_with(count_team, NULL);
         else
             count_team(NULL);
+        cr_expect(omp_get_dynamic(), "standing %d: the program's own setting is lost", standing);
     }
 }
 #endif
