@@ -88,11 +88,11 @@ static void run(const struct ls_ops *ops, const void *context)
     struct ls_conv_shape s = o->shape;
     s.at.B = r->B;
     if (r->which == FORWARD)
-        ops->conv_forward(&s, o->y[r->to], o->x, o->w, o->bias, LS_ACT_RELU);
+        ops->conv_forward(&s, o->y[r->to], o->x, o->w, o->bias, LS_ACT_RELU, NULL);
     else if (r->which == INPUT_GRADIENT)
         ops->conv_input_gradient(&s, o->dx[r->to], o->dz, o->w, LS_ACT_RELU, o->x);
     else
-        ops->conv_weight_gradient(&s, r->m, o->dw[r->to], o->db[r->to], o->x, o->dz);
+        ops->conv_weight_gradient(&s, r->m, o->dw[r->to], o->db[r->to], o->x, o->dz, NULL);
 }
 
 static int same(const float *a, const float *b, ptrdiff_t n)

@@ -75,6 +75,22 @@ struct ls_conv_shape {
     ptrdiff_t N, G;
 };
 
+/* A maxpool that is right behind a convolution and may be computed image by image while the convolution's
+ * output is in a cache: y = maxpool_forward of that output. */
+struct ls_maxpool {
+    struct ls_window at;
+    float *y;
+};
+
+/* The same backward: dx = maxpool_backward(dy), whose dx the convolution's weight gradient reads. */
+struct ls_maxpool_gradient {
+    struct ls_window at;
+    float *dx;
+    const float *dy;
+    enum ls_activation act;
+    const float *x;
+};
+
 /* Channels-last activations seen as B samples of P pixels of C channels; a dense layer's have P == 1. */
 struct ls_channels {
     ptrdiff_t B, P, C;
@@ -166,9 +182,9 @@ struct ls_ops {
 
     /* y[b][oy][ox][j] = act(fold(bias[j] or +0; c, ky, kx: tap, w[(c,ky,kx)][j])), c over the channels of j's
      * group, outermost; a tap in the padding counts as +0.  bias (N) or NULL, y (B,OH,OW,N); act is one of
-     * the first four. */
+     * the first four.  pool, unless NULL, is of y: maxpool_forward(&pool->at, pool->y, y) afterwards. */
     void (*conv_forward)(const struct ls_conv_shape *shape, float *y, const float *x, const float *w,
-                         const float *bias, enum ls_activation act);
+                         const float *bias, enum ls_activation act, const struct ls_maxpool *pool);
 
     /* dx[b][y][x][c] = act'(x) applied to fold(+0; j, ky, kx: dz[b][oy][ox][j], w[(c,ky,kx)][j]), j over the
      * outputs of c's group, outermost, and those taps whose oy SY = y + PY - ky and ox SX = x + PX - kx have
@@ -179,9 +195,10 @@ struct ls_ops {
 
     /* dw[(c,ky,kx)][j] = tree over leaves of fold(+0; b in leaf, oy, ox: tap, dz[b][oy][ox][j]);
      * db[j]            = tree over leaves of fold(+0; b in leaf, oy, ox: dz[b][oy][ox][j], 1).
-     * A tap in the padding counts as +0.  db may be NULL; both are overwritten. */
+     * A tap in the padding counts as +0.  db may be NULL; both are overwritten.  pool, unless NULL, makes
+     * dz, which is its dx: maxpool_backward of it before. */
     void (*conv_weight_gradient)(const struct ls_conv_shape *shape, ptrdiff_t m, float *dw, float *db,
-                                 const float *x, const float *dz);
+                                 const float *x, const float *dz, const struct ls_maxpool_gradient *pool);
 
     /* y = the largest tap of the window that is not padding; of equal ones the first in (ky, kx) order, and a
      * NaN wins over what is before it:  top = first tap; for the others in order  v > top or v != v: top = v.

@@ -120,7 +120,21 @@ static void forward(const struct ls_layer *layer, const struct ls_layer_call *ca
     const struct ls_conv_shape shape = conv_shape(layer, call->B);
     const float *bias = layer->bias ? call->parameters + call->tensors[BIAS].offset : NULL;
     call->ops->conv_forward(&shape, y, x, call->parameters + call->tensors[WEIGHT].offset, bias,
-                            layer->activation);
+                            layer->activation, call->pool);
+}
+
+/* The maxpool's gradient for the rows of a part. */
+static struct ls_maxpool_gradient pool_of_part(const struct ls_maxpool_gradient *pool,
+                                               const struct ls_gradient_part *part)
+{
+    const struct ls_window *at = &pool->at;
+    const ptrdiff_t before = part->begin * at->H * at->W * at->C;
+    struct ls_maxpool_gradient own = *pool;
+    own.at.B = part->end - part->begin;
+    own.dx += before;
+    own.x += before;
+    own.dy += part->begin * at->OH * at->OW * at->C;
+    return own;
 }
 
 static void weight_gradient(const struct ls_layer *layer, const struct ls_layer_call *call, const float *x,
@@ -129,10 +143,14 @@ static void weight_gradient(const struct ls_layer *layer, const struct ls_layer_
     for (int p = 0; p < call->pass->n_parts; p++) {
         const struct ls_gradient_part *part = &call->pass->parts[p];
         const struct ls_conv_shape shape = conv_shape(layer, part->end - part->begin);
+        struct ls_maxpool_gradient pool;
+        if (call->pool_gradient)
+            pool = pool_of_part(call->pool_gradient, part);
         float *db = layer->bias ? part->flat + call->tensors[BIAS].offset : NULL;
         call->ops->conv_weight_gradient(&shape, call->pass->m, part->flat + call->tensors[WEIGHT].offset, db,
                                         x + part->begin * layer->in.count,
-                                        dy + part->begin * layer->out.count);
+                                        dy + part->begin * layer->out.count,
+                                        call->pool_gradient ? &pool : NULL);
     }
 }
 
@@ -157,6 +175,7 @@ const struct ls_layer_kind ls_layer_conv = {
     .order = LS_ORDER_CHANNELS_LAST,
     .fuses_activation = 1,
     .fuses_derivative = 1,
+    .fuses_maxpool = 1,
     .configure = configure,
     .infer = infer,
     .forward = forward,

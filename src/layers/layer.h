@@ -122,6 +122,10 @@ struct ls_layer_call {
     struct ls_copies x_copies; /* of the layer's input; one but where the kind has x_copies */
     float *aux;                /* aux_floats + B * aux_floats_per_row, from forward to backward */
     const struct ls_pass *pass;
+    /* Of a kind that fuses_maxpool: the maxpool right behind, which forward does with its own work, or whose
+     * gradient weight_gradient does first; NULL: it is somebody else's. */
+    const struct ls_maxpool *pool;
+    const struct ls_maxpool_gradient *pool_gradient;
 };
 
 struct ls_layer_kind {
@@ -130,6 +134,7 @@ struct ls_layer_kind {
     enum ls_order order;  /* of images it takes and gives */
     int fuses_activation; /* its forward can end in an activation, layer->activation */
     int fuses_derivative; /* its input_gradient can apply the derivative of the activation that made x */
+    int fuses_maxpool;    /* its forward and weight_gradient can do that of a maxpool behind */
     int is_activation;    /* relu, tanh, sigmoid: can be fused into the layer before */
     int across_samples;   /* needs all rows of the global batch in one pass */
     /* How many copies of its input x (B,in) it would like, at least 1; NULL: it can read one only. */

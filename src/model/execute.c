@@ -49,14 +49,41 @@ static struct ls_layer_call call_of(const struct ls_activations *act, int i, con
                                   .pass = pass};
 }
 
+/* The maxpool that layer i can do with its own work: it comes next, and reads i's output.  0: none. */
+static int pool_behind(const struct ls_net *net, int i)
+{
+    int next = i + 1;
+    while (next < net->n_layers && net->layers[next].skip)
+        next++;
+    return net->layers[i].kind->fuses_maxpool && next < net->n_layers &&
+                   net->layers[next].kind == &ls_layer_maxpool &&
+                   ls_net_value(net, net->layers[next].from) == i
+               ? next
+               : 0;
+}
+
+/* The window of layer i over B images. */
+static struct ls_window window_of(const struct ls_net *net, int i, ptrdiff_t B)
+{
+    struct ls_window at = net->layers[i].conv.at;
+    at.B = B;
+    return at;
+}
+
 const float *ls_forward(const struct ls_net *net, const struct ls_ops *ops, const float *parameters,
                         struct ls_activations *act, ptrdiff_t B, const struct ls_pass *pass)
 {
-    for (int i = 0; i < net->n_layers; i++) {
+    for (int i = 0, pooled = -1; i < net->n_layers; i++) {
         const struct ls_layer *layer = &net->layers[i];
-        if (layer->skip)
+        if (layer->skip || i == pooled)
             continue;
-        const struct ls_layer_call call = call_of(act, i, ops, parameters, B, pass);
+        struct ls_layer_call call = call_of(act, i, ops, parameters, B, pass);
+        struct ls_maxpool pool;
+        if (act->with_gradients && pool_behind(net, i)) { /* else y of the pool may lie where x does */
+            pooled = pool_behind(net, i);
+            pool = (struct ls_maxpool){window_of(net, pooled, B), act->y[pooled]};
+            call.pool = &pool;
+        }
         const int also = layer->kind == &ls_layer_add ? ls_net_value(net, layer->also) : i;
         layer->kind->forward(layer, &call, act->y[i], output_of(act, ls_net_value(net, layer->from)),
                              also == i ? NULL : output_of(act, also));
@@ -72,6 +99,7 @@ struct walk {
     ptrdiff_t B;
     const struct ls_pass *pass;
     int input_gradient;
+    struct ls_maxpool_gradient *pool; /* what the layer below does first; dx NULL: nothing */
 };
 
 static int *slot_of(const struct walk *w, int value)
@@ -162,6 +190,13 @@ static void input_gradient(const struct walk *w, const struct ls_layer *layer,
     } while (row < w->B);
 }
 
+/* Whether layer i, a maxpool, leaves its gradient to the layer that made its input: nobody else has a part in
+ * it. */
+static int left_to(const struct ls_net *net, int i, int from)
+{
+    return from >= 0 && net->layers[from].consumers == 1 && pool_behind(net, from) == i;
+}
+
 static void go_down(const struct walk *w, int i, const struct ls_layer_call *call)
 {
     const struct ls_net *net = w->act->net;
@@ -175,10 +210,14 @@ static void go_down(const struct walk *w, int i, const struct ls_layer_call *cal
     if (from == LS_NET_INPUT && !w->input_gradient)
         return;
     const int into = take(w->act, layer->in.count);
-    if (w->ops)
+    const enum ls_activation x_activation =
+        applies_derivative(net, i, from) ? net->layers[from].activation : LS_ACT_NONE;
+    if (w->ops && left_to(net, i, from))
+        *w->pool = (struct ls_maxpool_gradient){window_of(net, i, w->B), w->act->slots[into],
+                                                w->act->slots[slot], x_activation, output_of(w->act, from)};
+    else if (w->ops)
         input_gradient(w, layer, call, w->act->slots[into], w->act->slots[slot], output_of(w->act, from),
-                       w->act->y[i],
-                       applies_derivative(net, i, from) ? net->layers[from].activation : LS_ACT_NONE);
+                       w->act->y[i], x_activation);
     contribute(w, from, into);
     let_go(w, into);
 }
@@ -203,9 +242,13 @@ static void walk_back(const struct walk *w)
         struct ls_layer_call call = {0};
         if (w->ops)
             call = call_of(w->act, i, w->ops, w->parameters, w->B, w->pass);
+        if (w->ops && w->pool->dx)
+            call.pool_gradient = w->pool;
         if (w->ops && layer->kind->weight_gradient)
             layer->kind->weight_gradient(layer, &call, output_of(w->act, ls_net_value(net, layer->from)),
                                          w->act->slots[*slot_of(w, i)]);
+        if (w->ops)
+            w->pool->dx = NULL;
         if (w->ops && w->pass->layer_done)
             w->pass->layer_done(w->pass->context, i);
         go_down(w, i, &call);
@@ -235,7 +278,8 @@ const float *ls_backward(const struct ls_net *net, const struct ls_ops *ops, con
                          int input_gradient)
 {
     (void)net;
-    const struct walk w = {act, ops, parameters, B, pass, input_gradient};
+    struct ls_maxpool_gradient pool = {.dx = NULL};
+    const struct walk w = {act, ops, parameters, B, pass, input_gradient, &pool};
     start(&w);
     walk_back(&w);
     return input_gradient ? act->slots[*slot_of(&w, LS_NET_INPUT)] : NULL;

@@ -240,10 +240,11 @@ static void forgetful_conv_input_gradient(const struct ls_conv_shape *shape, flo
 
 /* The last row of taps left out: a wrong bound. */
 static void short_conv_weight_gradient(const struct ls_conv_shape *shape, ptrdiff_t m, float *dw, float *db,
-                                       const float *x, const float *dz)
+                                       const float *x, const float *dz,
+                                       const struct ls_maxpool_gradient *pool)
 {
     const ptrdiff_t row = shape->at.KW * shape->N;
-    ls_ops_serial.conv_weight_gradient(shape, m, dw, db, x, dz);
+    ls_ops_serial.conv_weight_gradient(shape, m, dw, db, x, dz, pool);
     for (ptrdiff_t c = 0; c < shape->at.C / shape->G; c++)
         memset(dw + ((c + 1) * shape->at.KH - 1) * row, 0, (size_t)row * sizeof *dw);
 }
@@ -270,6 +271,15 @@ static void spread_maxpool_backward(const struct ls_window *window, float *dx, c
     ls_ops_serial.avgpool_backward(window, dx, dy);
 }
 
+static void spread_conv_weight_gradient(const struct ls_conv_shape *shape, ptrdiff_t m, float *dw, float *db,
+                                        const float *x, const float *dz,
+                                        const struct ls_maxpool_gradient *pool)
+{
+    if (pool)
+        spread_maxpool_backward(&pool->at, pool->dx, pool->dy, pool->act, pool->x);
+    ls_ops_serial.conv_weight_gradient(shape, m, dw, db, x, dz, NULL);
+}
+
 /* The factor of the mean forgotten. */
 static void unscaled_avgpool_backward(const struct ls_window *window, float *dx, const float *dy)
 {
@@ -282,7 +292,11 @@ Test(gradcheck_layers, a_wrong_pool_is_reported, .timeout = LIMIT_S)
 {
     struct ls_ops ops = ls_ops_serial;
     ops.maxpool_backward = spread_maxpool_backward;
-    reports("max", "conv 3 2x2, maxpool 2x2, dense 3", &ops, TENSORS("0.weight", "input")); /* not sums */
+    reports("max", "conv 3 2x2, layernorm, maxpool 2x2, dense 3", &ops,
+            TENSORS("0.weight", "0.bias", "1.weight", "1.bias", "input"));
+    ops = ls_ops_serial;
+    ops.conv_weight_gradient = spread_conv_weight_gradient;
+    reports("max right behind", "conv 3 2x2, maxpool 2x2, dense 3", &ops, TENSORS("0.weight", "input"));
     ops = ls_ops_serial;
     ops.avgpool_backward = unscaled_avgpool_backward;
     reports("mean", "conv 3 2x2, avgpool 2x2 stride 1, dense 3", &ops,

@@ -17,10 +17,18 @@ enum { RARITY = 32 };
 static void expect_bits(const char *what, const char *by, const char *shape, ptrdiff_t n, const float *found,
                         const float *expected)
 {
-    char message[300];
+    char message[400];
     cr_assert(compare_floats(COMPARE_BITS_OR_NAN, what, (size_t)n, found, expected, message, sizeof message),
               "%s, %s: %s", by, shape, message);
 }
+
+/* A maxpool behind a convolution: its window, and what the oracle's own operation makes of the convolution's
+ * y and of dy. */
+struct behind {
+    struct ls_window at;
+    ptrdiff_t n;
+    float *y, *dy, *dz, *dw, *db;
+};
 
 /* Everything a shape needs, and the oracle's results. */
 struct conv {
@@ -30,6 +38,7 @@ struct conv {
     char text[200];
     float *x, *w, *bias, *dz, *y, *dx, *dw, *db;
     const float *some_bias;
+    struct behind pool;
 };
 
 static struct ls_conv_shape conv_shape(ptrdiff_t B, ptrdiff_t H, ptrdiff_t W, ptrdiff_t C, ptrdiff_t N,
@@ -38,6 +47,37 @@ static struct ls_conv_shape conv_shape(ptrdiff_t B, ptrdiff_t H, ptrdiff_t W, pt
 {
     const ptrdiff_t OH = (H + 2 * PY - KH) / SY + 1, OW = (W + 2 * PX - KW) / SX + 1;
     return (struct ls_conv_shape){{B, H, W, C, KH, KW, SY, SX, PY, PX, OH, OW}, N, G};
+}
+
+/* Taps and stride of 2 are the usual, whatever fits is allowed. */
+static void axis_behind(ptrdiff_t size, ptrdiff_t *taps, ptrdiff_t *stride, ptrdiff_t *padding,
+                        ptrdiff_t *out)
+{
+    const int usual = random_bits() % 2 && size > 1;
+    *taps = usual ? 2 : (ptrdiff_t)(random_bits() % 3) + 1;
+    *taps = *taps < size ? *taps : size;
+    *stride = usual ? 2 : (ptrdiff_t)(random_bits() % 2) + 1;
+    *padding = usual ? 0 : (ptrdiff_t)(random_bits() % 2) * (*taps / 2);
+    *out = (size + 2 * *padding - *taps) / *stride + 1;
+}
+
+static void pool_init(struct conv *c)
+{
+    const struct ls_window *at = &c->s.at;
+    struct behind *pool = &c->pool;
+    struct ls_window *w = &pool->at;
+    *w = (struct ls_window){.B = at->B, .H = at->OH, .W = at->OW, .C = c->s.N};
+    axis_behind(w->H, &w->KH, &w->SY, &w->PY, &w->OH);
+    axis_behind(w->W, &w->KW, &w->SX, &w->PX, &w->OW);
+    pool->n = w->B * w->OH * w->OW * w->C;
+    pool->y = unset(pool->n);
+    pool->dy = values_with(pool->n, 0, RARITY);
+    pool->dz = unset(c->ny);
+    pool->dw = unset(c->nw);
+    pool->db = unset(c->s.N);
+    ls_ops_serial.maxpool_forward(w, pool->y, c->y);
+    ls_ops_serial.maxpool_backward(w, pool->dz, pool->dy, c->act, c->y);
+    ls_ops_serial.conv_weight_gradient(&c->s, c->m, pool->dw, pool->db, c->x, pool->dz, NULL);
 }
 
 static struct conv conv_init(struct ls_conv_shape s, ptrdiff_t m, enum ls_activation act, int special)
@@ -61,15 +101,17 @@ static struct conv conv_init(struct ls_conv_shape s, ptrdiff_t m, enum ls_activa
              "special %d",
              at->B, at->H, at->W, at->C, s.N, s.G, at->KH, at->KW, at->SY, at->SX, at->PY, at->PX, m,
              (int)act, special);
-    ls_ops_serial.conv_forward(&s, c.y, c.x, c.w, c.some_bias, act);
+    ls_ops_serial.conv_forward(&s, c.y, c.x, c.w, c.some_bias, act, NULL);
     ls_ops_serial.conv_input_gradient(&s, c.dx, c.dz, c.w, act, act == LS_ACT_NONE ? NULL : c.x);
-    ls_ops_serial.conv_weight_gradient(&s, m, c.dw, c.db, c.x, c.dz);
+    ls_ops_serial.conv_weight_gradient(&s, m, c.dw, c.db, c.x, c.dz, NULL);
+    pool_init(&c);
     return c;
 }
 
 static void conv_release(struct conv *c)
 {
-    float *all[] = {c->x, c->w, c->bias, c->dz, c->y, c->dx, c->dw, c->db};
+    float *all[] = {c->x,  c->w,      c->bias,    c->dz,      c->y,       c->dx,     c->dw,
+                    c->db, c->pool.y, c->pool.dy, c->pool.dz, c->pool.dw, c->pool.db};
     for (size_t i = 0; i < COUNT(all); i++)
         free(all[i]);
 }
@@ -166,33 +208,58 @@ static void check_oracle(const struct conv *c)
     free(db);
 }
 
+/* With the maxpool behind, both ways. */
+static void check_pool(const struct conv *c, const struct ls_ops *ops, const char *by)
+{
+    const struct behind *b = &c->pool;
+    float *y = unset(c->ny), *dz = unset(c->ny), *dw = unset(c->nw), *db = unset(c->s.N), *top = unset(b->n);
+    const struct ls_maxpool pool = {b->at, top};
+    const struct ls_maxpool_gradient back = {b->at, dz, b->dy, c->act, c->y};
+    char text[300];
+    snprintf(text, sizeof text, "%s, pool %tdx%td stride %td,%td pad %td,%td", c->text, b->at.KH, b->at.KW,
+             b->at.SY, b->at.SX, b->at.PY, b->at.PX);
+    ops->conv_forward(&c->s, y, c->x, c->w, c->some_bias, c->act, &pool);
+    expect_bits("y before the pool", by, text, c->ny, y, c->y);
+    expect_bits("the pool's y", by, text, b->n, top, b->y);
+    ops->conv_weight_gradient(&c->s, c->m, dw, db, c->x, dz, &back);
+    expect_bits("the pool's dx", by, text, c->ny, dz, b->dz);
+    expect_bits("dw after the pool", by, text, c->nw, dw, b->dw);
+    expect_bits("db after the pool", by, text, c->s.N, db, b->db);
+    float *all[] = {y, dz, dw, db, top};
+    for (size_t i = 0; i < COUNT(all); i++)
+        free(all[i]);
+}
+
 static void check_implementation(const struct conv *c, const struct ls_ops *ops, int threads)
 {
     char by[60];
     snprintf(by, sizeof by, "%s, %d threads", ops->name, threads);
     float *y = unset(c->ny), *dx = unset(c->nx), *dw = unset(c->nw), *db = unset(c->s.N);
-    ops->conv_forward(&c->s, y, c->x, c->w, c->some_bias, c->act);
+    ops->conv_forward(&c->s, y, c->x, c->w, c->some_bias, c->act, NULL);
     expect_bits("y", by, c->text, c->ny, y, c->y);
     ops->conv_input_gradient(&c->s, dx, c->dz, c->w, c->act, c->act == LS_ACT_NONE ? NULL : c->x);
     expect_bits("dx", by, c->text, c->nx, dx, c->dx);
-    ops->conv_weight_gradient(&c->s, c->m, dw, db, c->x, c->dz);
+    ops->conv_weight_gradient(&c->s, c->m, dw, db, c->x, c->dz, NULL);
     expect_bits("dw", by, c->text, c->nw, dw, c->dw);
     expect_bits("db", by, c->text, c->s.N, db, c->db);
     memset(dw, 0xff, (size_t)c->nw * sizeof *dw);
-    ops->conv_weight_gradient(&c->s, c->m, dw, NULL, c->x, c->dz);
+    ops->conv_weight_gradient(&c->s, c->m, dw, NULL, c->x, c->dz, NULL);
     expect_bits("dw without db", by, c->text, c->nw, dw, c->dw);
     free(y);
     free(dx);
     free(dw);
     free(db);
+    check_pool(c, ops, by);
 }
 
 /* `portable` has its fma from libm: for large shapes it would take most of the time, and is left out. */
 static void check(struct ls_conv_shape s, ptrdiff_t m, enum ls_activation act, int special, int large)
 {
     struct conv c = conv_init(s, m, act, special);
-    if (!large)
+    if (!large) {
         check_oracle(&c);
+        check_pool(&c, &ls_ops_serial, "serial");
+    }
     FOR_EACH_IMPLEMENTATION(ops, threads)
     {
         if (!large || strcmp(ops->name, "portable") != 0)
@@ -270,9 +337,9 @@ Test(ops_conv, without_samples)
         const struct ls_ops *ops = ls_ops_parallel(*isa);
         memset(dw, 0xff, sizeof dw);
         memset(db, 0xff, sizeof db);
-        ops->conv_forward(&s, NULL, NULL, zero, NULL, LS_ACT_RELU);
+        ops->conv_forward(&s, NULL, NULL, zero, NULL, LS_ACT_RELU, NULL);
         ops->conv_input_gradient(&s, NULL, NULL, zero, LS_ACT_NONE, NULL);
-        ops->conv_weight_gradient(&s, 32, dw, db, NULL, NULL);
+        ops->conv_weight_gradient(&s, 32, dw, db, NULL, NULL, NULL);
         expect_bits("dw", ops->name, "B 0", 90, dw, zero);
         expect_bits("db", ops->name, "B 0", 5, db, zero);
     }
@@ -286,14 +353,14 @@ Test(ops_conv, padding_is_multiplied)
     float found, dw[9];
     for (const char *const *isa = ls_ops_isas(); *isa; isa++) {
         const struct ls_ops *ops = ls_ops_parallel(*isa);
-        ops->conv_forward(&s, &found, &x, w, NULL, LS_ACT_NONE);
+        ops->conv_forward(&s, &found, &x, w, NULL, LS_ACT_NONE, NULL);
         cr_assert(isnan(found), "%s", ops->name);
-        ops->conv_forward(&s, &found, &x, ones, &minus, LS_ACT_NONE);
+        ops->conv_forward(&s, &found, &x, ones, &minus, LS_ACT_NONE, NULL);
         cr_assert(found == 0 && !signbit(found), "%s", ops->name);
         ops->conv_input_gradient(&s, &found, &x, w, LS_ACT_NONE, NULL);
         cr_assert(isnan(found), "%s", ops->name);
         const float dz = INFINITY;
-        ops->conv_weight_gradient(&s, 1, dw, NULL, &x, &dz);
+        ops->conv_weight_gradient(&s, 1, dw, NULL, &x, &dz, NULL);
         for (int i = 0; i < 9; i++)
             cr_assert(isnan(dw[i]), "%s", ops->name);
     }

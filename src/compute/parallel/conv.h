@@ -6,11 +6,12 @@
 #include "compute/parallel/vec.h"
 
 void LS_PER_ISA(ls_conv_forward)(const struct ls_conv_shape *shape, float *y, const float *x, const float *w,
-                                 const float *bias, enum ls_activation act);
+                                 const float *bias, enum ls_activation act, const struct ls_maxpool *pool);
 void LS_PER_ISA(ls_conv_input_gradient)(const struct ls_conv_shape *shape, float *dx, const float *dz,
                                         const float *w, enum ls_activation act, const float *x);
 void LS_PER_ISA(ls_conv_weight_gradient)(const struct ls_conv_shape *shape, ptrdiff_t m, float *dw, float *db,
-                                         const float *x, const float *dz);
+                                         const float *x, const float *dz,
+                                         const struct ls_maxpool_gradient *pool);
 
 /* Whether a convolution is a dense layer of B * H * W samples. */
 static inline int conv_is_dense(const struct ls_conv_shape *s)

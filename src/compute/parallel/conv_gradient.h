@@ -4,6 +4,7 @@
 
 #include "compute/parallel/conv_frame.h"
 #include "compute/parallel/conv_gradient_tile.h"
+#include "compute/parallel/pool.h"
 
 struct conv_gradient {
     struct walk walk;
@@ -16,7 +17,18 @@ struct conv_gradient {
     int slide; /* rows of dw that a sliding tile has together, or 1 */
     float *dw, *db;
     const float *dz;
+    const struct ls_maxpool_gradient *pool; /* whose dx is dz, or NULL: dz is there */
+    ptrdiff_t *made;                        /* with a pool: images before this one have their dz */
 };
+
+/* The pool's gradient of images before `end`.  Only a thread that has these images to itself may ask. */
+static inline void make_images(const struct conv_gradient *g, ptrdiff_t end)
+{
+    if (!g->pool || *g->made >= end)
+        return;
+    LS_PER_ISA(ls_maxpool_gradient_images)(g->pool, (struct range){*g->made, end});
+    *g->made = end;
+}
 
 /* Of a tile, in rows, or in groups of them where it slides. */
 static inline int tile_height(const struct conv_gradient *g, int vectors)

@@ -3,12 +3,32 @@
 #include "compute/parallel/conv_gradient.h"
 #include "compute/parallel/subtrees.h"
 
-/* All leaves, each thread some outputs. */
+/* All leaves, each thread some outputs.  dz is there: all threads read it. */
 static int64_t outputs_part(const void *job, int thread, int threads)
 {
     const struct conv_gradient *g = job;
     LS_PER_ISA(ls_conv_gradient_in)(g, gradient_rectangle(g, thread, threads));
     return 0;
+}
+
+/* One thread for all. */
+static void outputs_alone(const struct conv_gradient *g)
+{
+    struct conv_gradient own = *g;
+    ptrdiff_t made = 0;
+    own.made = &made;
+    outputs_part(&own, 0, 1);
+}
+
+/* The same for all threads, after the maxpool behind. */
+static void outputs_shared(const struct conv_gradient *g, double work_ns)
+{
+    const struct ls_maxpool_gradient *pool = g->pool;
+    struct conv_gradient own = *g;
+    own.pool = NULL;
+    if (pool)
+        LS_PER_ISA(ls_maxpool_backward)(&pool->at, pool->dx, pool->dy, pool->act, pool->x);
+    team_run(work_ns, outputs_part, &own);
 }
 
 enum { MOST_SUMS = 256 };
@@ -21,17 +41,20 @@ struct conv_shared {
     float **sums;        /* [subtree][rectangle]: a dw and behind it a db, in the scratch of a thread */
 };
 
+/* Returns 0, or, when OpenMP gave fewer threads than were asked for, 1: nothing is done. */
 static int64_t leaves_part(const void *job, int thread, int threads)
 {
     const struct conv_shared *shared = job;
     const struct conv_gradient *all = &shared->all;
-    if (threads != shared->threads) /* OpenMP gave fewer than were asked for; finish_part sees no sums */
-        return outputs_part(all, thread, threads);
+    if (threads != shared->threads)
+        return 1;
     const ptrdiff_t weights = all->depth * all->KH * all->KW * all->N;
     const int across = shared->across, rectangle = thread % across;
     const struct range mine =
         range_part(subtrees_of(all->leaves.end, shared->subtree), 1, thread / across, threads / across);
     struct conv_gradient own = *all;
+    ptrdiff_t made = mine.begin * shared->subtree * all->m;
+    own.made = &made;
     own.dw = scratch_of_thread()->left;
     for (ptrdiff_t s = mine.begin; s < mine.end; s++, own.dw += rows_of(all) * all->N) {
         own.db = all->db ? own.dw + weights : NULL;
@@ -50,7 +73,7 @@ static int64_t finish_part(const void *job, int thread, int threads)
     const struct conv_gradient *g = &shared->all;
     const ptrdiff_t n = subtrees_of(g->leaves.end, shared->subtree), weights = g->depth * g->KH * g->KW;
     const struct range mine = range_part(rows_of(g), 1, thread, threads);
-    for (int i = 0; shared->sums[0] && i < shared->across; i++) {
+    for (int i = 0; i < shared->across; i++) {
         const struct rectangle r = gradient_rectangle(g, i, shared->across);
         const struct range rows = range_common(mine, r.rows);
         for (ptrdiff_t row = rows.begin; row < rows.end; row++)
@@ -110,11 +133,22 @@ void LS_PER_ISA(ls_conv_gradient_shared)(const struct conv_gradient *g, double w
 {
     float *sums[MOST_SUMS] = {NULL};
     struct conv_shared shared = {.all = *g, .threads = team_threads(work_ns), .sums = sums};
-    if (shared.threads == 1 || !worth_sharing(&shared)) {
-        team_run(work_ns, outputs_part, g);
+    if (shared.threads == 1) {
+        outputs_alone(g);
         return;
     }
-    team_run(work_ns, leaves_part, &shared);
+    if (!worth_sharing(&shared)) {
+        outputs_shared(g, work_ns);
+        return;
+    }
+    if (g->pool && shared.across > 1) {
+        LS_PER_ISA(ls_maxpool_backward)(&g->pool->at, g->pool->dx, g->pool->dy, g->pool->act, g->pool->x);
+        shared.all.pool = NULL;
+    }
+    if (team_run(work_ns, leaves_part, &shared) != 0) {
+        outputs_shared(g, work_ns);
+        return;
+    }
     team_run((double)(rows_of(g) * g->N * subtrees_of(g->leaves.end, shared.subtree)) * 0.2, finish_part,
              &shared);
 }

@@ -9,6 +9,7 @@
 #include "compute/parallel/conv_frame.h"
 #include "compute/parallel/conv_product_tile.h"
 #include "compute/parallel/dense.h"
+#include "compute/parallel/pool.h"
 
 #ifdef LS_SLIDING_TILES
 /* All tiles of n pixels in runs of `run` neighbours; 0 when those are too short, taps come in no threes, or
@@ -42,6 +43,7 @@ struct part {
     struct range depth; /* within the group */
     struct fit fit;
     struct piece piece, next; /* the piece whose tables and frame are in the scratch, and the one to come */
+    struct range pooled;      /* images that a maxpool behind has had; none of others */
     struct frame frame;
 };
 
@@ -194,10 +196,27 @@ static void product_piece(const struct conv_product *p, struct part *part)
     }
 }
 
+/* Images that lie in `rows`, whole. */
+static struct range whole_images(const struct conv_product *p, struct range rows)
+{
+    const ptrdiff_t Q = axis_length(&p->walk.y), begin = (rows.begin + Q - 1) / Q, end = rows.end / Q;
+    return (struct range){begin, end > begin ? end : begin};
+}
+
+/* The maxpool behind of the images that are finished, of which all columns are in the part. */
+static void product_pool(const struct conv_product *p, struct part *part, ptrdiff_t end)
+{
+    if (!p->pool || part->columns != p->to_channels || part->depth.end != p->depth || end <= part->pooled.end)
+        return;
+    LS_PER_ISA(ls_maxpool_images)(p->pool, p->to, (struct range){part->pooled.end, end});
+    part->pooled.end = end;
+}
+
 /* Columns and chunk of a part, over all pieces of `rows`, rows of positions of all images. */
 static void product_rows(const struct conv_product *p, struct part *part, struct range rows)
 {
     part->piece = (struct piece){0};
+    part->pooled.begin = part->pooled.end = whole_images(p, rows).begin;
     for (ptrdiff_t row = rows.begin; row < rows.end;) {
         for (ptrdiff_t column = 0; column < axis_length(&p->walk.x);) {
             part->next = piece_at(&p->walk, part->fit, row, column, rows.end);
@@ -205,6 +224,7 @@ static void product_rows(const struct conv_product *p, struct part *part, struct
             column += part->piece.x.end - part->piece.x.begin;
         }
         row += part->piece.images * (part->piece.y.end - part->piece.y.begin);
+        product_pool(p, part, row / axis_length(&p->walk.y));
     }
 }
 
@@ -228,9 +248,9 @@ static struct fit product_fit(const struct conv_product *p)
     return channels == 0 ? (struct fit){0} : fit_of(&p->walk, channels, MOST_PIXELS);
 }
 
-/* Columns [columns.begin, columns.end) of one group. */
-static void product_group(const struct conv_product *p, ptrdiff_t group, struct range columns,
-                          struct range rows, struct fit fit)
+/* Columns [columns.begin, columns.end) of one group.  Returns how many images have been pooled. */
+static ptrdiff_t product_group(const struct conv_product *p, ptrdiff_t group, struct range columns,
+                               struct range rows, struct fit fit)
 {
     const ptrdiff_t chunks = (p->depth + fit.channels - 1) / fit.channels;
     const ptrdiff_t fits = CONV_PANELS / (fit.channels * p->KH * p->KW),
@@ -244,14 +264,48 @@ static void product_group(const struct conv_product *p, ptrdiff_t group, struct 
             product_rows(p, &part, rows);
         }
     }
+    return part.pooled.end - part.pooled.begin;
 }
 
+static struct rectangle product_rectangle(const struct conv_product *p, int thread, int threads)
+{
+    return rectangle_of(thread, threads, p->B * axis_length(&p->walk.y), p->to_channels, CUT_BETWEEN_ROWS);
+}
+
+static void pool_between(const struct conv_product *p, ptrdiff_t begin, ptrdiff_t end)
+{
+    const struct ls_window *w = &p->pool->at;
+    struct ls_window some = *w;
+    some.B = end - begin;
+    if (begin < end)
+        LS_PER_ISA(ls_maxpool_forward)
+    (&some, p->pool->y + begin * w->OH * w->OW * w->C, p->to + begin * w->H * w->W * w->C);
+}
+
+/* The images that lie in two threads' rows; or all, when it was not whole images that threads had. */
+static void pool_rest(const struct conv_product *p, int threads, int64_t n_pooled)
+{
+    ptrdiff_t n_whole = 0, next = 0;
+    for (int t = 0; t < threads; t++) {
+        const struct range whole = whole_images(p, product_rectangle(p, t, threads).rows);
+        n_whole += whole.end - whole.begin;
+    }
+    for (int t = 0; t < threads && n_pooled == n_whole; t++) {
+        const struct range whole = whole_images(p, product_rectangle(p, t, threads).rows);
+        pool_between(p, next, whole.begin);
+        next = whole.end > next ? whole.end : next;
+    }
+    pool_between(p, next, p->B);
+}
+
+/* Returns how many images have been pooled: all whole ones, or none. */
 static int64_t product_part(const void *job, int thread, int threads)
 {
     struct conv_product own = *(const struct conv_product *)job;
     const struct conv_product *p = &own;
-    const struct rectangle mine =
-        rectangle_of(thread, threads, p->B * axis_length(&p->walk.y), p->to_channels, CUT_BETWEEN_ROWS);
+    const struct rectangle mine = product_rectangle(p, thread, threads);
+    if (thread == 0)
+        *p->threads = threads;
     const struct fit fit = product_fit(p);
     if (fit.channels == 0) {
         product_plainly(p, mine);
@@ -259,13 +313,14 @@ static int64_t product_part(const void *job, int thread, int threads)
     }
     if (own.walk.order == PIXELS)
         own.walk.unit = fit.channels;
+    int64_t n_pooled = 0;
     for (ptrdiff_t g = 0; g < p->groups && mine.rows.begin < mine.rows.end; g++) {
         const struct range columns =
             range_common(mine.columns, (struct range){g * p->columns, (g + 1) * p->columns});
         if (columns.begin < columns.end)
-            product_group(p, g, columns, mine.rows, fit);
+            n_pooled += product_group(p, g, columns, mine.rows, fit);
     }
-    return 0;
+    return n_pooled;
 }
 
 static void product_run(const struct ls_conv_shape *s, struct conv_product *p)
@@ -282,17 +337,24 @@ static void product_run(const struct ls_conv_shape *s, struct conv_product *p)
     p->groups = depthwise ? 1 : s->G;
     p->columns = depthwise ? s->N : p->to_channels / s->G;
     p->depth = depthwise ? 1 : p->walk.from_channels / s->G;
-    if (p->B > 0)
-        team_run(conv_ns(s), product_part, p);
+    if (p->B == 0)
+        return;
+    int threads = 1;
+    p->threads = &threads;
+    const int64_t n_pooled = team_run(conv_ns(s), product_part, p);
+    if (p->pool)
+        pool_rest(p, threads, n_pooled);
 }
 
 void LS_PER_ISA(ls_conv_forward)(const struct ls_conv_shape *s, float *y, const float *x, const float *w,
-                                 const float *bias, enum ls_activation act)
+                                 const float *bias, enum ls_activation act, const struct ls_maxpool *pool)
 {
     const struct ls_window *at = &s->at;
     if (conv_is_dense(s)) {
         LS_PER_ISA(ls_dense_forward)
         ((struct ls_dense_shape){.B = at->B * at->H * at->W, .K = at->C, .N = s->N}, y, x, w, bias, act);
+        if (pool)
+            LS_PER_ISA(ls_maxpool_forward)(&pool->at, pool->y, y);
         return;
     }
     struct conv_product p = {.walk = {.y = axis_forward(at->H, at->OH, at->KH, at->SY, at->PY),
@@ -304,7 +366,8 @@ void LS_PER_ISA(ls_conv_forward)(const struct ls_conv_shape *s, float *y, const 
                              .w = w,
                              .bias = bias,
                              .finish = finish_forward(act),
-                             .after = finish_after(act)};
+                             .after = finish_after(act),
+                             .pool = pool};
     product_run(s, &p);
 }
 

@@ -17,8 +17,10 @@ struct conv_product {
     ptrdiff_t KH, KW, N;
     int transposed; /* columns are inputs */
     const float *bias, *y;
-    enum finish finish;       /* done in registers */
-    enum ls_activation after; /* done on finished pixels in L1 */
+    enum finish finish;            /* done in registers */
+    enum ls_activation after;      /* done on finished pixels in L1 */
+    const struct ls_maxpool *pool; /* of `to`, or NULL */
+    int *threads;                  /* how many there were, from thread 0 */
 };
 
 /* The fold of one result; y, x are a position and its phase. */

@@ -118,6 +118,7 @@ static void gradient_next(const struct conv_gradient *g, struct part *p, struct 
                           struct gradient_tile *t)
 {
     const int same = same_piece(&p->piece, &next), step = g->walk.order == VECTORS ? VEC : p->columns;
+    make_images(g, next.b + next.images);
     p->piece = next;
     p->frame = frame_of(&g->walk, next.images, next.y.end - next.y.begin, next.x.end - next.x.begin);
     for (int from = 0; from < p->columns; from += step) {
@@ -212,6 +213,7 @@ static void gradient_group(const struct conv_gradient *g, ptrdiff_t group, struc
             mine.rows.end - mine.rows.begin < rows ? mine.rows.end - mine.rows.begin : rows;
         p.fit = fit_of(&walk, (height + window - 2) / window + 1, MOST_PIXELS);
         if (p.fit.channels == 0) {
+            make_images(g, g->leaves.end * g->m < g->B ? g->leaves.end * g->m : g->B);
             gradient_plainly(g, (struct rectangle){mine.rows, {p.at, p.at + p.columns}});
             continue;
         }
@@ -265,11 +267,17 @@ static void gradient_run(const struct ls_conv_shape *s, struct conv_gradient *g)
 }
 
 void LS_PER_ISA(ls_conv_weight_gradient)(const struct ls_conv_shape *s, ptrdiff_t m, float *dw, float *db,
-                                         const float *x, const float *dz)
+                                         const float *x, const float *dz,
+                                         const struct ls_maxpool_gradient *pool)
 {
     const struct ls_window *at = &s->at;
     const ptrdiff_t leaf = m < at->B ? m : at->B;
-    if ((conv_is_dense(s) && at->H * at->W == 1) || at->B == 0) {
+    const int dense = (conv_is_dense(s) && at->H * at->W == 1) || at->B == 0;
+    if (pool && (dense || (pool->act != LS_ACT_NONE && pool->act != LS_ACT_RELU))) {
+        LS_PER_ISA(ls_maxpool_backward)(&pool->at, pool->dx, pool->dy, pool->act, pool->x);
+        pool = NULL;
+    }
+    if (dense) {
         LS_PER_ISA(ls_dense_weight_gradient)
         ((struct ls_dense_shape){.B = at->B * at->H * at->W, .K = at->C / s->G * at->KH * at->KW, .N = s->N},
          leaf * at->H * at->W, dw, db, x, dz);
@@ -286,6 +294,7 @@ void LS_PER_ISA(ls_conv_weight_gradient)(const struct ls_conv_shape *s, ptrdiff_
                               .N = s->N,
                               .dw = dw,
                               .db = db,
-                              .dz = dz};
+                              .dz = dz,
+                              .pool = pool};
     gradient_run(s, &g);
 }

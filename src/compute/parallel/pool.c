@@ -8,9 +8,7 @@
  */
 #include "compute/parallel/pool.h"
 
-#include <stdbool.h>
-
-#include "compute/parallel/elementwise.h"
+#include "compute/parallel/pool_2x2.h"
 #include "compute/parallel/team.h"
 
 struct pool {
@@ -56,62 +54,6 @@ LS_ALWAYS_INLINE void outputs_of(ptrdiff_t at, ptrdiff_t stride, ptrdiff_t paddi
     *end = least((at + padding) / stride + 1, outputs);
 }
 
-LS_ALWAYS_INLINE vec some_load(const float *p, int n)
-{
-    return n == VEC ? vec_load(p) : vec_load_first(p, n);
-}
-
-LS_ALWAYS_INLINE void some_store(float *p, vec v, int n)
-{
-    if (n == VEC)
-        vec_store(p, v);
-    else
-        vec_store_first(p, v, n);
-}
-
-LS_ALWAYS_INLINE int some_of(ptrdiff_t left)
-{
-    return left < VEC ? (int)left : VEC;
-}
-
-#if defined(__AVX512F__)
-typedef __mmask16 vec_mask;
-LS_ALWAYS_INLINE vec_mask wins(vec v, vec top)
-{
-    return _mm512_cmp_ps_mask(v, top, _CMP_GT_OQ) | _mm512_cmp_ps_mask(v, v, _CMP_UNORD_Q);
-}
-LS_ALWAYS_INLINE vec choose(vec_mask mask, vec a, vec b)
-{
-    return _mm512_mask_mov_ps(b, mask, a);
-}
-LS_ALWAYS_INLINE vec_mask chose(vec_bits index, int tap)
-{
-    return _mm512_cmpeq_epi32_mask((__m512i)index, _mm512_set1_epi32(tap));
-}
-LS_ALWAYS_INLINE vec_bits choose_index(vec_mask mask, int tap, vec_bits index)
-{
-    return (vec_bits)_mm512_mask_mov_epi32((__m512i)index, mask, _mm512_set1_epi32(tap));
-}
-#else
-typedef vec_bits vec_mask;
-LS_ALWAYS_INLINE vec_mask wins(vec v, vec top)
-{
-    return (vec_mask)(v > top) | (vec_mask)(v != v);
-}
-LS_ALWAYS_INLINE vec choose(vec_mask mask, vec a, vec b)
-{
-    return (vec)((mask & (vec_bits)a) | (~mask & (vec_bits)b));
-}
-LS_ALWAYS_INLINE vec_mask chose(vec_bits index, int tap)
-{
-    return (vec_mask)(index == tap);
-}
-LS_ALWAYS_INLINE vec_bits choose_index(vec_mask mask, int tap, vec_bits index)
-{
-    return (mask & tap) | (~mask & index);
-}
-#endif
-
 /* y = the largest of rows x columns taps from x on, which begins at the first. */
 LS_ALWAYS_INLINE void largest(const ptrdiff_t rows, const ptrdiff_t columns, const struct ls_window *w,
                               float *y, const float *x)
@@ -129,6 +71,12 @@ LS_ALWAYS_INLINE void largest(const ptrdiff_t rows, const ptrdiff_t columns, con
     }
 }
 
+/* 2 x 2 windows of which each tap is in one. */
+LS_ALWAYS_INLINE bool side_by_side(const struct ls_window *w)
+{
+    return w->KH == 2 && w->KW == 2 && w->SY == 2 && w->SX == 2 && w->PY == 0 && w->PX == 0;
+}
+
 static int64_t max_part(const void *job, int thread, int threads)
 {
     const struct pool *p = job;
@@ -136,14 +84,17 @@ static int64_t max_part(const void *job, int thread, int threads)
                            *w = &copy; /* a copy, which no store of a vector can be feared to hit */
     const struct range r = range_part(w->B * w->OH, 1, thread, threads);
     for (ptrdiff_t row = r.begin; row < r.end; row++) {
-        const ptrdiff_t b = row / w->OH, oy = row % w->OH;
+        const ptrdiff_t b = row / w->OH, oy = row % w->OH, down = w->W * w->C;
+        if (side_by_side(w)) {
+            const float *x = p->x + (b * w->H + 2 * oy) * down;
+            row_2x2(w->OW, w->C, p->to + row * w->OW * w->C, x, x + down);
+            continue;
+        }
         for (ptrdiff_t ox = 0; ox < w->OW; ox++) {
             const struct taps t = taps_of(w, oy, ox);
             const float *x = p->x + ((b * w->H + t.y) * w->W + t.x) * w->C;
             float *y = p->to + (row * w->OW + ox) * w->C;
-            if (t.rows == 2 && t.columns == 2)
-                largest(2, 2, w, y, x);
-            else if (t.rows == 3 && t.columns == 3)
+            if (t.rows == 3 && t.columns == 3)
                 largest(3, 3, w, y, x);
             else
                 largest(t.rows, t.columns, w, y, x);
@@ -159,12 +110,22 @@ void LS_PER_ISA(ls_maxpool_forward)(const struct ls_window *window, float *y, co
     team_run((double)n * (0.1 + 0.05 * (double)(window->KH * window->KW)), max_part, &p);
 }
 
-/* What dy of one window does to dx: of its rows x columns taps, those of rows [from, to) get dy where they
- * were chosen.  `alone`: no other window has these taps, so they are written, not added to.  `relu`: only
- * where the largest is positive. */
-LS_ALWAYS_INLINE void send_back(const ptrdiff_t rows, const ptrdiff_t columns, const bool alone,
-                                const bool relu, const struct ls_window *w, struct range mine, float *dx,
-                                const float *x, const float *dy)
+void LS_PER_ISA(ls_maxpool_images)(const struct ls_maxpool *pool, const float *x, struct range images)
+{
+    const struct ls_window *w = &pool->at;
+    struct ls_window some = *w;
+    some.B = images.end - images.begin;
+    max_part(&(struct pool){.at = &some,
+                            .to = pool->y + images.begin * w->OH * w->OW * w->C,
+                            .x = x + images.begin * w->H * w->W * w->C},
+             0, 1);
+}
+
+/* What dy of one window adds to dx: of its rows x columns taps, those of rows [mine.begin, mine.end) get dy
+ * where they were chosen.  `relu`: only where the largest is positive. */
+LS_ALWAYS_INLINE void send_back(const ptrdiff_t rows, const ptrdiff_t columns, const bool relu,
+                                const struct ls_window *w, struct range mine, float *dx, const float *x,
+                                const float *dy)
 {
     const ptrdiff_t down = w->W * w->C;
     for (ptrdiff_t c = 0; c < w->C; c += VEC) {
@@ -184,7 +145,7 @@ LS_ALWAYS_INLINE void send_back(const ptrdiff_t rows, const ptrdiff_t columns, c
             for (ptrdiff_t kx = 0; kx < columns; kx++) {
                 float *to = dx + ky * down + kx * w->C + c;
                 const vec sent = choose(chose(index, (int)(ky * columns + kx)), d, vec_zero());
-                some_store(to, alone ? sent : some_load(to, n) + sent, n);
+                some_store(to, some_load(to, n) + sent, n);
             }
     }
 }
@@ -211,48 +172,46 @@ static void max_rows(const struct pool *p, ptrdiff_t b, struct range rows)
             const struct range mine = {rows.begin > t.y ? rows.begin - t.y : 0, last - t.y};
             const float *dy = p->dy + ((b * w->OH + oy) * w->OW + ox) * w->C;
             if (t.rows == 3 && t.columns == 3 && mine.begin == 0 && mine.end == 3)
-                send_back(3, 3, false, p->relu, w, (struct range){0, 3}, dx + at, x + at, dy);
+                send_back(3, 3, p->relu, w, (struct range){0, 3}, dx + at, x + at, dy);
             else
-                send_back(t.rows, t.columns, false, p->relu, w, mine, dx + at, x + at, dy);
+                send_back(t.rows, t.columns, p->relu, w, mine, dx + at, x + at, dy);
         }
     }
     if (cleared < rows.end)
         memset(dx + cleared * down, 0, (size_t)((rows.end - cleared) * down) * sizeof *dx);
 }
 
-/* The same for 2 x 2 windows side by side: each tap is written once, and what no window has is cleared. */
-static void max_rows_2x2(const struct pool *p, ptrdiff_t b, struct range rows)
+/* 2 x 2 windows side by side: a thread has rows of them, and with a sample's last the rows below. */
+static void max_windows_2x2(const struct pool *p, int thread, int threads)
 {
     const struct ls_window copy = *p->at, *w = &copy;
-    const ptrdiff_t down = w->W * w->C, used = w->OW * 2 * w->C;
-    const float *x = p->x + b * w->H * down;
-    float *dx = p->to + b * w->H * down;
-    for (ptrdiff_t oy = rows.begin / 2; oy < w->OH && oy * 2 < rows.end; oy++) {
-        const struct range mine = {rows.begin > oy * 2, least(rows.end - oy * 2, 2)};
-        for (ptrdiff_t ox = 0; ox < w->OW; ox++) {
-            const ptrdiff_t at = oy * 2 * down + ox * 2 * w->C;
-            const float *dy = p->dy + ((b * w->OH + oy) * w->OW + ox) * w->C;
-            if (mine.begin == 0 && mine.end == 2)
-                send_back(2, 2, true, p->relu, w, (struct range){0, 2}, dx + at, x + at, dy);
-            else
-                send_back(2, 2, true, p->relu, w, mine, dx + at, x + at, dy);
+    const ptrdiff_t down = w->W * w->C, used = 2 * w->OW * w->C;
+    const struct range r = range_part(w->B * w->OH, 1, thread, threads);
+    for (ptrdiff_t row = r.begin; row < r.end; row++) {
+        const ptrdiff_t oy = row % w->OH, y = row / w->OH * w->H + 2 * oy;
+        float *dx = p->to + y * down;
+        const float *x = p->x + y * down, *dy = p->dy + row * w->OW * w->C;
+        if (p->relu)
+            row_back_2x2(true, w->OW, w->C, dx, x, down, dy);
+        else
+            row_back_2x2(false, w->OW, w->C, dx, x, down, dy);
+        const ptrdiff_t rows = oy == w->OH - 1 ? w->H - 2 * oy : 2;
+        for (ptrdiff_t i = 0; i < rows; i++) { /* what no window has */
+            const ptrdiff_t from = i < 2 ? used : 0;
+            if (from < down)
+                memset(dx + i * down + from, 0, (size_t)(down - from) * sizeof *dx);
         }
-    }
-    for (ptrdiff_t y = rows.begin; y < rows.end; y++) {
-        const ptrdiff_t from = y < w->OH * 2 ? used : 0;
-        memset(dx + y * down + from, 0, (size_t)(down - from) * sizeof *dx);
     }
 }
 
-/* Calls body for each sample's rows of this thread. */
-LS_ALWAYS_INLINE void each_sample(const struct pool *p, int thread, int threads,
-                                  void (*body)(const struct pool *p, ptrdiff_t b, struct range rows))
+/* Each sample's rows of this thread. */
+static void max_samples(const struct pool *p, int thread, int threads)
 {
     const ptrdiff_t H = p->at->H;
     const struct range r = range_part(p->at->B * H, 1, thread, threads);
     for (ptrdiff_t row = r.begin; row < r.end;) {
         const ptrdiff_t b = row / H, end = least(r.end, (b + 1) * H);
-        body(p, b, (struct range){row - b * H, end - b * H});
+        max_rows(p, b, (struct range){row - b * H, end - b * H});
         row = end;
     }
 }
@@ -260,12 +219,25 @@ LS_ALWAYS_INLINE void each_sample(const struct pool *p, int thread, int threads,
 static int64_t max_gradient_part(const void *job, int thread, int threads)
 {
     const struct pool *p = job;
-    const struct ls_window *w = p->at;
-    if (w->KH == 2 && w->KW == 2 && w->SY == 2 && w->SX == 2 && w->PY == 0 && w->PX == 0)
-        each_sample(p, thread, threads, max_rows_2x2);
+    if (side_by_side(p->at))
+        max_windows_2x2(p, thread, threads);
     else
-        each_sample(p, thread, threads, max_rows);
+        max_samples(p, thread, threads);
     return 0;
+}
+
+void LS_PER_ISA(ls_maxpool_gradient_images)(const struct ls_maxpool_gradient *pool, struct range images)
+{
+    const struct ls_window *w = &pool->at;
+    const ptrdiff_t at = images.begin * w->H * w->W * w->C;
+    struct ls_window some = *w;
+    some.B = images.end - images.begin;
+    max_gradient_part(&(struct pool){.at = &some,
+                                     .to = pool->dx + at,
+                                     .x = pool->x + at,
+                                     .dy = pool->dy + images.begin * w->OH * w->OW * w->C,
+                                     .relu = pool->act == LS_ACT_RELU},
+                      0, 1);
 }
 
 void LS_PER_ISA(ls_maxpool_backward)(const struct ls_window *window, float *dx, const float *dy,

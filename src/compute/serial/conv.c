@@ -28,7 +28,7 @@ static float output(const struct ls_conv_shape *shape, const float *image, const
 }
 
 void ls_serial_conv_forward(const struct ls_conv_shape *shape, float *y, const float *x, const float *w,
-                            const float *bias, enum ls_activation act)
+                            const float *bias, enum ls_activation act, const struct ls_maxpool *pool)
 {
     const struct ls_window *at = &shape->at;
     const ptrdiff_t N = shape->N;
@@ -39,6 +39,8 @@ void ls_serial_conv_forward(const struct ls_conv_shape *shape, float *y, const f
                 for (ptrdiff_t j = 0; j < N; j++)
                     *to++ = output(shape, x + b * at->H * at->W * at->C, w, bias ? bias[j] : 0.0f, oy, ox, j);
     ls_serial_activation_forward(act, 0.0f, to - y, y, y);
+    if (pool)
+        ls_serial_maxpool_forward(&pool->at, pool->y, y);
 }
 
 /* fold(+0; j, ky, kx: dz, w) of input (y, x, c), given one image of dz. */
@@ -107,10 +109,12 @@ static void bias_gradient(const struct ls_conv_shape *shape, ptrdiff_t m, float 
 }
 
 void ls_serial_conv_weight_gradient(const struct ls_conv_shape *shape, ptrdiff_t m, float *dw, float *db,
-                                    const float *x, const float *dz)
+                                    const float *x, const float *dz, const struct ls_maxpool_gradient *pool)
 {
     const struct ls_window *at = &shape->at;
     const ptrdiff_t N = shape->N, in_group = at->C / shape->G;
+    if (pool)
+        ls_serial_maxpool_backward(&pool->at, pool->dx, pool->dy, pool->act, pool->x);
     for (ptrdiff_t row = 0; row < in_group * at->KH * at->KW; row++)
         for (ptrdiff_t j = 0; j < N; j++) {
             const ptrdiff_t kx = row % at->KW, ky = row / at->KW % at->KH, c = row / at->KW / at->KH;

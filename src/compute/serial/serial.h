@@ -20,11 +20,11 @@ void ls_serial_dense_input_gradient(struct ls_dense_shape shape, float *dx, cons
 void ls_serial_dense_weight_gradient(struct ls_dense_shape shape, ptrdiff_t m, float *dw, float *db,
                                      const float *x, const float *dz);
 void ls_serial_conv_forward(const struct ls_conv_shape *shape, float *y, const float *x, const float *w,
-                            const float *bias, enum ls_activation act);
+                            const float *bias, enum ls_activation act, const struct ls_maxpool *pool);
 void ls_serial_conv_input_gradient(const struct ls_conv_shape *shape, float *dx, const float *dz,
                                    const float *w, enum ls_activation act, const float *x);
 void ls_serial_conv_weight_gradient(const struct ls_conv_shape *shape, ptrdiff_t m, float *dw, float *db,
-                                    const float *x, const float *dz);
+                                    const float *x, const float *dz, const struct ls_maxpool_gradient *pool);
 void ls_serial_activation_forward(enum ls_activation act, float slope, ptrdiff_t n, float *y, const float *z);
 void ls_serial_activation_backward(enum ls_activation act, float slope, ptrdiff_t n, float *dz,
                                    const float *dy, const float *y);
