@@ -6,24 +6,9 @@
  * many there must be and how wide. */
 #include "model/execute.h"
 
-#include <stdint.h>
 #include <string.h>
 
-#include "base/memory.h"
-
-/* A free slot, made wide enough in the dry walk. */
-static int take(struct ls_activations *act, ptrdiff_t width)
-{
-    int slot = 0;
-    while (act->users[slot] > 0)
-        slot++;
-    if (slot == act->n_slots)
-        act->n_slots++;
-    if (act->widths[slot] < width)
-        act->widths[slot] = width;
-    act->users[slot] = 1;
-    return slot;
-}
+#include "model/activations.h"
 
 static const float *output_of(const struct ls_activations *act, int value)
 {
@@ -130,7 +115,7 @@ static void contribute(const struct walk *w, int value, int slot)
     }
     const int shared = w->act->users[*mine] > 1, old = *mine;
     if (shared)
-        *mine = take(w->act, width_of(w, value));
+        *mine = ls_slot_take(w->act, width_of(w, value));
     if (w->ops)
         w->ops->add(LS_ACT_NONE, w->B * width_of(w, value), w->act->slots[*mine], w->act->slots[old],
                     w->act->slots[slot]);
@@ -155,7 +140,7 @@ static void undo_activation(const struct walk *w, int i, int above)
         return;
     const int slot = *slot_of(w, i);
     if (w->act->users[slot] > 1) { /* somebody else still needs it as it is */
-        *slot_of(w, i) = take(w->act, layer->out.count);
+        *slot_of(w, i) = ls_slot_take(w->act, layer->out.count);
         let_go(w, slot);
     }
     if (w->ops)
@@ -209,7 +194,7 @@ static void go_down(const struct walk *w, int i, const struct ls_layer_call *cal
     }
     if (from == LS_NET_INPUT && !w->input_gradient)
         return;
-    const int into = take(w->act, layer->in.count);
+    const int into = ls_slot_take(w->act, layer->in.count);
     const enum ls_activation x_activation =
         applies_derivative(net, i, from) ? net->layers[from].activation : LS_ACT_NONE;
     if (w->ops && left_to(net, i, from))
@@ -265,7 +250,14 @@ static void start(const struct walk *w)
         act->users[i] = 0;
     for (int i = 0; i <= net->n_layers; i++)
         act->slot_of[i] = -1;
-    *slot_of(w, ls_net_value(net, net->n_layers - 1)) = take(act, net->out.count);
+    *slot_of(w, ls_net_value(net, net->n_layers - 1)) = ls_slot_take(act, net->out.count);
+}
+
+void ls_backward_dry(struct ls_activations *act, int input_gradient)
+{
+    const struct walk w = {.act = act, .input_gradient = input_gradient};
+    start(&w);
+    walk_back(&w);
 }
 
 float *ls_output_gradient(struct ls_activations *act)
@@ -283,201 +275,6 @@ const float *ls_backward(const struct ls_net *net, const struct ls_ops *ops, con
     start(&w);
     walk_back(&w);
     return input_gradient ? act->slots[*slot_of(&w, LS_NET_INPUT)] : NULL;
-}
-
-/* Without gradients an output's slot is free again when its last taker is done. */
-static void place_outputs(struct ls_activations *act, int *place)
-{
-    const struct ls_net *net = act->net;
-    for (int i = 0; i < net->n_layers; i++) {
-        const struct ls_layer *layer = &net->layers[i];
-        place[i] = -1;
-        if (layer->skip)
-            continue;
-        place[i] = take(act, layer->out.count);
-        act->users[place[i]] = layer->consumers > 0 ? layer->consumers : 1;
-        const int from = ls_net_value(net, layer->from);
-        const int also = layer->kind == &ls_layer_add ? ls_net_value(net, layer->also) : LS_NET_INPUT;
-        if (from >= 0)
-            act->users[place[from]]--;
-        if (also >= 0)
-            act->users[place[also]]--;
-    }
-}
-
-/* The bookkeeping without the buffers; finds the slots by walking dry. */
-static enum ls_code plan(struct ls_activations *act, const struct ls_net *net, ptrdiff_t most_rows,
-                         int with_gradients, int *place, struct ls_error *err)
-{
-    const size_t most = 2 * (size_t)net->n_layers + 3;
-    *act = (struct ls_activations){.net = net, .most_rows = most_rows, .with_gradients = with_gradients};
-    act->widths = ls_alloc(most, sizeof *act->widths, "activations", err);
-    act->slots = ls_alloc(most, sizeof *act->slots, "activations", err);
-    act->users = ls_alloc(most, sizeof *act->users, "activations", err);
-    act->slot_of = ls_alloc((size_t)net->n_layers + 1, sizeof *act->slot_of, "activations", err);
-    act->y = ls_alloc((size_t)net->n_layers, sizeof *act->y, "activations", err);
-    act->aux = ls_alloc((size_t)net->n_layers, sizeof *act->aux, "activations", err);
-    if (!act->widths || !act->slots || !act->users || !act->slot_of || !act->y || !act->aux)
-        return LS_FAILED;
-    if (!with_gradients)
-        place_outputs(act, place);
-    for (int input_gradient = 0; with_gradients && input_gradient < 2; input_gradient++) {
-        const struct walk dry = {.act = act, .input_gradient = input_gradient};
-        start(&dry);
-        walk_back(&dry);
-    }
-    return LS_OK;
-}
-
-/* Hands out pieces of one block: many of them are small, and together they share huge pages.  Dry (at NULL)
- * it only counts.  More than can be counted stays SIZE_MAX, which ls_alloc refuses.  Behind each piece is a
- * line that nobody may touch. */
-struct pieces {
-    char *at;
-    size_t bytes;
-};
-
-static float *rows_of(struct pieces *pieces, ptrdiff_t rows, ptrdiff_t width)
-{
-    enum { LINE = 64 };
-    size_t bytes;
-    char *piece = pieces->at ? pieces->at + pieces->bytes : NULL;
-    if (__builtin_mul_overflow((size_t)rows, (size_t)width * sizeof(float), &bytes) ||
-        bytes > SIZE_MAX - 2 * LINE ||
-        __builtin_add_overflow(pieces->bytes, bytes / LINE * LINE + 2 * LINE, &pieces->bytes))
-        pieces->bytes = SIZE_MAX;
-    if (piece)
-        ls_forbid(piece + bytes, (size_t)(pieces->at + pieces->bytes - (piece + bytes)));
-    return (float *)(void *)piece;
-}
-
-static ptrdiff_t aux_floats(const struct ls_layer *layer, ptrdiff_t rows)
-{
-    return layer->aux_floats + rows * layer->aux_floats_per_row;
-}
-
-/* In the order in which a pass writes them. */
-static void cut(struct ls_activations *act, struct pieces *pieces, const int *place)
-{
-    const struct ls_net *net = act->net;
-    const ptrdiff_t rows = act->most_rows;
-    act->x = rows_of(pieces, rows, net->in.count);
-    act->sync = rows_of(pieces, 1, net->sync_floats);
-    for (int s = 0; !act->with_gradients && s < act->n_slots; s++)
-        act->slots[s] = rows_of(pieces, rows, act->widths[s]);
-    for (int i = 0; i < net->n_layers; i++) {
-        const struct ls_layer *layer = &net->layers[i];
-        if (aux_floats(layer, rows) > 0)
-            act->aux[i] = rows_of(pieces, 1, aux_floats(layer, rows));
-        if (!layer->skip)
-            act->y[i] = act->with_gradients ? rows_of(pieces, rows, layer->out.count) : act->slots[place[i]];
-    }
-    for (int s = 0; act->with_gradients && s < act->n_slots; s++)
-        act->slots[s] = rows_of(pieces, rows, act->widths[s]);
-}
-
-static int allocate(struct ls_activations *act, const int *place, struct ls_error *err)
-{
-    struct pieces all = {NULL, 0};
-    cut(act, &all, place);
-    act->block = ls_alloc(all.bytes, 1, "activations", err);
-    if (!act->block)
-        return 0;
-    struct pieces pieces = {act->block, 0};
-    cut(act, &pieces, place);
-    ls_activations_input(act, 0, 0);
-    return 1;
-}
-
-enum ls_code ls_activations_create(struct ls_activations *act, const struct ls_net *net, ptrdiff_t most_rows,
-                                   int with_gradients, struct ls_error *err)
-{
-    int *place = ls_alloc((size_t)net->n_layers, sizeof *place, "activations", err);
-    enum ls_code code = place ? plan(act, net, most_rows, with_gradients, place, err) : LS_FAILED;
-    if (code == LS_OK && !allocate(act, place, err))
-        code = LS_FAILED;
-    ls_free(place);
-    if (code != LS_OK)
-        ls_activations_release(act);
-    return code;
-}
-
-/* Copies of B rows of input that all who read it can use; 1: one will do. */
-static int copies_for(const struct ls_net *net, const struct ls_ops *ops, ptrdiff_t B)
-{
-    int most = 1;
-    for (int i = 0; i < net->n_layers; i++) {
-        const struct ls_layer *layer = &net->layers[i];
-        const int also = layer->kind == &ls_layer_add && ls_net_value(net, layer->also) == LS_NET_INPUT;
-        if (layer->skip || (ls_net_value(net, layer->from) != LS_NET_INPUT && !also))
-            continue;
-        if (!layer->kind->x_copies || also)
-            return 1;
-        const int wanted = layer->kind->x_copies(layer, ops, B);
-        most = wanted > most ? wanted : most;
-    }
-    return most;
-}
-
-enum ls_code ls_activations_create_each(struct ls_activations *act, const struct ls_ops *ops,
-                                        struct ls_error *err)
-{
-    ptrdiff_t rows = act->most_rows;
-    while (rows > 0 && copies_for(act->net, ops, rows) == 1)
-        rows--;
-    if (rows == 0)
-        return LS_OK;
-    const struct ls_copies copies = {copies_for(act->net, ops, rows), rows * act->net->in.count};
-    act->each.x =
-        ls_alloc((size_t)copies.n * (size_t)copies.step, sizeof *act->each.x, "copies of the input", err);
-    act->each.copies = copies;
-    act->each_rows = act->each.x ? rows : 0;
-    return act->each.x ? LS_OK : LS_FAILED;
-}
-
-struct ls_input ls_activations_input(struct ls_activations *act, ptrdiff_t B, int can_copy)
-{
-    act->input = can_copy && B <= act->each_rows ? act->each : (struct ls_input){.x = act->x};
-    return act->input;
-}
-
-void ls_activations_release(struct ls_activations *act)
-{
-    if (!act->net)
-        return;
-    ls_free(act->each.x);
-    ls_free(act->block);
-    ls_free(act->y);
-    ls_free(act->aux);
-    ls_free(act->widths);
-    ls_free(act->slots);
-    ls_free(act->users);
-    ls_free(act->slot_of);
-    *act = (struct ls_activations){0};
-}
-
-enum ls_code ls_activations_bytes(const struct ls_net *net, ptrdiff_t most_rows, int with_gradients,
-                                  struct ls_activation_bytes *bytes, struct ls_error *err)
-{
-    struct ls_activations act = {0};
-    int *place = ls_alloc((size_t)net->n_layers, sizeof *place, "activations", err);
-    const enum ls_code code = place ? plan(&act, net, most_rows, with_gradients, place, err) : LS_FAILED;
-    size_t slots = 0, outputs = (size_t)(net->in.count * most_rows);
-    for (int s = 0; code == LS_OK && s < act.n_slots; s++)
-        slots += (size_t)(act.widths[s] * most_rows);
-    for (int i = 0; i < net->n_layers; i++) {
-        const struct ls_layer *layer = &net->layers[i];
-        outputs += (size_t)aux_floats(layer, most_rows);
-        if (with_gradients && !layer->skip)
-            outputs += (size_t)(layer->out.count * most_rows);
-    }
-    if (!with_gradients)
-        outputs += slots;
-    *bytes = (struct ls_activation_bytes){.outputs = outputs * sizeof(float),
-                                          .gradients = with_gradients ? slots * sizeof(float) : 0};
-    ls_activations_release(&act);
-    ls_free(place);
-    return code;
 }
 
 static const float *the_only_sums(void *context, ptrdiff_t n)
