@@ -134,7 +134,8 @@ $(BUILD)/obj/data/digits.o: src/data/digits.bin
 
 # Tests: one Criterion program for units, one program for each multi-rank suite.
 test_cflags := -Itests/support -DLS_WITH_HDF5=$(HDF5)
-test_wraps := -Wl,--wrap=ls_alloc # tests/support/allocations.c
+# tests/support/allocations.c, tests/support/bells.c
+test_wraps := -Wl,--wrap=ls_alloc -Wl,--wrap=ls_bell_ring
 unit_objects := $(patsubst tests/%.c,$(BUILD)/tests/%.o,$(wildcard tests/unit/*.c tests/support/*.c))
 $(BUILD)/tests/%.o: tests/%.c $(stamp)
 	@mkdir -p $(@D)

@@ -115,6 +115,7 @@ part_unit() {
     check "without OpenMP: a core for each rank" on "$(nproc)" build/noomp/mpi-cases pinned "$(nproc)"
     check "chaos: 3 runs killed and resumed" scripts/chaos.py --runs 3 --seed 5
     check "the inputs of tests/fuzz" build/fuzz-replay
+    check "fewer threads than were asked for" tests/cli/fewer_threads.sh build/lockstep
     check "the table of a comparison with others" /usr/bin/python3 tests/cli/check_peers.py
     check "readers of data files against csv, NumPy, scikit-learn and h5py" /usr/bin/python3 scripts/check_readers.py build/lockstep
 }

@@ -1,5 +1,5 @@
-/* Owns the buffers of a walk over layers: an output a layer, slots for gradients, or, without gradients, slots
- * for outputs; and the copies of the input.  One block, in the order in which a pass writes it. */
+/* Owns the buffers of a walk over layers: an output a layer, slots for gradients, or, without gradients,
+ * slots for outputs; and the copies of the input.  One block, in the order in which a pass writes it. */
 #include "model/activations.h"
 
 #include <stdint.h>
