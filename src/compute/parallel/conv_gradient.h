@@ -21,6 +21,12 @@ struct conv_gradient {
     ptrdiff_t *made;                        /* with a pool: images before this one have their dz */
 };
 
+/* The pool's gradient of all images, by all threads. */
+static inline void make_all(const struct ls_maxpool_gradient *pool)
+{
+    LS_PER_ISA(ls_maxpool_backward)(&pool->at, pool->dx, pool->dy, pool->act, pool->x);
+}
+
 /* The pool's gradient of images before `end`.  Only a thread that has these images to itself may ask. */
 static inline void make_images(const struct conv_gradient *g, ptrdiff_t end)
 {

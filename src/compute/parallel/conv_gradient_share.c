@@ -27,7 +27,7 @@ static void outputs_shared(const struct conv_gradient *g, double work_ns)
     struct conv_gradient own = *g;
     own.pool = NULL;
     if (pool)
-        LS_PER_ISA(ls_maxpool_backward)(&pool->at, pool->dx, pool->dy, pool->act, pool->x);
+        make_all(pool);
     team_run(work_ns, outputs_part, &own);
 }
 
@@ -142,7 +142,7 @@ void LS_PER_ISA(ls_conv_gradient_shared)(const struct conv_gradient *g, double w
         return;
     }
     if (g->pool && shared.across > 1) {
-        LS_PER_ISA(ls_maxpool_backward)(&g->pool->at, g->pool->dx, g->pool->dy, g->pool->act, g->pool->x);
+        make_all(g->pool);
         shared.all.pool = NULL;
     }
     if (team_run(work_ns, leaves_part, &shared) != 0) {

@@ -274,7 +274,7 @@ void LS_PER_ISA(ls_conv_weight_gradient)(const struct ls_conv_shape *s, ptrdiff_
     const ptrdiff_t leaf = m < at->B ? m : at->B;
     const int dense = (conv_is_dense(s) && at->H * at->W == 1) || at->B == 0;
     if (pool && (dense || (pool->act != LS_ACT_NONE && pool->act != LS_ACT_RELU))) {
-        LS_PER_ISA(ls_maxpool_backward)(&pool->at, pool->dx, pool->dy, pool->act, pool->x);
+        make_all(pool);
         pool = NULL;
     }
     if (dense) {
