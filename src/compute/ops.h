@@ -196,7 +196,8 @@ struct ls_ops {
     /* dw[(c,ky,kx)][j] = tree over leaves of fold(+0; b in leaf, oy, ox: tap, dz[b][oy][ox][j]);
      * db[j]            = tree over leaves of fold(+0; b in leaf, oy, ox: dz[b][oy][ox][j], 1).
      * A tap in the padding counts as +0.  db may be NULL; both are overwritten.  pool, unless NULL, makes
-     * dz, which is its dx: maxpool_backward of it before. */
+     * dz before, by maxpool_backward: pool->dx is dz, which is written, pool->x this convolution's y, both of
+     * this B; pool->dy is apart. */
     void (*conv_weight_gradient)(const struct ls_conv_shape *shape, ptrdiff_t m, float *dw, float *db,
                                  const float *x, const float *dz, const struct ls_maxpool_gradient *pool);
 

@@ -19,6 +19,7 @@ int ls_slot_take(struct ls_activations *act, ptrdiff_t width)
     act->users[slot] = 1;
     return slot;
 }
+
 /* Without gradients an output's slot is free again when its last taker is done. */
 static void place_outputs(struct ls_activations *act, int *place)
 {

@@ -1,7 +1,8 @@
 /* Owns the walk over layers; knows nothing of batches, ranks or leaves beyond the rows it is given.
  *
  * Backward visits layers in reverse.  The gradient of a value (a layer's output, or the input) is complete
- * when all that took the value have been visited; a second contribution is added to the first.  Slots are
+ * when all that took the value have been visited, or, of a convolution with a maxpool right behind (left_to),
+ * when its own weight gradient is done; a second contribution is added to the first.  Slots are
  * chosen by a rule that depends on the net alone, so that walking once without numbers (ops NULL) finds how
  * many there must be and how wide. */
 #include "model/execute.h"
@@ -176,7 +177,8 @@ static void input_gradient(const struct walk *w, const struct ls_layer *layer,
 }
 
 /* Whether layer i, a maxpool, leaves its gradient to the layer that made its input: nobody else has a part in
- * it. */
+ * it.  Its dy is in a slot that is free again: that layer is the next to be visited, and takes no slot before
+ * its weight gradient, since the pool applies the derivative of its activation. */
 static int left_to(const struct ls_net *net, int i, int from)
 {
     return from >= 0 && net->layers[from].consumers == 1 && pool_behind(net, from) == i;

@@ -1,5 +1,6 @@
 /* A vector of choices between floats: which of two is the larger, as maxpool means it (a NaN wins over all
- * that came before it, an equal does not), and what follows from that, element by element. */
+ * that came before it, an equal does not), and what follows from that, element by element; and access to as
+ * many of its elements as there are. */
 #ifndef LS_COMPUTE_PARALLEL_CHOICE_H
 #define LS_COMPUTE_PARALLEL_CHOICE_H
 

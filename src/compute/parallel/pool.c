@@ -1,5 +1,6 @@
 /* Pooling, windows by rows: a thread owns rows of what is written, so windows that reach over two threads'
- * rows are looked at by both.
+ * rows are looked at by both; except for windows of 2 x 2 side by side (pool_2x2.h), of which it owns whole
+ * ones, and behind a convolution, where it has whole images.
  *
  * The backward pass of the maximum keeps no index: the chosen tap is found again from x by the comparisons of
  * the forward pass, which costs less than reading it from memory.  Sums that start from +0 are never -0, so
