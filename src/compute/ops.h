@@ -91,6 +91,19 @@ struct ls_maxpool_gradient {
     const float *x;
 };
 
+/* Of images [begin, end) alone. */
+static inline struct ls_maxpool_gradient ls_maxpool_gradient_of(const struct ls_maxpool_gradient *pool,
+                                                                ptrdiff_t begin, ptrdiff_t end)
+{
+    const struct ls_window *at = &pool->at;
+    struct ls_maxpool_gradient some = *pool;
+    some.at.B = end - begin;
+    some.dx += begin * at->H * at->W * at->C;
+    some.x += begin * at->H * at->W * at->C;
+    some.dy += begin * at->OH * at->OW * at->C;
+    return some;
+}
+
 /* Channels-last activations seen as B samples of P pixels of C channels; a dense layer's have P == 1. */
 struct ls_channels {
     ptrdiff_t B, P, C;

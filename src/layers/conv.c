@@ -123,20 +123,6 @@ static void forward(const struct ls_layer *layer, const struct ls_layer_call *ca
                             layer->activation, call->pool);
 }
 
-/* The maxpool's gradient for the rows of a part. */
-static struct ls_maxpool_gradient pool_of_part(const struct ls_maxpool_gradient *pool,
-                                               const struct ls_gradient_part *part)
-{
-    const struct ls_window *at = &pool->at;
-    const ptrdiff_t before = part->begin * at->H * at->W * at->C;
-    struct ls_maxpool_gradient own = *pool;
-    own.at.B = part->end - part->begin;
-    own.dx += before;
-    own.x += before;
-    own.dy += part->begin * at->OH * at->OW * at->C;
-    return own;
-}
-
 static void weight_gradient(const struct ls_layer *layer, const struct ls_layer_call *call, const float *x,
                             const float *dy)
 {
@@ -145,7 +131,7 @@ static void weight_gradient(const struct ls_layer *layer, const struct ls_layer_
         const struct ls_conv_shape shape = conv_shape(layer, part->end - part->begin);
         struct ls_maxpool_gradient pool;
         if (call->pool_gradient)
-            pool = pool_of_part(call->pool_gradient, part);
+            pool = ls_maxpool_gradient_of(call->pool_gradient, part->begin, part->end);
         float *db = layer->bias ? part->flat + call->tensors[BIAS].offset : NULL;
         call->ops->conv_weight_gradient(&shape, call->pass->m, part->flat + call->tensors[WEIGHT].offset, db,
                                         x + part->begin * layer->in.count,

@@ -45,18 +45,11 @@ static enum ls_code infer_global(struct ls_layer *layer, struct ls_parameter ten
     return code;
 }
 
-static struct ls_window window(const struct ls_layer *layer, ptrdiff_t B)
-{
-    struct ls_window at = layer->conv.at;
-    at.B = B;
-    return at;
-}
-
 static void max_forward(const struct ls_layer *layer, const struct ls_layer_call *call, float *y,
                         const float *x, const float *also)
 {
     (void)also;
-    const struct ls_window at = window(layer, call->B);
+    const struct ls_window at = ls_window_of(layer, call->B);
     call->ops->maxpool_forward(&at, y, x);
 }
 
@@ -65,7 +58,7 @@ static void max_input_gradient(const struct ls_layer *layer, const struct ls_lay
                                enum ls_activation x_activation)
 {
     (void)y;
-    const struct ls_window at = window(layer, call->B);
+    const struct ls_window at = ls_window_of(layer, call->B);
     call->ops->maxpool_backward(&at, dx, dy, x_activation, x);
 }
 
@@ -73,7 +66,7 @@ static void mean_forward(const struct ls_layer *layer, const struct ls_layer_cal
                          const float *x, const float *also)
 {
     (void)also;
-    const struct ls_window at = window(layer, call->B);
+    const struct ls_window at = ls_window_of(layer, call->B);
     call->ops->avgpool_forward(&at, y, x);
 }
 
@@ -84,7 +77,7 @@ static void mean_input_gradient(const struct ls_layer *layer, const struct ls_la
     (void)x;
     (void)y;
     (void)x_activation;
-    const struct ls_window at = window(layer, call->B);
+    const struct ls_window at = ls_window_of(layer, call->B);
     call->ops->avgpool_backward(&at, dx, dy);
 }
 

@@ -52,3 +52,10 @@ enum ls_code ls_window_infer(struct ls_layer *layer, struct ls_error *err)
     at->OW = (at->W + 2 * at->PX - at->KW) / at->SX + 1;
     return LS_OK;
 }
+
+struct ls_window ls_window_of(const struct ls_layer *layer, ptrdiff_t B)
+{
+    struct ls_window at = layer->conv.at;
+    at.B = B;
+    return at;
+}

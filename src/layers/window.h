@@ -9,6 +9,9 @@
 enum ls_code ls_window_option(struct ls_layer *layer, int n_words, char *const *words, int *i, int *known,
                               struct ls_error *err);
 
+/* The layer's window over B images. */
+struct ls_window ls_window_of(const struct ls_layer *layer, ptrdiff_t B);
+
 /* Fills in the image and the output of layer->conv.at from layer->in; a misfit is explained. */
 enum ls_code ls_window_infer(struct ls_layer *layer, struct ls_error *err);
 

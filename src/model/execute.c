@@ -9,6 +9,7 @@
 
 #include <string.h>
 
+#include "layers/window.h"
 #include "model/activations.h"
 
 static const float *output_of(const struct ls_activations *act, int value)
@@ -48,14 +49,6 @@ static int pool_behind(const struct ls_net *net, int i)
                : 0;
 }
 
-/* The window of layer i over B images. */
-static struct ls_window window_of(const struct ls_net *net, int i, ptrdiff_t B)
-{
-    struct ls_window at = net->layers[i].conv.at;
-    at.B = B;
-    return at;
-}
-
 const float *ls_forward(const struct ls_net *net, const struct ls_ops *ops, const float *parameters,
                         struct ls_activations *act, ptrdiff_t B, const struct ls_pass *pass)
 {
@@ -67,7 +60,7 @@ const float *ls_forward(const struct ls_net *net, const struct ls_ops *ops, cons
         struct ls_maxpool pool;
         if (act->with_gradients && pool_behind(net, i)) { /* else y of the pool may lie where x does */
             pooled = pool_behind(net, i);
-            pool = (struct ls_maxpool){window_of(net, pooled, B), act->y[pooled]};
+            pool = (struct ls_maxpool){ls_window_of(&net->layers[pooled], B), act->y[pooled]};
             call.pool = &pool;
         }
         const int also = layer->kind == &ls_layer_add ? ls_net_value(net, layer->also) : i;
@@ -200,7 +193,7 @@ static void go_down(const struct walk *w, int i, const struct ls_layer_call *cal
     const enum ls_activation x_activation =
         applies_derivative(net, i, from) ? net->layers[from].activation : LS_ACT_NONE;
     if (w->ops && left_to(net, i, from))
-        *w->pool = (struct ls_maxpool_gradient){window_of(net, i, w->B), w->act->slots[into],
+        *w->pool = (struct ls_maxpool_gradient){ls_window_of(layer, w->B), w->act->slots[into],
                                                 w->act->slots[slot], x_activation, output_of(w->act, from)};
     else if (w->ops)
         input_gradient(w, layer, call, w->act->slots[into], w->act->slots[slot], output_of(w->act, from),

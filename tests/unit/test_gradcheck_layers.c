@@ -122,6 +122,9 @@ static const struct net_case nets[] = {
     /* pools, which overlap, have padding, or leave pixels out */
     {"conv 4 3x3, maxpool 3x3 stride 2 pad 1, dense 3", 2, 8, 7, LS_LOSS_SOFTMAX},
     {"maxpool 2x2, conv 3 2x2, maxpool 2x1 stride 1, dense 3", 3, 9, 8, LS_LOSS_SOFTMAX},
+    {"conv 3 3x3 pad same, residual { maxpool 3x3 stride 1 pad 1 }, dense 3", 2, 5, 6, LS_LOSS_SOFTMAX},
+    {"conv 3 3x3 pad same, relu, residual { maxpool 1x1, conv 3 3x3 pad 1, tanh, maxpool 1x1 }, dense 3", 2,
+     5, 6, LS_LOSS_SOFTMAX},
     {"avgpool 3x2 stride 2x1 pad 1, conv 4 2x2, avgpool 2x2, dense 3", 2, 8, 6, LS_LOSS_SOFTMAX},
     /* norms */
     {"conv 4 3x3 pad same nobias, batchnorm, relu, conv 3 3x3, batchnorm, globalavgpool, dense 3", 2, 6, 5,

@@ -332,14 +332,16 @@ Test(ops_conv, beyond_the_scratch, .timeout = 120)
 Test(ops_conv, without_samples)
 {
     const struct ls_conv_shape s = conv_shape(0, 3, 3, 2, 5, 1, 3, 3, 1, 1, 1, 1);
+    const struct ls_maxpool pool = {.at = {0, 3, 3, 5, 2, 2, 2, 2, 0, 0, 1, 1}};
+    const struct ls_maxpool_gradient back = {.at = pool.at};
     float dw[90], db[5], zero[90] = {0};
     for (const char *const *isa = ls_ops_isas(); *isa; isa++) {
         const struct ls_ops *ops = ls_ops_parallel(*isa);
         memset(dw, 0xff, sizeof dw);
         memset(db, 0xff, sizeof db);
-        ops->conv_forward(&s, NULL, NULL, zero, NULL, LS_ACT_RELU, NULL);
+        ops->conv_forward(&s, NULL, NULL, zero, NULL, LS_ACT_RELU, &pool);
         ops->conv_input_gradient(&s, NULL, NULL, zero, LS_ACT_NONE, NULL);
-        ops->conv_weight_gradient(&s, 32, dw, db, NULL, NULL, NULL);
+        ops->conv_weight_gradient(&s, 32, dw, db, NULL, NULL, &back);
         expect_bits("dw", ops->name, "B 0", 90, dw, zero);
         expect_bits("db", ops->name, "B 0", 5, db, zero);
     }

@@ -1,28 +1,9 @@
 /* A vector of choices between floats: which of two is the larger, as maxpool means it (a NaN wins over all
- * that came before it, an equal does not), and what follows from that, element by element; and access to as
- * many of its elements as there are. */
+ * that came before it, an equal does not), and what follows from that, element by element. */
 #ifndef LS_COMPUTE_PARALLEL_CHOICE_H
 #define LS_COMPUTE_PARALLEL_CHOICE_H
 
 #include "compute/parallel/elementwise.h"
-
-LS_ALWAYS_INLINE vec some_load(const float *p, int n)
-{
-    return n == VEC ? vec_load(p) : vec_load_first(p, n);
-}
-
-LS_ALWAYS_INLINE void some_store(float *p, vec v, int n)
-{
-    if (n == VEC)
-        vec_store(p, v);
-    else
-        vec_store_first(p, v, n);
-}
-
-LS_ALWAYS_INLINE int some_of(ptrdiff_t left)
-{
-    return left < VEC ? (int)left : VEC;
-}
 
 #if defined(__AVX512F__)
 typedef __mmask16 vec_mask;

@@ -274,23 +274,19 @@ static struct rectangle product_rectangle(const struct conv_product *p, int thre
 
 static void pool_between(const struct conv_product *p, ptrdiff_t begin, ptrdiff_t end)
 {
-    const struct ls_window *w = &p->pool->at;
-    struct ls_window some = *w;
-    some.B = end - begin;
-    if (begin < end)
-        LS_PER_ISA(ls_maxpool_forward)
-    (&some, p->pool->y + begin * w->OH * w->OW * w->C, p->to + begin * w->H * w->W * w->C);
+    struct ls_window w = p->pool->at;
+    const ptrdiff_t out = begin * w.OH * w.OW * w.C, in = begin * w.H * w.W * w.C;
+    if (begin >= end)
+        return;
+    w.B = end - begin;
+    LS_PER_ISA(ls_maxpool_forward)(&w, p->pool->y + out, p->to + in);
 }
 
-/* The images that lie in two threads' rows; or all, when it was not whole images that threads had. */
+/* The images that lie in two threads' rows; or all, when no thread has pooled its own. */
 static void pool_rest(const struct conv_product *p, int threads, int64_t n_pooled)
 {
-    ptrdiff_t n_whole = 0, next = 0;
-    for (int t = 0; t < threads; t++) {
-        const struct range whole = whole_images(p, product_rectangle(p, t, threads).rows);
-        n_whole += whole.end - whole.begin;
-    }
-    for (int t = 0; t < threads && n_pooled == n_whole; t++) {
+    ptrdiff_t next = 0;
+    for (int t = 0; t < threads && n_pooled > 0; t++) {
         const struct range whole = whole_images(p, product_rectangle(p, t, threads).rows);
         pool_between(p, next, whole.begin);
         next = whole.end > next ? whole.end : next;
@@ -298,7 +294,7 @@ static void pool_rest(const struct conv_product *p, int threads, int64_t n_poole
     pool_between(p, next, p->B);
 }
 
-/* Returns how many images have been pooled: all whole ones, or none. */
+/* Returns how many images have been pooled: all that are whole, and all threads do, or none does. */
 static int64_t product_part(const void *job, int thread, int threads)
 {
     struct conv_product own = *(const struct conv_product *)job;

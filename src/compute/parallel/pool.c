@@ -95,7 +95,9 @@ static int64_t max_part(const void *job, int thread, int threads)
             const struct taps t = taps_of(w, oy, ox);
             const float *x = p->x + ((b * w->H + t.y) * w->W + t.x) * w->C;
             float *y = p->to + (row * w->OW + ox) * w->C;
-            if (t.rows == 3 && t.columns == 3)
+            if (t.rows == 2 && t.columns == 2)
+                largest(2, 2, w, y, x);
+            else if (t.rows == 3 && t.columns == 3)
                 largest(3, 3, w, y, x);
             else
                 largest(t.rows, t.columns, w, y, x);
@@ -229,16 +231,11 @@ static int64_t max_gradient_part(const void *job, int thread, int threads)
 
 void LS_PER_ISA(ls_maxpool_gradient_images)(const struct ls_maxpool_gradient *pool, struct range images)
 {
-    const struct ls_window *w = &pool->at;
-    const ptrdiff_t at = images.begin * w->H * w->W * w->C;
-    struct ls_window some = *w;
-    some.B = images.end - images.begin;
-    max_gradient_part(&(struct pool){.at = &some,
-                                     .to = pool->dx + at,
-                                     .x = pool->x + at,
-                                     .dy = pool->dy + images.begin * w->OH * w->OW * w->C,
-                                     .relu = pool->act == LS_ACT_RELU},
-                      0, 1);
+    const struct ls_maxpool_gradient some = ls_maxpool_gradient_of(pool, images.begin, images.end);
+    max_gradient_part(
+        &(struct pool){
+            .at = &some.at, .to = some.dx, .x = some.x, .dy = some.dy, .relu = some.act == LS_ACT_RELU},
+        0, 1);
 }
 
 void LS_PER_ISA(ls_maxpool_backward)(const struct ls_window *window, float *dx, const float *dy,

@@ -43,8 +43,7 @@ LS_ALWAYS_INLINE void tile_fold_ahead(const int rows, const int vectors, const i
         LS_UNROLL
         for (int v = 0; v < vectors - 1; v++)
             b[v] = vec_load(right.p + v * VEC);
-        b[vectors - 1] = right.last == VEC ? vec_load(right.p + (vectors - 1) * VEC)
-                                           : vec_load_first(right.p + (vectors - 1) * VEC, right.last);
+        b[vectors - 1] = some_load(right.p + (vectors - 1) * VEC, right.last);
         LS_UNROLL
         for (int r = 0; r < rows; r++) {
             const vec a = vec_all(left.p[r * left.row]);
@@ -92,8 +91,7 @@ LS_ALWAYS_INLINE void row_load(const int vectors, vec row[PANEL_VECTORS], const 
     LS_UNROLL
     for (int v = 0; v < vectors - 1; v++)
         row[v] = vec_load(p + v * VEC);
-    p += (vectors - 1) * VEC;
-    row[vectors - 1] = last == VEC ? vec_load(p) : vec_load_first(p, last);
+    row[vectors - 1] = some_load(p + (vectors - 1) * VEC, last);
 }
 
 LS_ALWAYS_INLINE void row_store(const int vectors, float *p, const vec row[PANEL_VECTORS], int last)
@@ -101,11 +99,7 @@ LS_ALWAYS_INLINE void row_store(const int vectors, float *p, const vec row[PANEL
     LS_UNROLL
     for (int v = 0; v < vectors - 1; v++)
         vec_store(p + v * VEC, row[v]);
-    p += (vectors - 1) * VEC;
-    if (last == VEC)
-        vec_store(p, row[vectors - 1]);
-    else
-        vec_store_first(p, row[vectors - 1], last);
+    some_store(p + (vectors - 1) * VEC, row[vectors - 1], last);
 }
 
 /* DO(rows, vectors) for every shape of tile, in the order of tile_index; tile_rows is the highest of a width.

@@ -156,4 +156,24 @@ LS_ALWAYS_INLINE void vec_store_first(float *p, vec v, int n)
 }
 
 #endif
+
+/* All of a vector, or its first n elements. */
+LS_ALWAYS_INLINE vec some_load(const float *p, int n)
+{
+    return n == VEC ? vec_load(p) : vec_load_first(p, n);
+}
+
+LS_ALWAYS_INLINE void some_store(float *p, vec v, int n)
+{
+    if (n == VEC)
+        vec_store(p, v);
+    else
+        vec_store_first(p, v, n);
+}
+
+LS_ALWAYS_INLINE int some_of(ptrdiff_t left)
+{
+    return left < VEC ? (int)left : VEC;
+}
+
 #endif
