@@ -21,6 +21,7 @@ struct bench_options {
     struct ls_bench_load_options load;
 };
 
+static const char *const element_choices[] = {"u8", "f32", NULL}; /* enum ls_bench_elements */
 static const char *const scaling_choices[] = {"strong", "weak", "both", NULL};
 static const char *const allreduce_choices[] = {"tree", "mpi", NULL};
 
@@ -49,6 +50,12 @@ static enum ls_code parse(struct bench_options *o, int argc, char **argv, const 
          "step, strong scaling: samples in an update, over all ranks", "64", 1, 1e6, NULL, NULL},
         {"microbatch", "N", LS_OPTION_INT, &step->net.microbatch, "step, scaling: samples in a leaf", "32", 1,
          1 << 20, NULL, NULL},
+        {"samples", "N", LS_OPTION_INT, &step->net.samples,
+         "step, scaling: different samples in memory, at least a batch",
+         "four batches, at least 8192, at most 64 MB", 0, 1e9, NULL, NULL},
+        {"elements", "TYPE", LS_OPTION_CHOICE, &step->net.elements,
+         "step, scaling: what they are in memory, bytes, of which each step makes binary32, or binary32",
+         "u8", 0, 0, element_choices, NULL},
         {"momentum", "X", LS_OPTION_FLOAT, &step->net.momentum, "step, scaling: momentum of the update",
          "0.9", 0, 0.999999, NULL, NULL},
         {"seconds", "X", LS_OPTION_FLOAT, &o->seconds, "how long to time", "3", 0.05, 3600, NULL, NULL},

@@ -97,16 +97,11 @@ static void time_round(void *context)
     }
 }
 
-static size_t data_bytes(const struct bench *bench)
-{
-    const struct ls_dataset *data = &bench->work.data;
-    return (size_t)data->n_stored * ((size_t)data->n_features + sizeof *data->labels);
-}
-
 /* Bytes of samples and labels that a step must read; weights and all that it makes itself stay in caches. */
 static double step_bytes(const struct bench *bench)
 {
-    return (double)data_bytes(bench) / (double)bench->work.data.n_stored * (double)bench->options.batch;
+    return (double)ls_bench_data_bytes(&bench->work) / (double)bench->work.data.n_stored *
+           (double)bench->options.batch;
 }
 
 static enum ls_code time_variants(struct bench *bench, struct ls_error *err)
@@ -126,8 +121,8 @@ static enum ls_code time_variants(struct bench *bench, struct ls_error *err)
                 ls_machine_fma_gflops(bench->session.ops, bench->session.threads, 0.005);
     }
     const int threads = bench->session.threads, all = threads * ls_comm_size(bench->session.comm);
-    bench->read_gbytes =
-        ls_machine_read_gbytes(bench->session.ops, threads, data_bytes(bench) / (size_t)all, 0.05);
+    bench->read_gbytes = ls_machine_read_gbytes(bench->session.ops, threads,
+                                                ls_bench_data_bytes(&bench->work) / (size_t)all, 0.05);
     return bench->code;
 }
 
@@ -151,7 +146,7 @@ static void print_data(const struct bench *bench, double step_s)
     const struct reading reading = reading_of(bench, step_s);
     printf("data      a step reads %.1f KB of samples, %.2f GB/s; all %.1f MB of them, read again and again, "
            "%.1f GB/s: %.1f %%\n",
-           step_bytes(bench) * 1e-3, reading.step_gbytes, (double)data_bytes(bench) * 1e-6,
+           step_bytes(bench) * 1e-3, reading.step_gbytes, (double)ls_bench_data_bytes(&bench->work) * 1e-6,
            reading.all_gbytes, 100 * reading.share);
 }
 
@@ -167,7 +162,7 @@ static void print_json(const struct bench *bench, double step_s, double best_s, 
         "\"verified\":%s}\n",
         bench->work.net.text, (long long)bench->options.batch, ls_comm_size(bench->session.comm),
         bench->session.threads, bench->session.ops->name, step_s * 1e6, best_s * 1e6,
-        (double)bench->options.batch / step_s, gflops, peak, gflops / peak, data_bytes(bench),
+        (double)bench->options.batch / step_s, gflops, peak, gflops / peak, ls_bench_data_bytes(&bench->work),
         reading.step_gbytes, reading.all_gbytes, reading.share, bench->options.no_verify ? "false" : "true");
 }
 

@@ -35,13 +35,26 @@ static enum ls_code make_net(struct ls_bench_workload *work, struct ls_error *er
     return code;
 }
 
-static void fill(const struct ls_net *net, int64_t n, uint8_t *pixels, int32_t *labels)
+static const float divisor = 255.0f;
+
+static size_t element_bytes(int elements)
+{
+    return elements == LS_BENCH_U8 ? sizeof(uint8_t) : sizeof(float);
+}
+
+/* The same values whatever the elements. */
+static void fill(const struct ls_net *net, int64_t n, int elements, void *samples, int32_t *labels)
 {
     const ptrdiff_t K = net->in.count;
     for (int64_t i = 0; i < n * K; i += 4) {
         const struct ls_bits128 bits = ls_random(1, LS_PURPOSE_SYNTHETIC, 0, (uint64_t)i);
-        for (int64_t j = 0; j < 4 && i + j < n * K; j++)
-            pixels[i + j] = (uint8_t)(bits.word[j] & 255u);
+        for (int64_t j = 0; j < 4 && i + j < n * K; j++) {
+            const uint8_t pixel = (uint8_t)(bits.word[j] & 255u);
+            if (elements == LS_BENCH_U8)
+                ((uint8_t *)samples)[i + j] = pixel;
+            else
+                ((float *)samples)[i + j] = (float)pixel / divisor;
+        }
     }
     for (int64_t i = 0; i < n; i++)
         labels[i] =
@@ -62,18 +75,22 @@ static enum ls_code make_data(struct ls_bench_workload *work, int64_t most_batch
 {
     struct ls_dataset *data = &work->data;
     const ptrdiff_t K = work->net.in.count;
-    const int64_t n = most_batch * 4 > LEAST_SAMPLES ? most_batch * 4 : LEAST_SAMPLES;
-    const int64_t affordable = pool_bytes / K < LEAST_SAMPLES ? LEAST_SAMPLES : pool_bytes / K;
+    const int elements = work->wanted.elements;
+    const int64_t asked = work->wanted.samples, least = asked > 0 ? asked : LEAST_SAMPLES;
+    const int64_t n = most_batch * (asked > 0 ? 1 : 4) > least ? most_batch * (asked > 0 ? 1 : 4) : least;
+    const int64_t affordable = asked > 0                        ? asked
+                               : pool_bytes / K < LEAST_SAMPLES ? LEAST_SAMPLES
+                                                                : pool_bytes / K;
     const int64_t n_stored = n < affordable ? n : affordable;
-    uint8_t *pixels = ls_alloc((size_t)n_stored, (size_t)K, "pixels", err);
+    void *samples = ls_alloc((size_t)n_stored, (size_t)K * element_bytes(elements), "samples", err);
     int32_t *labels = ls_alloc((size_t)n_stored, sizeof *labels, "labels", err);
     int64_t *subset = n_stored < n ? share_samples(n, n_stored, err) : NULL;
-    data->owned[0] = pixels;
+    data->owned[0] = samples;
     data->owned[1] = labels;
     data->owned[2] = subset;
-    if (!pixels || !labels || (n_stored < n && !subset))
+    if (!samples || !labels || (n_stored < n && !subset))
         return LS_FAILED;
-    fill(&work->net, n_stored, pixels, labels);
+    fill(&work->net, n_stored, elements, samples, labels);
     snprintf(data->name, sizeof data->name, "random");
     data->n_samples = n;
     data->subset = subset;
@@ -81,8 +98,11 @@ static enum ls_code make_data(struct ls_bench_workload *work, int64_t most_batch
     data->n_dims = work->net.in.n_dims;
     memcpy(data->dims, work->net.in.dims, sizeof data->dims);
     data->n_features = K;
-    data->pixels = pixels;
-    data->pixel_divisor = 255.0f;
+    if (elements == LS_BENCH_U8)
+        data->pixels = samples;
+    else
+        data->numbers = samples;
+    data->pixel_divisor = divisor;
     data->labels = labels;
     data->n_classes = (int32_t)work->net.out.count;
     return LS_OK;
@@ -102,6 +122,13 @@ void ls_bench_workload_release(struct ls_bench_workload *work)
 {
     ls_net_release(&work->net);
     ls_dataset_release(&work->data);
+}
+
+size_t ls_bench_data_bytes(const struct ls_bench_workload *work)
+{
+    const struct ls_dataset *data = &work->data;
+    return (size_t)data->n_stored *
+           ((size_t)data->n_features * element_bytes(work->wanted.elements) + sizeof *data->labels);
 }
 
 double ls_bench_sample_flops(const struct ls_bench_workload *work)

@@ -10,8 +10,13 @@
 struct ls_bench_net {
     const char *net, *input; /* input NULL: the named net's, else 28x28 */
     int64_t microbatch;
+    int64_t samples; /* in memory; 0: enough for four batches, or 8,192 */
+    int elements;    /* of them: enum ls_bench_elements */
     float momentum;
 };
+
+/* What a number of a sample is in memory: a byte, of which each step makes binary32, or binary32. */
+enum ls_bench_elements { LS_BENCH_U8, LS_BENCH_F32 };
 
 struct ls_bench_workload {
     struct ls_bench_net wanted;
@@ -27,6 +32,9 @@ void ls_bench_workload_release(struct ls_bench_workload *work);
 /* Multiplications and additions of the products of a step, a sample; a layer on the input has no input
  * gradient. */
 double ls_bench_sample_flops(const struct ls_bench_workload *work);
+
+/* Bytes of samples and labels in memory. */
+size_t ls_bench_data_bytes(const struct ls_bench_workload *work);
 
 /* How many samples, at least a leaf and one, the oracle works through in about 5 s. */
 int64_t ls_bench_affordable_batch(const struct ls_bench_workload *work);

@@ -375,6 +375,10 @@ struct ls_ops {
     void (*gather_u8)(ptrdiff_t B, ptrdiff_t K, float *x, struct ls_copies copies, const uint8_t *pixels,
                       const int64_t *index, float divisor);
 
+    /* x[b][k] = numbers[index[b]*K + k], in all copies of x likewise. */
+    void (*gather_f32)(ptrdiff_t B, ptrdiff_t K, float *x, struct ls_copies copies, const float *numbers,
+                       const int64_t *index);
+
     /* x[b] = whatever row(context, index[b], x + b*K) writes there; row is a pure function of its index. */
     void (*gather_rows)(ptrdiff_t B, ptrdiff_t K, float *x, const int64_t *index,
                         void (*row)(const void *context, int64_t index, float *x), const void *context);

@@ -51,13 +51,6 @@ void ls_data_scale(struct ls_data *data, const struct ls_scaling *scaling)
         scaling->kind == LS_SCALE_NONE ? NULL : &data->scaling;
 }
 
-/* A row function of gather_rows for inputs that lie in memory; the context is the dataset. */
-static void copy_numbers(const void *context, int64_t index, float *x)
-{
-    const struct ls_dataset *dataset = context;
-    memcpy(x, dataset->numbers + index * dataset->n_features, (size_t)dataset->n_features * sizeof *x);
-}
-
 static void gather_as_it_is(const struct ls_dataset *dataset, const struct ls_ops *ops, ptrdiff_t B,
                             const int64_t *index, float *x, struct ls_copies copies)
 {
@@ -65,7 +58,7 @@ static void gather_as_it_is(const struct ls_dataset *dataset, const struct ls_op
     if (dataset->pixels)
         ops->gather_u8(B, K, x, copies, dataset->pixels, index, dataset->pixel_divisor);
     else if (dataset->numbers)
-        ops->gather_rows(B, K, x, index, copy_numbers, dataset);
+        ops->gather_f32(B, K, x, copies, dataset->numbers, index);
     else
         ops->gather_rows(B, K, x, index, dataset->generate, dataset->context);
 }
@@ -176,7 +169,7 @@ static void gather_stored(const struct ls_dataset *dataset, const struct ls_augm
 
 int ls_dataset_fills_copies(const struct ls_dataset *dataset, const struct ls_augment *augment)
 {
-    return dataset->pixels && !dataset->scaling && dataset->normalise.n_channels == 0 &&
+    return (dataset->pixels || dataset->numbers) && !dataset->scaling && dataset->normalise.n_channels == 0 &&
            !(augment && ls_augment_is_on(augment));
 }
 
@@ -226,7 +219,7 @@ void ls_dataset_gather_raw(const struct ls_dataset *dataset, int64_t index, floa
     const ptrdiff_t K = dataset->n_features;
     index = ls_dataset_stored(dataset, index);
     if (dataset->numbers)
-        copy_numbers(dataset, index, x);
+        memcpy(x, dataset->numbers + index * K, (size_t)K * sizeof *x);
     else if (dataset->generate)
         dataset->generate(dataset->context, index, x);
     else

@@ -173,8 +173,8 @@ void ls_dataset_gather_augmented(const struct ls_dataset *dataset, const struct 
                                  const struct ls_ops *ops, ptrdiff_t B, const int64_t *index, float *x,
                                  int32_t *labels, float *values);
 
-/* Whether ls_dataset_gather_copies can fill more than one copy of x: pixels that become x/divisor and no
- * more, cheap enough to do again for each thread. */
+/* Whether ls_dataset_gather_copies can fill more than one copy of x: numbers as they are in memory, or pixels
+ * that become x/divisor and no more, cheap enough to do again for each thread. */
 int ls_dataset_fills_copies(const struct ls_dataset *dataset, const struct ls_augment *augment);
 
 /* ls_dataset_gather_augmented into so many copies of x. */

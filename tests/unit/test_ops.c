@@ -342,6 +342,9 @@ static void check_gather(ptrdiff_t B, ptrdiff_t K)
     float *bytes = unset(B * K), *rows = unset(B * K);
     ls_ops_serial.gather_u8(B, K, bytes, (struct ls_copies){0}, pixels, index, 255.0f);
     ls_ops_serial.gather_rows(B, K, rows, index, ramp, &K);
+    float *numbers = unset(ROWS * K);
+    for (int64_t row = 0; row < ROWS; row++)
+        ramp(&K, row, numbers + row * K);
     FOR_EACH_IMPLEMENTATION(ops, threads)
     {
         float *found = unset(B * K);
@@ -353,13 +356,19 @@ static void check_gather(ptrdiff_t B, ptrdiff_t K)
             ops->gather_u8(B, K, all, copies, pixels, index, 255.0f);
             for (int copy = 0; copy < n; copy++)
                 expect_same("copy", ops, threads, "gather_u8", B * K, all + copy * copies.step, bytes);
+            ops->gather_f32(B, K, all, copies, numbers, index);
+            for (int copy = 0; copy < n; copy++)
+                expect_same("copy", ops, threads, "gather_f32", B * K, all + copy * copies.step, rows);
             free(all);
         }
+        ops->gather_f32(B, K, found, (struct ls_copies){0}, numbers, index);
+        expect_same("x", ops, threads, "gather_f32", B * K, found, rows);
         ops->gather_rows(B, K, found, index, ramp, &K);
         expect_same("x", ops, threads, "gather_rows", B * K, found, rows);
         free(found);
     }
     free(pixels);
+    free(numbers);
     free(index);
     free(bytes);
     free(rows);

@@ -21,6 +21,8 @@ float LS_PER_ISA(ls_leaf_sum)(ptrdiff_t B, ptrdiff_t m, const float *v);
 void LS_PER_ISA(ls_tree_add)(ptrdiff_t n, float *left, const float *right);
 void LS_PER_ISA(ls_gather_u8)(ptrdiff_t B, ptrdiff_t K, float *x, struct ls_copies copies,
                               const uint8_t *pixels, const int64_t *index, float divisor);
+void LS_PER_ISA(ls_gather_f32)(ptrdiff_t B, ptrdiff_t K, float *x, struct ls_copies copies,
+                               const float *numbers, const int64_t *index);
 void LS_PER_ISA(ls_gather_rows)(ptrdiff_t B, ptrdiff_t K, float *x, const int64_t *index,
                                 void (*row)(const void *context, int64_t index, float *x),
                                 const void *context);

@@ -54,6 +54,7 @@ const struct ls_ops LS_PER_ISA(ls_ops) = {
     .square_sum = LS_PER_ISA(ls_square_sum),
     .square_blocks = LS_PER_ISA(ls_square_blocks),
     .gather_u8 = LS_PER_ISA(ls_gather_u8),
+    .gather_f32 = LS_PER_ISA(ls_gather_f32),
     .gather_rows = LS_PER_ISA(ls_gather_rows),
     .gather_images = LS_PER_ISA(ls_gather_images),
     .view_images = LS_PER_ISA(ls_view_images),

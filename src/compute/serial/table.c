@@ -31,6 +31,15 @@ static void gather_u8(ptrdiff_t B, ptrdiff_t K, float *x, struct ls_copies copie
                 x[copy * copies.step + b * K + k] = (float)pixels[index[b] * K + k] / divisor;
 }
 
+static void gather_f32(ptrdiff_t B, ptrdiff_t K, float *x, struct ls_copies copies, const float *numbers,
+                       const int64_t *index)
+{
+    for (int copy = 0; copy < (copies.n > 1 ? copies.n : 1); copy++)
+        for (ptrdiff_t b = 0; b < B; b++)
+            for (ptrdiff_t k = 0; k < K; k++)
+                x[copy * copies.step + b * K + k] = numbers[index[b] * K + k];
+}
+
 static int dense_input_copies(struct ls_dense_shape shape)
 {
     (void)shape;
@@ -90,6 +99,7 @@ const struct ls_ops ls_ops_serial = {
     .square_sum = ls_serial_square_sum,
     .square_blocks = ls_serial_square_blocks,
     .gather_u8 = gather_u8,
+    .gather_f32 = gather_f32,
     .gather_rows = gather_rows,
     .gather_images = ls_serial_gather_images,
     .view_images = ls_serial_view_images,
