@@ -112,6 +112,19 @@ static void find_taps(const struct conv_product *p, const struct part *part)
                                               p->walk.unit);
 }
 
+/* So many columns of pixels that are finished; as one stretch where nothing lies between them: few columns by
+ * themselves are no work for vectors. */
+static void activate_pixels(enum ls_activation act, float *to, const ptrdiff_t *places, struct range pixels,
+                            ptrdiff_t columns)
+{
+    for (ptrdiff_t i = pixels.begin, next; i < pixels.end; i = next) {
+        ptrdiff_t n = columns;
+        for (next = i + 1; next < pixels.end && places[next] == places[i] + n; next++)
+            n += columns;
+        activate(act, 0.0f, n, to + places[i], to + places[i]);
+    }
+}
+
 /* All tiles of a phase of a piece, columns `of` of the part. */
 static void product_phase(const struct conv_product *p, const struct part *part, ptrdiff_t fy, ptrdiff_t fx,
                           struct range pixels, struct range of)
@@ -124,7 +137,6 @@ static void product_phase(const struct conv_product *p, const struct part *part,
         .from = part->scratch->image,
         .step = p->walk.unit,
         .result = {.resume = part->depth.begin > 0, .finish = last_chunk ? p->finish : FINISH_NONE},
-        .after = last_chunk ? p->after : LS_ACT_NONE,
     };
     const ptrdiff_t image = part->piece.b * p->walk.y.to * p->walk.x.to * p->to_channels + part->at;
     for (ptrdiff_t from = of.begin; from < of.end; from += p->panel) {
@@ -155,6 +167,8 @@ static void product_phase(const struct conv_product *p, const struct part *part,
         if (more > 0)
             tiles[tile_index(more, vectors)](&t);
     }
+    if (last_chunk && p->after != LS_ACT_NONE)
+        activate_pixels(p->after, p->to + image + of.begin, part->scratch->places, pixels, of.end - of.begin);
 }
 
 /* The tables of a piece: its taps, and its pixels phase after phase. */

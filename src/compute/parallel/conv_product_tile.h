@@ -15,7 +15,6 @@ struct product_tile {
     const ptrdiff_t *places;
     struct tile_result result;
     int columns;
-    enum ls_activation after;
 };
 
 /* t->tiles tiles of neighbouring pixels. */
@@ -43,8 +42,6 @@ LS_ALWAYS_INLINE void conv_tiles(const int rows, const int vectors, const int la
         else
             gather_fold(rows, vectors, lanes, acc, t->depth, left, t->taps, right);
         tile_end(rows, vectors, acc, &t->result, places);
-        for (int r = 0; t->after != LS_ACT_NONE && r < rows; r++)
-            activate(t->after, 0.0f, t->columns, t->result.to + places[r], t->result.to + places[r]);
     }
 }
 
@@ -75,8 +72,6 @@ LS_ALWAYS_INLINE void slide_tile(const int rows, const int vectors, const int ba
     tile_start(rows, vectors, acc, &t->result, t->places);
     slide_fold(rows, vectors, back, acc, t->depth, t->from + t->pixels[0], t->step, t->taps, t->panel);
     tile_end(rows, vectors, acc, &t->result, t->places);
-    for (int r = 0; t->after != LS_ACT_NONE && r < rows; r++)
-        activate(t->after, 0.0f, t->columns, t->result.to + t->places[r], t->result.to + t->places[r]);
 }
 
 /* As high as leaves registers for the pixels, and down to half of that: any longer run is cut into such. */

@@ -281,6 +281,26 @@ void LS_PER_ISA(ls_avgpool_forward)(const struct ls_window *window, float *y, co
     team_run((double)n * (0.1 + 0.05 * (double)(window->KH * window->KW)), average_part, &p);
 }
 
+/* Whether each tap lies in one window, or, behind the last one, in none. */
+static bool windows_apart(const struct ls_window *w)
+{
+    return w->SY == w->KH && w->SX == w->KW && w->PY == 0 && w->PX == 0;
+}
+
+/* One row of dx from the row of windows that has it; dy NULL: none has. */
+static void average_gradient_apart(const struct ls_window *w, vec r, float *dx, const float *dy)
+{
+    const ptrdiff_t in_windows = dy ? w->OW * w->KW : 0;
+    for (ptrdiff_t ox = 0; ox < in_windows / w->KW; ox++)
+        for (ptrdiff_t c = 0; c < w->C; c += VEC) {
+            const int n = some_of(w->C - c);
+            const vec d = (vec_zero() + some_load(dy + ox * w->C + c, n)) * r; /* the fold from +0 */
+            for (ptrdiff_t kx = 0; kx < w->KW; kx++)
+                some_store(dx + (ox * w->KW + kx) * w->C + c, d, n);
+        }
+    memset(dx + in_windows * w->C, 0, (size_t)((w->W - in_windows) * w->C) * sizeof *dx);
+}
+
 /* Each dx gathers from the windows that have it. */
 static int64_t average_gradient_part(const void *job, int thread, int threads)
 {
@@ -288,10 +308,16 @@ static int64_t average_gradient_part(const void *job, int thread, int threads)
     const struct ls_window copy = *p->at, *w = &copy;
     const struct range rows = range_part(w->B * w->H, 1, thread, threads);
     const vec r = vec_all(1.0f / (float)(w->KH * w->KW));
+    const bool apart = windows_apart(w);
     for (ptrdiff_t row = rows.begin; row < rows.end; row++) {
         ptrdiff_t oy0, oy1, ox0 = 0, ox1 = 0;
         outputs_of(row % w->H, w->SY, w->PY, w->KH, w->OH, &oy0, &oy1);
         const float *dy = p->dy + row / w->H * w->OH * w->OW * w->C;
+        if (apart) {
+            average_gradient_apart(w, r, p->to + row * w->W * w->C,
+                                   oy0 < oy1 ? dy + oy0 * w->OW * w->C : NULL);
+            continue;
+        }
         for (ptrdiff_t x = 0; x < w->W; x++) {
             while (ox0 * w->SX - w->PX + w->KW <= x)
                 ox0++;
