@@ -309,6 +309,20 @@ Test(ops_conv, every_channel_count, .timeout = 120)
     }
 }
 
+/* Too few columns for a vector: one way, both, in groups, and where the fold has to be cut. */
+Test(ops_conv, few_channels, .timeout = 120)
+{
+    check(conv_shape(3, 28, 28, 1, 6, 1, 5, 5, 1, 1, 2, 2), 2, LS_ACT_TANH, 0, 1); /* LeNet-5's */
+    check(conv_shape(3, 14, 14, 6, 16, 1, 5, 5, 1, 1, 0, 0), 32, LS_ACT_TANH, 2, 1);
+    for (ptrdiff_t n = 1; n <= 9; n++) {
+        check(conv_shape(2, 7, 32 + n, 2, n, 1, 3, 3, 1, 1, 1, 1), 1, LS_ACT_SIGMOID, 1, 1);
+        check(conv_shape(2, 7, 32, n, n, 1, 2, 4, 2, 1, 0, 1), 1, LS_ACT_RELU, 0, 1);
+        check(conv_shape(1, 4, 17, 3 * n, 3 * n, 3, 3, 3, 1, 1, 1, 1), 1, LS_ACT_TANH, 0, 1);
+    }
+    check(conv_shape(1, 5, 20, 600, 5, 1, 3, 3, 1, 1, 1, 1), 1, LS_ACT_TANH, 0, 1);
+    check(conv_shape(1, 5, 20, 5, 600, 1, 3, 3, 1, 1, 1, 1), 1, LS_ACT_TANH, 0, 1);
+}
+
 /* More channels, outputs, rows, columns, taps, leaves than fit in a thread's scratch at once. */
 Test(ops_conv, beyond_the_scratch, .timeout = 120)
 {

@@ -8,8 +8,9 @@
  * output p - t.
  *
  * Products keep the channels of a pixel together, as the source does: rows are copied as they are.  A weight
- * gradient goes along the pixels of one channel after the other, and has a plane a channel, for which rows
- * are transposed.  Depthwise, a "channel" is a vector of channels and a cell holds one vector. */
+ * gradient, and a product with few columns, go along the pixels of one channel after the other, and have a
+ * plane a channel, for which rows are transposed; VEC floats behind the last plane can be read.  Depthwise, a
+ * "channel" is a vector of channels and a cell holds one vector. */
 #ifndef LS_COMPUTE_PARALLEL_CONV_FRAME_H
 #define LS_COMPUTE_PARALLEL_CONV_FRAME_H
 
@@ -138,7 +139,7 @@ static inline int fits(const struct walk *w, struct fit f)
 {
     const struct frame frame = frame_of(w, f.images, f.rows, f.columns);
     return f.images * f.rows * f.columns <= w->most_pixels &&
-           f.channels <= LS_SCRATCH_IMAGE / (w->order == PIXELS ? frame_cells(&frame) : frame.plane);
+           f.channels <= (LS_SCRATCH_IMAGE - VEC) / (w->order == PIXELS ? frame_cells(&frame) : frame.plane);
 }
 
 /* `channels` are as many as other limits allow; a piece of several images has no more than `most` pixels. */

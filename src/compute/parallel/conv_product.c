@@ -3,10 +3,13 @@
  *
  * Weights are packed once a thread when they fit, and pieces of images come and go; when they do not, columns
  * are taken in groups, and source channels, the outermost of the fold, in chunks between which a partial
- * fold waits in the result.  There is never more of an image in memory twice than one thread's piece. */
+ * fold waits in the result.  Where there are too few columns to be lanes, pixels are (conv_few_columns.h).
+ * There is never more of an image in memory twice than one thread's piece. */
 #include "compute/parallel/conv_product.h"
 #include "compute/parallel/conv.h"
+#include "compute/parallel/conv_few_columns.h"
 #include "compute/parallel/conv_frame.h"
+#include "compute/parallel/conv_product_part.h"
 #include "compute/parallel/conv_product_tile.h"
 #include "compute/parallel/dense.h"
 #include "compute/parallel/pool.h"
@@ -19,7 +22,7 @@ static int product_slide(const struct conv_product *p, struct product_tile *t, i
 {
     enum { FEWEST_TAPS = 27 };
     const ptrdiff_t least = slides[vectors - 1].least, most = slides[vectors - 1].most;
-    if (p->walk.order == VECTORS || p->walk.x.stride != 1 || axis_taps(&p->walk.x, fx) != SLIDE ||
+    if (p->walk.order != PIXELS || p->walk.x.stride != 1 || axis_taps(&p->walk.x, fx) != SLIDE ||
         run < least || t->depth < FEWEST_TAPS || t->columns <= HALF)
         return 0;
     const ptrdiff_t parts = (run + most - 1) / most;
@@ -35,81 +38,27 @@ static int product_slide(const struct conv_product *p, struct product_tile *t, i
 }
 #endif
 
-/* What a thread works on: columns of one group, a chunk of source channels, a piece of images. */
-struct part {
-    struct ls_scratch *scratch; /* this thread's */
-    ptrdiff_t group, at;        /* first column */
-    int columns;
-    struct range depth; /* within the group */
-    struct fit fit;
-    struct piece piece, next; /* the piece whose tables and frame are in the scratch, and the one to come */
-    struct range pooled;      /* images that a maxpool behind has had; none of others */
-    struct frame frame;
-};
-
-/* Taps of all phases before (fy, fx), in their order. */
-static ptrdiff_t taps_before(const struct conv_product *p, ptrdiff_t fy, ptrdiff_t fx)
+/* n pixels in runs of `run` neighbours. */
+static void product_few(const struct product_tile *t, ptrdiff_t n, ptrdiff_t run)
 {
-    ptrdiff_t n = 0;
-    for (ptrdiff_t f = 0; f < fy; f++)
-        n += axis_taps(&p->walk.y, f) * p->KW;
-    for (ptrdiff_t f = 0; f < fx; f++)
-        n += axis_taps(&p->walk.y, fy) * axis_taps(&p->walk.x, f);
-    return n;
+    if (n > 0)
+        few_columns(&(struct few_columns){.depth = t->depth,
+                                          .runs = n / run,
+                                          .run = run,
+                                          .taps = t->taps,
+                                          .panel = t->panel,
+                                          .from = t->from,
+                                          .pixels = t->pixels,
+                                          .places = t->places,
+                                          .result = t->result,
+                                          .columns = t->columns});
 }
 
-/* Packs `columns` columns from `at` of one phase, the chunk's depths. */
-static void pack_phase(const struct conv_product *p, const struct part *part, float *panel, ptrdiff_t at,
-                       int columns, ptrdiff_t fy, ptrdiff_t fx)
+/* Whether lanes are pixels: few columns, whose pixels are neighbours, of folds that are done at once. */
+static int lanes_are_pixels(const struct conv_product *p)
 {
-    const ptrdiff_t taps_y = axis_taps(&p->walk.y, fy), taps_x = axis_taps(&p->walk.x, fx);
-    const ptrdiff_t window = p->KH * p->KW, depth = part->depth.end - part->depth.begin;
-    const int width = whole_vectors(columns);
-    if (!p->transposed && p->walk.order == PIXELS) {
-        panel_pack(panel, depth * window, p->w + part->depth.begin * window * p->N + at, p->N, columns);
-        return;
-    }
-    for (ptrdiff_t ty = 0; ty < taps_y; ty++)
-        for (ptrdiff_t tx = 0; tx < taps_x; tx++, panel += width) {
-            const ptrdiff_t tap = (fy + ty * p->walk.y.phases) * p->KW + fx + tx * p->walk.x.phases;
-            if (p->walk.order == VECTORS) {
-                panel_pack(panel, 1, p->w + tap * p->N + at, p->N, columns);
-                continue;
-            }
-            const ptrdiff_t row = (at - part->group * p->columns) * window + tap;
-            panel_pack_transposed(panel, taps_y * taps_x * width, depth,
-                                  p->w + row * p->N + part->group * p->depth + part->depth.begin,
-                                  window * p->N, columns);
-        }
-}
-
-/* Packs the weights of a part, panel after panel, each phase after phase. */
-static void pack_weights(const struct conv_product *p, const struct part *part)
-{
-    const ptrdiff_t depth = part->depth.end - part->depth.begin, all = depth * p->KH * p->KW;
-    for (int from = 0; from < part->columns; from += p->panel) {
-        const int columns = next_columns(from, part->columns, p->panel), width = whole_vectors(columns);
-        for (ptrdiff_t fy = 0; fy < p->walk.y.phases; fy++)
-            for (ptrdiff_t fx = 0; fx < p->walk.x.phases; fx++)
-                pack_phase(p, part,
-                           part->scratch->panels + from * all + taps_before(p, fy, fx) * depth * width,
-                           part->at + from, columns, fy, fx);
-    }
-}
-
-/* The scratch's taps: where the taps of all phases are, from a pixel's tap 0 of the chunk's first channel. */
-static void find_taps(const struct conv_product *p, const struct part *part)
-{
-    const struct axis *y = &p->walk.y, *x = &p->walk.x;
-    int32_t *to = part->scratch->taps;
-    for (ptrdiff_t fy = 0; fy < y->phases; fy++)
-        for (ptrdiff_t fx = 0; fx < x->phases; fx++)
-            for (ptrdiff_t c = 0; c < part->depth.end - part->depth.begin; c++)
-                for (ptrdiff_t ty = 0; ty < axis_taps(y, fy); ty++)
-                    for (ptrdiff_t tx = 0; tx < axis_taps(x, fx); tx++)
-                        *to++ = (int32_t)(c * part->frame.plane +
-                                          (y->direction * ty * part->frame.width + x->direction * tx) *
-                                              p->walk.unit);
+    return p->walk.order == PIXELS && p->columns <= FEW_COLUMNS && p->walk.x.stride == 1 &&
+           p->walk.x.phases == 1 && p->walk.y.phases == 1;
 }
 
 /* So many columns of pixels that are finished; as one stretch where nothing lies between them: few columns by
@@ -149,8 +98,12 @@ static void product_phase(const struct conv_product *p, const struct part *part,
         t.result.bias = p->bias ? p->bias + part->at + from : NULL;
         t.pixels = part->scratch->pixels + pixels.begin;
         t.places = part->scratch->places + pixels.begin;
-#ifdef LS_SLIDING_TILES
         const struct range run = axis_inside(&p->walk.x, part->piece.x, fx);
+        if (p->walk.order == PLANES) {
+            product_few(&t, pixels.end - pixels.begin, run.end - run.begin);
+            continue;
+        }
+#ifdef LS_SLIDING_TILES
         if (product_slide(p, &t, vectors, fx, pixels.end - pixels.begin, run.end - run.begin))
             continue;
 #endif
@@ -169,18 +122,6 @@ static void product_phase(const struct conv_product *p, const struct part *part,
     }
     if (last_chunk && p->after != LS_ACT_NONE)
         activate_pixels(p->after, p->to + image + of.begin, part->scratch->places, pixels, of.end - of.begin);
-}
-
-/* The tables of a piece: its taps, and its pixels phase after phase. */
-static void product_tables(const struct conv_product *p, const struct part *part)
-{
-    ptrdiff_t n = 0;
-    find_taps(p, part);
-    for (ptrdiff_t fy = 0; fy < p->walk.y.phases; fy++)
-        for (ptrdiff_t fx = 0; fx < p->walk.x.phases; fx++) {
-            find_pixels(part->scratch, &p->walk, part->frame, part->piece, fy, fx, p->to_channels, n);
-            n += count_pixels(&p->walk, &part->piece, fy, fx);
-        }
 }
 
 /* Fills the frame and runs all phases; depthwise for one vector of channels after the other. */
@@ -316,7 +257,13 @@ static int64_t product_part(const void *job, int thread, int threads)
     const struct rectangle mine = product_rectangle(p, thread, threads);
     if (thread == 0)
         *p->threads = threads;
-    const struct fit fit = product_fit(p);
+    if (lanes_are_pixels(p))
+        own.walk.order = PLANES;
+    struct fit fit = product_fit(p);
+    if (own.walk.order == PLANES && fit.channels < p->depth) {
+        own.walk.order = PIXELS;
+        fit = product_fit(p);
+    }
     if (fit.channels == 0) {
         product_plainly(p, mine);
         return 0;
