@@ -15,12 +15,11 @@ enum { FEW_COLUMNS = VEC / 2 };
 #ifdef __AVX512F__
 enum { FEW_VECTORS = 4 };
 #    define LS_EACH_FEW_4(DO, C) DO(C, 1) DO(C, 2) DO(C, 3) DO(C, 4)
-#    define LS_EACH_FEW(DO)                                                                                  \
-        LS_EACH_FEW_4(DO, 1)                                                                                 \
-        LS_EACH_FEW_4(DO, 2)                                                                                 \
-        LS_EACH_FEW_4(DO, 3)                                                                                 \
-        LS_EACH_FEW_4(DO, 4) LS_EACH_FEW_4(DO, 5) LS_EACH_FEW_4(DO, 6) LS_EACH_FEW_4(DO, 7)                  \
-            LS_EACH_FEW_4(DO, 8)
+#    define LS_EACH_FEW_1_4(DO)                                                                              \
+        LS_EACH_FEW_4(DO, 1) LS_EACH_FEW_4(DO, 2) LS_EACH_FEW_4(DO, 3) LS_EACH_FEW_4(DO, 4)
+#    define LS_EACH_FEW_5_8(DO)                                                                              \
+        LS_EACH_FEW_4(DO, 5) LS_EACH_FEW_4(DO, 6) LS_EACH_FEW_4(DO, 7) LS_EACH_FEW_4(DO, 8)
+#    define LS_EACH_FEW(DO) LS_EACH_FEW_1_4(DO) LS_EACH_FEW_5_8(DO)
 #else
 enum { FEW_VECTORS = 2 };
 #    define LS_EACH_FEW_2(DO) DO(1, 1) DO(1, 2) DO(2, 1) DO(2, 2)
