@@ -2,7 +2,7 @@
 """Times lockstep beside PyTorch, kann and scikit-learn on this machine, and writes one table of every ratio and what was asked.
 
   dense-2048, dense-1024, dense-128, softmax   training steps of dense nets (scripts/peers/workloads.py has nets and asks)
-  conv, resnet20                               training steps of `--net cnn` and `--net resnet20`
+  conv, lenet5, resnet20                       training steps of `--net cnn`, `--net lenet5` and `--net resnet20`
   fashion-mnist                                ten epochs of it, from the gzip files to the tenth test accuracy
 
 How it is kept fair:

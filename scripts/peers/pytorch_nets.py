@@ -24,6 +24,12 @@ def cnn():
                          nn.ReLU(), nn.Linear(128, 10))
 
 
+def lenet5():
+    return nn.Sequential(nn.Unflatten(1, (1, 28, 28)), nn.Conv2d(1, 6, 5, padding=2), nn.Tanh(), nn.AvgPool2d(2),
+                         nn.Conv2d(6, 16, 5), nn.Tanh(), nn.AvgPool2d(2), nn.Flatten(), nn.Linear(400, 120), nn.Tanh(),
+                         nn.Linear(120, 84), nn.Tanh(), nn.Linear(84, 10))
+
+
 def resnet20():
     layers = [nn.Unflatten(1, (3, 32, 32)), nn.Conv2d(3, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16), nn.ReLU()]
     channels_in = 16
@@ -38,6 +44,8 @@ def make_net(workload):
     """The net, which takes flat samples, and how many numbers a sample has."""
     if workload["net"] == "cnn":
         return cnn(), 784
+    if workload["net"] == "lenet5":
+        return lenet5(), 784
     if workload["net"] == "resnet20":
         return resnet20(), 3072
     widths, layers = workload["widths"], []

@@ -24,6 +24,7 @@ WORKLOADS = {
                 "asks": {"read": 0.70, "ranks": WITHIN}},
     "conv": {"title": "conv net `--net cnn`, B = 64", "net": "cnn", "input": "28x28", "batch": 64,
              "asks": {"peak": 0.65, "ranks": WITHIN, "pytorch": 2.5}},
+    "lenet5": {"title": "`--net lenet5`, B = 64", "net": "lenet5", "input": "28x28", "batch": 64, "asks": {"ranks": WITHIN}},
     "resnet20": {"title": "`--net resnet20`, 3x32x32, B = 128", "net": "resnet20", "input": "3x32x32", "batch": 128,
                  "asks": {"peak": 0.50, "ranks": WITHIN, "pytorch": 2.0}},
     "fashion-mnist": {"title": "784-128-10, ten epochs of Fashion-MNIST, B = 64", **dense(784, 128, 10), "batch": 64,
@@ -32,4 +33,4 @@ WORKLOADS = {
 
 
 def is_convolutional(workload):
-    return workload["net"] in ("cnn", "resnet20")
+    return workload["net"] in ("cnn", "lenet5", "resnet20")
