@@ -32,14 +32,17 @@ endif
 ifeq ($(origin CC),default)
 CC := $(if $(CROSS),$(CROSS)-linux-gnu-)gcc
 endif
-variant := $(strip $(if $(CROSS),$(CROSS)) $(if $(filter 0,$(MPI)),nompi) $(if $(filter 0,$(OMP)),noomp) \
-	$(if $(CROSS),,$(if $(filter 0,$(HDF5)),nohdf5)) \
-	$(if $(filter 1,$(DEBUG)),debug) $(if $(filter 1,$(FAULTS)),faults) $(SAN) $(if $(MUTANT),mutant-$(MUTANT)) $(if $(filter clang%,$(CC)),clang))
 empty :=
-BUILD ?= build$(if $(variant),/$(subst $(empty) ,-,$(variant)))
+# The folder of these options, with $(1) for FAULTS and $(2) for MUTANT.
+folder = $(patsubst %/,%,build/$(subst $(empty) ,-,$(strip $(if $(CROSS),$(CROSS)) $(if $(filter 0,$(MPI)),nompi) $(if $(filter 0,$(OMP)),noomp) \
+	$(if $(CROSS),,$(if $(filter 0,$(HDF5)),nohdf5)) \
+	$(if $(filter 1,$(DEBUG)),debug) $(1) $(SAN) $(2) $(if $(filter clang%,$(CC)),clang))))
+BUILD ?= $(call folder,$(if $(filter 1,$(FAULTS)),faults),$(if $(MUTANT),mutant-$(MUTANT)))
+# MUTANT and FAULTS reach few sources: only those are compiled in the folder of their own, all others in this one.
+ORDINARY ?= $(if $(filter 1,$(FAULTS))$(MUTANT),$(call folder),$(BUILD))
 
 VERSION := 0.1.0
-CPPFLAGS += -Isrc -D_GNU_SOURCE -DLS_VERSION='"$(VERSION)"' -DLS_WITH_MPI=$(MPI) -DLS_WITH_FAULTS=$(FAULTS)
+CPPFLAGS += -Isrc -D_GNU_SOURCE -DLS_VERSION='"$(VERSION)"' -DLS_WITH_MPI=$(MPI)
 warnings := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wvla
 # -ffp-contract=off: what is written is what is computed.  The other two change no value: they let sqrt and fma be
 # instructions and let loops with comparisons become vector code.
@@ -56,9 +59,9 @@ all_cflags += -fopenmp
 else
 all_cflags += -Wno-unknown-pragmas
 endif
-ifneq ($(MUTANT),)
-mutant_macro := $(shell echo '$(MUTANT)' | tr a-z- A-Z_)
-CPPFLAGS += -DLS_MUTANT_$(mutant_macro)=1
+mutant_macro := $(if $(MUTANT),LS_MUTANT_$(shell echo '$(MUTANT)' | tr a-z- A-Z_))
+ifneq ($(BUILD),$(ORDINARY))
+touched := $(shell scripts/mentions.sh LS_BUILD $(if $(filter 1,$(FAULTS)),LS_WITH_FAULTS) $(mutant_macro))
 endif
 LDLIBS += -ldeflate -lxxhash -ljansson -lzip -lcsv -lz -lm
 ifeq ($(MPI),1)
@@ -85,9 +88,11 @@ isa_flags_portable :=
 isa_flags_avx2 := -mavx2 -mfma -mtune=haswell
 isa_flags_avx512 := -mavx512f -mavx512vl -mavx512dq -mavx512bw -mavx2 -mfma -mprefer-vector-width=512 -mtune=icelake-server
 
-objects := $(patsubst src/%.c,$(BUILD)/obj/%.o,$(sources)) \
-	$(foreach isa,$(isas),$(patsubst src/%.c,$(BUILD)/obj/%-$(isa).o,$(kernels)))
-library_objects := $(filter-out $(BUILD)/obj/main.o,$(objects))
+# The objects of sources under src, with $(2) behind their names, and of those under tests.
+in_src = $(patsubst src/%.c,$(BUILD)/obj/%$(2).o,$(filter $(touched),$(1))) $(patsubst src/%.c,$(ORDINARY)/obj/%$(2).o,$(filter-out $(touched),$(1)))
+in_tests = $(patsubst tests/%.c,$(BUILD)/tests/%.o,$(filter $(touched),$(1))) $(patsubst tests/%.c,$(ORDINARY)/tests/%.o,$(filter-out $(touched),$(1)))
+objects := $(call in_src,$(sources)) $(foreach isa,$(isas),$(call in_src,$(kernels),-$(isa)))
+library_objects := $(filter-out %/obj/main.o,$(objects))
 say = $(if $(filter 0,$(V)),@printf '  %-7s %s\n' '$(1)' '$(patsubst $(BUILD)/%,%,$@)';)
 quiet := $(if $(filter 0,$(V)),@)
 
@@ -111,38 +116,44 @@ help: ## This list
 $(BUILD)/lockstep: $(objects)
 	$(call say,LINK)$(CC) $(all_cflags) $(LDFLAGS) -o $@ $(objects) $(mpi_libs) $(LDLIBS)
 
-# A changed flag rebuilds everything: the stamp's content is the flags.  -Werror alone changes no object.
-stamp := $(BUILD)/flags
-stamp_text := $(CC) $(CPPFLAGS) $(filter-out -Werror,$(all_cflags)) $(mpi_cflags) $(hdf5_cflags) $(foreach isa,$(isas),$(isa_flags_$(isa)))
-$(stamp): FORCE
-	@mkdir -p $(@D); printf '%s\n' $(call shell_quote,$(stamp_text)) | cmp -s - $@ || printf '%s\n' $(call shell_quote,$(stamp_text)) > $@
 shell_quote = '$(subst ','\'',$(1))'
-
-$(BUILD)/obj/%.o: src/%.c $(stamp)
-	@mkdir -p $(@D)
-	$(call say,CC)$(CC) $(CPPFLAGS) $(all_cflags) $(if $(findstring comm_mpi,$<),$(mpi_cflags)) $(if $(findstring hdf5,$<),$(hdf5_cflags)) -c -o $@ $<
 # No reader that is fuzzed runs a kernel, and clang takes many minutes to put sanitizers into the unrolled ones.
 kernel_cflags := $(if $(filter fuzzer%,$(SAN)),$(filter-out -fsanitize=% -fno-sanitize%,$(all_cflags)),$(all_cflags))
-define isa_rule
-$(BUILD)/obj/%-$(1).o: src/%.c $(stamp)
+# How objects come about in the folder $(1), with $(2) among the flags.
+# A changed flag rebuilds everything: the stamp's content is the flags.  -Werror alone changes no object.
+define compile_rules
+$(1)/flags: text = $$(CC) $$(CPPFLAGS) $(2) $$(filter-out -Werror,$$(all_cflags)) $$(mpi_cflags) $$(hdf5_cflags) $$(foreach isa,$$(isas),$$(isa_flags_$$(isa)))
+$(1)/flags: FORCE
+	@mkdir -p $$(@D); printf '%s\n' $$(call shell_quote,$$(text)) | cmp -s - $$@ || printf '%s\n' $$(call shell_quote,$$(text)) > $$@
+$(1)/obj/%.o: src/%.c $(1)/flags
 	@mkdir -p $$(@D)
-	$$(call say,CC)$$(CC) $$(CPPFLAGS) -DLS_ISA=$(1) $$(kernel_cflags) $$(isa_flags_$(1)) -c -o $$@ $$<
-endef
-$(foreach isa,$(isas),$(eval $(call isa_rule,$(isa))))
+	$$(call say,CC)$$(CC) $$(CPPFLAGS) $$(all_cflags) $(2) $$(if $$(findstring comm_mpi,$$<),$$(mpi_cflags)) $$(if $$(findstring hdf5,$$<),$$(hdf5_cflags)) -c -o $$@ $$<
+$(foreach isa,$(isas),$(call isa_rule,$(1),$(2),$(isa)))
+$(1)/tests/%.o: tests/%.c $(1)/flags
+	@mkdir -p $$(@D)
+	$$(call say,CC)$$(CC) $$(CPPFLAGS) $$(all_cflags) $(2) $$(test_cflags) -DLS_BUILD='"$(1)"' -c -o $$@ $$<
 # Bytes that .incbin reads are not seen by -MMD.
-$(BUILD)/obj/data/digits.o: src/data/digits.bin
+$(1)/obj/data/digits.o: src/data/digits.bin
+endef
+define isa_rule
+$(1)/obj/%-$(3).o: src/%.c $(1)/flags
+	@mkdir -p $$(@D)
+	$$(call say,CC)$$(CC) $$(CPPFLAGS) -DLS_ISA=$(3) $$(kernel_cflags) $(2) $$(isa_flags_$(3)) -c -o $$@ $$<
+
+endef
+$(eval $(call compile_rules,$(ORDINARY),-DLS_WITH_FAULTS=0))
+ifneq ($(BUILD),$(ORDINARY))
+# A mutant's speed is nobody's concern, and this compiles kernels in a third of the time.
+$(eval $(call compile_rules,$(BUILD),-DLS_WITH_FAULTS=$(FAULTS) $(if $(MUTANT),-D$(mutant_macro)=1 -O1 -g1)))
+endif
 
 # Tests: one Criterion program for units, one program for each multi-rank suite.
 test_cflags := -Itests/support -DLS_WITH_HDF5=$(HDF5)
 # tests/support/allocations.c, tests/support/bells.c
 test_wraps := -Wl,--wrap=ls_alloc -Wl,--wrap=ls_bell_ring
-unit_objects := $(patsubst tests/%.c,$(BUILD)/tests/%.o,$(wildcard tests/unit/*.c tests/support/*.c))
-$(BUILD)/tests/%.o: tests/%.c $(stamp)
-	@mkdir -p $(@D)
-	$(call say,CC)$(CC) $(CPPFLAGS) $(all_cflags) $(test_cflags) -DLS_BUILD='"$(BUILD)"' -c -o $@ $<
-$(BUILD)/unit-tests: $(unit_objects) $(library_objects)
+$(BUILD)/unit-tests: $(call in_tests,$(wildcard tests/unit/*.c tests/support/*.c)) $(library_objects)
 	$(call say,LINK)$(CC) $(all_cflags) $(test_wraps) $(LDFLAGS) -o $@ $^ $(mpi_libs) $(LDLIBS) -lcriterion
-$(BUILD)/mpi-cases: $(patsubst tests/%.c,$(BUILD)/tests/%.o,$(wildcard tests/mpi/*.c tests/support/*.c)) $(library_objects)
+$(BUILD)/mpi-cases: $(call in_tests,$(wildcard tests/mpi/*.c tests/support/*.c)) $(library_objects)
 	$(call say,LINK)$(CC) $(all_cflags) $(test_wraps) $(LDFLAGS) -o $@ $^ $(mpi_libs) $(LDLIBS)
 
 # Fuzzing (tests/fuzz/README.md): a program for each target, and one without libFuzzer that replays the committed inputs.
@@ -153,11 +164,11 @@ test_cflags += -DLS_LIBFUZZER
 endif
 $(BUILD)/library.a: $(library_objects)
 	$(call say,AR)rm -f $@; ar rcs $@ $^
-$(BUILD)/fuzz/%: $(BUILD)/tests/fuzz/fuzz_%.o $(BUILD)/tests/fuzz/fuzz.o $(BUILD)/library.a
+$(BUILD)/fuzz/%: $(ORDINARY)/tests/fuzz/fuzz_%.o $(ORDINARY)/tests/fuzz/fuzz.o $(BUILD)/library.a
 	@mkdir -p $(@D)
 	$(call say,LINK)$(CC) $(all_cflags) -fsanitize=fuzzer $(fuzz_wraps) $(LDFLAGS) -o $@ $^ $(mpi_libs) $(LDLIBS)
 fuzz-programs: $(patsubst %,$(BUILD)/fuzz/%,$(fuzz_targets))
-$(BUILD)/fuzz-replay: $(patsubst tests/%.c,$(BUILD)/tests/%.o,$(wildcard tests/fuzz/*.c)) $(BUILD)/library.a
+$(BUILD)/fuzz-replay: $(call in_tests,$(wildcard tests/fuzz/*.c)) $(BUILD)/library.a
 	$(call say,LINK)$(CC) $(all_cflags) $(fuzz_wraps) $(LDFLAGS) -o $@ $^ $(mpi_libs) $(LDLIBS)
 
 demo: ## Train on Fashion-MNIST with mpirun on all cores, then show the oracle's hash
@@ -245,9 +256,10 @@ out-of-core: ## Train on a file larger than memory: the same hash, at what cost
 
 # Every binary32 through every elementary function: about six minutes on two cores.
 .PHONY: exhaustive
-$(BUILD)/exhaustive-elementary: $(BUILD)/tests/exhaustive/elementary.o $(BUILD)/obj/base/hash.o
+$(BUILD)/exhaustive-elementary: $(ORDINARY)/tests/exhaustive/elementary.o $(ORDINARY)/obj/base/hash.o
 	$(call say,LINK)$(CC) $(all_cflags) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 exhaustive: $(BUILD)/exhaustive-elementary ## Check the elementary functions on all 2^32 arguments
 	$(quiet)$(BUILD)/exhaustive-elementary
 
--include $(shell [ -d $(BUILD) ] && find $(BUILD) -name '*.d')
+built := $(sort $(wildcard $(BUILD) $(ORDINARY)))
+-include $(if $(built),$(shell find $(built) -name '*.d'))
