@@ -29,8 +29,8 @@ struct ls_outcome {
 int ls_launch(struct ls_outcome *outcome, double timeout_s, const char *const env[],
               const char *const argv[]);
 
-/* The same under mpirun with `ranks` ranks, with settings that suit more ranks than cores.  One mpirun at a
- * time: a lock file in the build folder holds the others back. */
+/* The same under mpirun with `ranks` ranks, with settings that suit more ranks than cores.  Four mpiruns at a
+ * time, since most of a short one is waiting: lock files in the build folder hold others back. */
 int ls_launch_mpi(struct ls_outcome *outcome, int ranks, double timeout_s, const char *const env[],
                   const char *const argv[]);
 

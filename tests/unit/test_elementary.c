@@ -9,7 +9,13 @@
 #include "base/hash.h"
 #include "elementary_cases.h"
 
-enum { CHUNK = 4096, SWEEP_STEP = 61, NEAR = 4096 };
+/* Sanitizers see the same with fewer numbers: 8,000 of each exponent, and every one near a seam. */
+#ifdef __SANITIZE_ADDRESS__
+enum { SWEEP_STEP = 1021 };
+#else
+enum { SWEEP_STEP = 61 };
+#endif
+enum { CHUNK = 4096, NEAR = 4096 };
 
 static const double tolerance_ulp = 2.0;
 
