@@ -87,11 +87,10 @@ LS_ALWAYS_INLINE void product_tile(const int rows, const int vectors, const stru
         }
     } else { /* nothing is fetched beyond the block: in a relay that is the next thread's, and may be dirty */
         const ptrdiff_t most = t->depth > AHEAD ? t->depth - AHEAD : 0;
-        tile_fold(rows, vectors, acc, most, (struct tile_left){t->a.p, t->a.row, 1},
-                  (struct tile_right){t->b.p, t->b.step, VEC});
-        tile_fold_ahead(rows, vectors, 0, acc, t->depth - most,
-                        (struct tile_left){t->a.p + most, t->a.row, 1},
-                        (struct tile_right){t->b.p + most * t->b.step, t->b.step, VEC});
+        tile_fold_rows(rows, vectors, AHEAD, acc, most, t->a.p, t->a.row,
+                       (struct tile_right){t->b.p, t->b.step, VEC});
+        tile_fold_rows(rows, vectors, 0, acc, t->depth - most, t->a.p + most, t->a.row,
+                       (struct tile_right){t->b.p + most * t->b.step, t->b.step, VEC});
     }
     tile_end(rows, vectors, acc, &t->c, places);
 }

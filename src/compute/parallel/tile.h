@@ -56,6 +56,46 @@ LS_ALWAYS_INLINE void tile_fold_ahead(const int rows, const int vectors, const i
     }
 }
 
+/* The same of a left matrix with its depths side by side and its rows at a stride that is not known here:
+ * kept is the address of every third row, and a load's own address says "one or two strides behind it".  With
+ * an offset for each row, as compilers want it, there are too few registers, and reloading them takes as many
+ * loads again as the columns of the left matrix. */
+enum { ROWS_AN_ADDRESS = 3 };
+
+LS_ALWAYS_INLINE void tile_fold_rows(const int rows, const int vectors, const int ahead, tile acc,
+                                     ptrdiff_t depth, const float *left, ptrdiff_t row,
+                                     struct tile_right right)
+{
+    const float *from[MOST_ROWS / ROWS_AN_ADDRESS], *fetched = right.p + ahead * right.step;
+    LS_UNROLL
+    for (int i = 0; i * ROWS_AN_ADDRESS < rows; i++)
+        from[i] = left + i * ROWS_AN_ADDRESS * row;
+    for (ptrdiff_t k = 0; k < depth; k++) {
+        vec b[PANEL_VECTORS];
+        LS_UNROLL
+        for (int v = 0; v < vectors && ahead; v += LINE / VEC)
+            __builtin_prefetch(fetched + v * VEC);
+        LS_UNROLL
+        for (int v = 0; v < vectors; v++)
+            b[v] = vec_load(right.p + v * VEC);
+        LS_UNROLL
+        for (int i = 0; i * ROWS_AN_ADDRESS < rows; i++)
+            __asm__("" : "+r"(from[i])); /* not to be derived from another one */
+        LS_UNROLL
+        for (int r = 0; r < rows; r++) {
+            const vec a = vec_all(from[r / ROWS_AN_ADDRESS][r % ROWS_AN_ADDRESS * row]);
+            LS_UNROLL
+            for (int v = 0; v < vectors; v++)
+                acc[r][v] = vec_fma(a, b[v], acc[r][v]);
+        }
+        LS_UNROLL
+        for (int i = 0; i * ROWS_AN_ADDRESS < rows; i++)
+            from[i]++;
+        right.p += right.step;
+        fetched += right.step;
+    }
+}
+
 /* acc = from + acc, where a tile lies at `from` row after row. */
 LS_ALWAYS_INLINE void tile_add(const int rows, const int vectors, tile acc, const float *from)
 {
