@@ -59,9 +59,22 @@ all_cflags += -fopenmp
 else
 all_cflags += -Wno-unknown-pragmas
 endif
+ifneq ($(filter 1,$(FAULTS))$(MUTANT),)
+ifeq ($(abspath $(BUILD)),$(abspath $(ORDINARY)))
+$(error BUILD=$(BUILD) is where the ordinary objects are (ORDINARY=$(ORDINARY)): MUTANT and FAULTS need a folder of their own)
+endif
+endif
 mutant_macro := $(if $(MUTANT),LS_MUTANT_$(shell echo '$(MUTANT)' | tr a-z- A-Z_))
 ifneq ($(BUILD),$(ORDINARY))
 touched := $(shell scripts/mentions.sh LS_BUILD $(if $(filter 1,$(FAULTS)),LS_WITH_FAULTS) $(mutant_macro))
+ifneq ($(.SHELLSTATUS),0)
+$(error scripts/mentions.sh failed)
+endif
+ifneq ($(mutant_macro),)
+ifeq ($(shell scripts/mentions.sh $(mutant_macro)),)
+$(error MUTANT=$(MUTANT): no source mentions $(mutant_macro))
+endif
+endif
 endif
 LDLIBS += -ldeflate -lxxhash -ljansson -lzip -lcsv -lz -lm
 ifeq ($(MPI),1)

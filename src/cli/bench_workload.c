@@ -11,7 +11,7 @@
 #include "compute/placement.h"
 #include "model/examples.h"
 
-/* Bytes of samples in memory; behind these the same ones come again. */
+/* Bytes of samples in memory; behind these the same ones come again, unless a number was asked for. */
 static const int64_t pool_bytes = (int64_t)64 << 20;
 
 enum { LEAST_SAMPLES = 8192 };
@@ -76,12 +76,13 @@ static enum ls_code make_data(struct ls_bench_workload *work, int64_t most_batch
     struct ls_dataset *data = &work->data;
     const ptrdiff_t K = work->net.in.count;
     const int elements = work->wanted.elements;
-    const int64_t asked = work->wanted.samples, least = asked > 0 ? asked : LEAST_SAMPLES;
-    const int64_t n = most_batch * (asked > 0 ? 1 : 4) > least ? most_batch * (asked > 0 ? 1 : 4) : least;
-    const int64_t affordable = asked > 0                        ? asked
-                               : pool_bytes / K < LEAST_SAMPLES ? LEAST_SAMPLES
-                                                                : pool_bytes / K;
-    const int64_t n_stored = n < affordable ? n : affordable;
+    const int64_t asked = work->wanted.samples, fit = pool_bytes / (K * (int64_t)element_bytes(elements)),
+                  affordable = fit < LEAST_SAMPLES ? LEAST_SAMPLES : fit;
+    if (asked > 0 && asked < most_batch)
+        return ls_fail(err, LS_USAGE, "--samples: %lld are fewer than a batch, which has %lld",
+                       (long long)asked, (long long)most_batch);
+    const int64_t enough = most_batch * 4 > LEAST_SAMPLES ? most_batch * 4 : LEAST_SAMPLES,
+                  n = asked > 0 ? asked : enough, n_stored = asked > 0 || n < affordable ? n : affordable;
     void *samples = ls_alloc((size_t)n_stored, (size_t)K * element_bytes(elements), "samples", err);
     int32_t *labels = ls_alloc((size_t)n_stored, sizeof *labels, "labels", err);
     int64_t *subset = n_stored < n ? share_samples(n, n_stored, err) : NULL;

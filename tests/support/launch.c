@@ -246,7 +246,7 @@ int ls_launch_mpi(struct ls_outcome *outcome, int ranks, double timeout_s, const
     if (place < 0) {
         *outcome = (struct ls_outcome){.status = -1};
         snprintf(outcome->err, sizeof outcome->err,
-                 "cannot lock a file %s/mpirun-0.lock: %s (tests run from the repository's root)", LS_BUILD,
+                 "cannot lock a file %s/mpirun-*.lock: %s (tests run from the repository's root)", LS_BUILD,
                  strerror(errno));
     } else {
         /* Once in thousands of jobs whose ranks all fail, Open MPI 4.1's mpirun itself crashes while it ends

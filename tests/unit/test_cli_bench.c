@@ -8,22 +8,33 @@
 #include "cli_checks.h"
 #include "files.h"
 
-/* 784 pixels of a byte and a label of four are what a step must read of a sample. */
-Test(cli, bench_step_counts_what_it_reads, .timeout = LIMIT_S)
+static void check_reading(const char *more, double n, double sample_bytes)
 {
     const struct ls_outcome *o =
-        lockstep(1, "bench step --net 'dense 10' --batch 96 --threads 1 --seconds 0.05 --json");
+        lockstep(1, "bench step --net 'dense 10' --batch 96 --threads 1 --seconds 0.05 --json %s", more);
     check_status(o, 0, "bench step");
     json_t *of = json_loads(o->out, 0, NULL);
     cr_assert(of, "not JSON: %s", o->out);
     const double step_us = json_number_value(json_object_get(of, "step_us"));
     const double gbytes = json_number_value(json_object_get(of, "data_gbytes_per_s"));
     const double read = json_number_value(json_object_get(of, "read_gbytes_per_s"));
-    cr_assert(json_integer_value(json_object_get(of, "data_bytes")) == 8192 * 788, "%s", o->out);
-    cr_assert(fabs(gbytes * step_us / (96 * 788e-3) - 1) < 0.01, "%s", o->out);
+    cr_assert(json_integer_value(json_object_get(of, "data_bytes")) == (json_int_t)(n * sample_bytes), "%s",
+              o->out);
+    cr_assert(fabs(gbytes * step_us / (96 * sample_bytes * 1e-3) - 1) < 0.01, "%s", o->out);
     cr_assert(fabs(json_number_value(json_object_get(of, "read_share")) * read / gbytes - 1) < 0.01, "%s",
               o->out);
     json_decref(of);
+}
+
+/* 784 pixels of a byte, or numbers of four, and a label of four are what a step must read of a sample. */
+Test(cli, bench_step_counts_what_it_reads, .timeout = 3 * LIMIT_S)
+{
+    check_reading("", 8192, 784 + 4);
+    check_reading("--samples 96", 96, 784 + 4);
+    check_reading("--samples 1000 --elements f32", 1000, 4 * 784 + 4);
+    const struct ls_outcome *o = lockstep(1, "bench step --batch 96 --samples 95");
+    check_status(o, 2, "fewer samples than a batch");
+    has(o->err, "--samples: 95 are fewer than a batch, which has 96", "fewer samples than a batch");
 }
 
 Test(cli, info_machine_says_what_is_there, .timeout = LIMIT_S)

@@ -317,6 +317,8 @@ Test(ops_conv, few_channels, .timeout = 120)
     for (ptrdiff_t n = 1; n <= 9; n++) {
         check(conv_shape(2, 7, 32 + n, 2, n, 1, 3, 3, 1, 1, 1, 1), 1, LS_ACT_SIGMOID, 1, 1);
         check(conv_shape(2, 7, 32, n, n, 1, 2, 4, 2, 1, 0, 1), 1, LS_ACT_RELU, 0, 1);
+        check(conv_shape(1, 1, 7 + n, 2, n, 1, 1, 3, 1, 1, 0, 1), 1, LS_ACT_TANH, 0,
+              1); /* one vector of pixels */
         check(conv_shape(1, 4, 17, 3 * n, 3 * n, 3, 3, 3, 1, 1, 1, 1), 1, LS_ACT_TANH, 0, 1);
     }
     check(conv_shape(1, 5, 20, 600, 5, 1, 3, 3, 1, 1, 1, 1), 1, LS_ACT_TANH, 0, 1);

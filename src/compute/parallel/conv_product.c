@@ -54,11 +54,14 @@ static void product_few(const struct product_tile *t, ptrdiff_t n, ptrdiff_t run
                                           .columns = t->columns});
 }
 
-/* Whether lanes are pixels: few columns, whose pixels are neighbours, of folds that are done at once. */
+/* Whether lanes are pixels: few columns, whose pixels are neighbours, and rows of them so long that it takes
+ * fewer multiplications of vectors: of a tap one a column and vector of pixels, instead of one a pixel. */
 static int lanes_are_pixels(const struct conv_product *p)
 {
-    return p->walk.order == PIXELS && p->columns <= FEW_COLUMNS && p->walk.x.stride == 1 &&
-           p->walk.x.phases == 1 && p->walk.y.phases == 1;
+    const ptrdiff_t pixels = axis_length(&p->walk.x);
+    return (pixels + VEC - 1) / VEC * p->columns < pixels && p->walk.order == PIXELS &&
+           p->columns <= FEW_COLUMNS && p->walk.x.stride == 1 && p->walk.x.phases == 1 &&
+           p->walk.y.phases == 1;
 }
 
 /* So many columns of pixels that are finished; as one stretch where nothing lies between them: few columns by

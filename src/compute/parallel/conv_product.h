@@ -18,7 +18,7 @@ struct conv_product {
     int transposed; /* columns are inputs */
     const float *bias, *y;
     enum finish finish;            /* done in registers */
-    enum ls_activation after;      /* done on finished pixels in L1 */
+    enum ls_activation after;      /* done on finished pixels in cache */
     const struct ls_maxpool *pool; /* of `to`, or NULL */
     int *threads;                  /* how many there were, from thread 0 */
 };

@@ -139,8 +139,8 @@ LS_ALWAYS_INLINE void slide_gradient_fold(const int S, const int groups, const i
 }
 #endif
 
-/* The same as gather_fold for at most HALF columns, where vectors of half the width come two at a time: on
- * processors whose 512-bit fma takes two cycles, convolutions to or from 6 channels are 1.4 times as fast. */
+/* The same as gather_fold for at most HALF columns whose pixels cannot be the lanes (conv_few_columns.h),
+ * where vectors of half the width come two at a time on processors whose 512-bit fma takes two cycles. */
 #if defined(__AVX512F__)
 enum { HALF = VEC / 2 };
 

@@ -251,10 +251,12 @@ struct gather {
     const void *context;
 };
 
-/* Rows lie anywhere: nothing else would fetch the next one in time. */
+/* Rows lie anywhere: nothing else would fetch the next one in time.  Of a long one the beginning: the rest is
+ * a stream. */
 static void fetch_row(const void *row, ptrdiff_t bytes)
 {
-    for (ptrdiff_t k = 0; k < bytes; k += 64)
+    enum { MOST = 8192 };
+    for (ptrdiff_t k = 0; k < bytes && k < MOST; k += 64)
         __builtin_prefetch((const char *)row + k);
 }
 

@@ -95,7 +95,8 @@ LS_ALWAYS_INLINE void tile_end(const int rows, const int vectors, tile acc, cons
     }
 }
 
-/* A fused activation: what of it is done in registers, and what on finished rows in L1 (tanh and sigmoid). */
+/* A fused activation: what of it is done in registers, and what on finished rows in cache (tanh and sigmoid).
+ */
 static inline enum finish finish_forward(enum ls_activation act)
 {
     return act == LS_ACT_RELU ? FINISH_RELU : FINISH_NONE;

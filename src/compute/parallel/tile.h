@@ -61,6 +61,7 @@ LS_ALWAYS_INLINE void tile_fold_ahead(const int rows, const int vectors, const i
  * an offset for each row, as compilers want it, there are too few registers, and reloading them takes as many
  * loads again as the columns of the left matrix. */
 enum { ROWS_AN_ADDRESS = 3 };
+_Static_assert((int)MOST_ROWS % (int)ROWS_AN_ADDRESS == 0, "an address for each three rows of a tile");
 
 LS_ALWAYS_INLINE void tile_fold_rows(const int rows, const int vectors, const int ahead, tile acc,
                                      ptrdiff_t depth, const float *left, ptrdiff_t row,
