@@ -65,41 +65,22 @@ LS_ALWAYS_INLINE vec few_row(const float *row)
 #endif
 }
 
-LS_ALWAYS_INLINE void few_store_finished(const enum finish finish, const struct few_columns *t,
-                                         struct few_pixels at, const float *planes)
+/* planes (BLOCK, VEC): of each column the sums of these pixels. */
+__attribute__((noinline)) static void few_store(const struct few_columns *t, struct few_pixels at,
+                                                const float *planes)
 {
+    const struct tile_result result = t->result; /* a copy, which no store can change */
+    const int columns = t->columns;
     for (int i = 0; i < at.n; i += BLOCK) {
         float turned[BLOCK * BLOCK];
         block_transpose(turned, BLOCK, planes + i, VEC);
         for (int j = 0; j < BLOCK && i + j < at.n; j++) {
             const ptrdiff_t place = t->places[at.first + i + j];
             const vec z = few_row(turned + j * BLOCK);
-            const vec y = finish > FINISH_RELU ? vec_load_first(t->result.y + place, t->columns) : vec_zero();
-            vec_store_first(t->result.to + place, finished(finish, z, y), t->columns);
+            const vec y =
+                result.finish > FINISH_RELU ? vec_load_first(result.y + place, columns) : vec_zero();
+            vec_store_first(result.to + place, finished(result.finish, z, y), columns);
         }
-    }
-}
-
-/* planes (BLOCK, VEC): of each column the sums of these pixels. */
-__attribute__((noinline)) static void few_store(const struct few_columns *t, struct few_pixels at,
-                                                const float *planes)
-{
-    switch (t->result.finish) {
-    case FINISH_NONE:
-        few_store_finished(FINISH_NONE, t, at, planes);
-        break;
-    case FINISH_RELU:
-        few_store_finished(FINISH_RELU, t, at, planes);
-        break;
-    case FINISH_RELU_GRADIENT:
-        few_store_finished(FINISH_RELU_GRADIENT, t, at, planes);
-        break;
-    case FINISH_TANH_GRADIENT:
-        few_store_finished(FINISH_TANH_GRADIENT, t, at, planes);
-        break;
-    case FINISH_SIGMOID_GRADIENT:
-        few_store_finished(FINISH_SIGMOID_GRADIENT, t, at, planes);
-        break;
     }
 }
 

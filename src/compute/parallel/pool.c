@@ -290,8 +290,8 @@ static bool windows_apart(const struct ls_window *w)
 /* One row of dx from the row of windows that has it; dy NULL: none has. */
 static void average_gradient_apart(const struct ls_window *w, vec r, float *dx, const float *dy)
 {
-    const ptrdiff_t in_windows = dy ? w->OW * w->KW : 0;
-    for (ptrdiff_t ox = 0; ox < in_windows / w->KW; ox++)
+    const ptrdiff_t windows = dy ? w->OW : 0, in_windows = windows * w->KW;
+    for (ptrdiff_t ox = 0; ox < windows; ox++)
         for (ptrdiff_t c = 0; c < w->C; c += VEC) {
             const int n = some_of(w->C - c);
             const vec d = (vec_zero() + some_load(dy + ox * w->C + c, n)) * r; /* the fold from +0 */
