@@ -55,6 +55,19 @@ struct ls_copies {
     ptrdiff_t step;
 };
 
+/* Rows that lie anywhere, and where they are to be: x[b][k] of x (B,K) is
+ *   pixels[index[b]*K + k] / divisor, one IEEE division (however computed), divisor a whole number in 1..255,
+ * or numbers[index[b]*K + k] in all copies of x; exactly one of `pixels` and `numbers` is set. */
+struct ls_gather {
+    ptrdiff_t B, K;
+    float *x;
+    struct ls_copies copies;
+    const uint8_t *pixels;
+    float divisor;
+    const float *numbers;
+    const int64_t *index;
+};
+
 struct ls_dense_shape {
     ptrdiff_t B, K, N;
     struct ls_copies x; /* of the products' x (B,K); that of an input gradient's is not used */
@@ -173,13 +186,18 @@ struct ls_ops {
      * which are cheaper then; operations also work outside of it.  Not to be nested. */
     void (*with_team)(void (*work)(void *context), void *context);
 
-    /* How many copies of x make dense_forward and dense_weight_gradient of this shape faster, at least 1. */
+    /* How many copies of x make the forward product and dense_weight_gradient of this shape faster, at
+     * least 1. */
     int (*dense_input_copies)(struct ls_dense_shape shape);
 
     /* y[b][j] = act(fold(bias[j] or +0; k: x[b][k], w[k][j])).   x (B,K), w (K,N), bias (N) or NULL, y (B,N).
      */
     void (*dense_forward)(struct ls_dense_shape shape, float *y, const float *x, const float *w,
                           const float *bias, enum ls_activation act);
+
+    /* gather(x), then dense_forward of x->x; shape.x is x->copies.  A thread gathers what it multiplies. */
+    void (*dense_forward_gathered)(struct ls_dense_shape shape, float *y, const struct ls_gather *x,
+                                   const float *w, const float *bias, enum ls_activation act);
 
     /* dx[b][k] = act'(x[b][k]) applied to fold(+0; j: dz[b][j], w[k][j]).   dz (B,N), w (K,N), dx (B,K).
      * `act` is the activation that made x (B,K); with LS_ACT_NONE x may be NULL.  This is activation_backward
@@ -370,14 +388,8 @@ struct ls_ops {
     /* The sums of its blocks alone, which that tree is over: sums (ceil(n / 4096)). */
     void (*square_blocks)(ptrdiff_t n, const float *v, float factor, float *sums);
 
-    /* x[b][k] = (float)pixels[index[b]*K + k] / divisor, one IEEE division (however computed).  divisor is a
-     * whole number in 1..255.  All copies of x are written, each by the thread that will read it. */
-    void (*gather_u8)(ptrdiff_t B, ptrdiff_t K, float *x, struct ls_copies copies, const uint8_t *pixels,
-                      const int64_t *index, float divisor);
-
-    /* x[b][k] = numbers[index[b]*K + k], in all copies of x likewise. */
-    void (*gather_f32)(ptrdiff_t B, ptrdiff_t K, float *x, struct ls_copies copies, const float *numbers,
-                       const int64_t *index);
+    /* Each copy is written by the thread that will read it. */
+    void (*gather)(const struct ls_gather *rows);
 
     /* x[b] = whatever row(context, index[b], x + b*K) writes there; row is a pure function of its index. */
     void (*gather_rows)(ptrdiff_t B, ptrdiff_t K, float *x, const int64_t *index,
@@ -385,7 +397,7 @@ struct ls_ops {
 
     /* x[b][c][y][x] = (v - mean[c]) * inverse[c], v = (float)p / divisor, p the pixel of sample index[b] that
      * its move brings to (c, y, x), 0 when it brings none: a pixel moved in is 0 before it is normalised.
-     * pixels (.., C, H, W), x (B, C, H, W); divisor as in gather_u8.  Without mean, v itself. */
+     * pixels (.., C, H, W), x (B, C, H, W); divisor as in struct ls_gather.  Without mean, v itself. */
     void (*gather_images)(const struct ls_image_view *view, ptrdiff_t B, float *x, const uint8_t *pixels,
                           const int64_t *index, float divisor);
 

@@ -91,6 +91,11 @@ static int64_t run_in_region(ls_team_body *body, const void *job)
     return n_sum;
 }
 
+int ls_team_threads(void)
+{
+    return ls_ops_threads() == 1 ? 1 : team.threads;
+}
+
 int64_t ls_team_run(ls_team_body *body, const void *job)
 {
     if (team.threads == 0)
@@ -112,6 +117,11 @@ void ls_team_with(void (*work)(void *context), void *context)
 {
     ls_cores_take(0);
     work(context);
+}
+
+int ls_team_threads(void)
+{
+    return 1;
 }
 
 int64_t ls_team_run(ls_team_body *body, const void *job)

@@ -17,6 +17,10 @@ typedef int64_t ls_team_body(const void *job, int thread, int threads);
  * be nested, nor called from two threads at once. */
 void ls_team_with(void (*work)(void *context), void *context);
 
+/* Threads that ls_team_run runs a job on, the caller's among them, while others stand by; 0: nobody does, and
+ * OpenMP will say. */
+int ls_team_threads(void);
+
 /* Runs body for every thread of the team and returns the sum.  Called by the thread that runs `work`; outside
  * ls_team_with it opens an OpenMP region for this one job. */
 int64_t ls_team_run(ls_team_body *body, const void *job);

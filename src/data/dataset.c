@@ -51,15 +51,27 @@ void ls_data_scale(struct ls_data *data, const struct ls_scaling *scaling)
         scaling->kind == LS_SCALE_NONE ? NULL : &data->scaling;
 }
 
+/* But for where they go. */
+static struct ls_gather rows_of(const struct ls_dataset *dataset, ptrdiff_t B, const int64_t *index)
+{
+    return (struct ls_gather){.B = B,
+                              .K = dataset->n_features,
+                              .pixels = dataset->pixels,
+                              .divisor = dataset->pixel_divisor,
+                              .numbers = dataset->numbers,
+                              .index = index};
+}
+
 static void gather_as_it_is(const struct ls_dataset *dataset, const struct ls_ops *ops, ptrdiff_t B,
                             const int64_t *index, float *x, struct ls_copies copies)
 {
     const ptrdiff_t K = dataset->n_features;
-    if (dataset->pixels)
-        ops->gather_u8(B, K, x, copies, dataset->pixels, index, dataset->pixel_divisor);
-    else if (dataset->numbers)
-        ops->gather_f32(B, K, x, copies, dataset->numbers, index);
-    else
+    if (dataset->pixels || dataset->numbers) {
+        struct ls_gather rows = rows_of(dataset, B, index);
+        rows.x = x;
+        rows.copies = copies;
+        ops->gather(&rows);
+    } else
         ops->gather_rows(B, K, x, index, dataset->generate, dataset->context);
 }
 
@@ -171,6 +183,17 @@ int ls_dataset_fills_copies(const struct ls_dataset *dataset, const struct ls_au
 {
     return (dataset->pixels || dataset->numbers) && !dataset->scaling && dataset->normalise.n_channels == 0 &&
            !(augment && ls_augment_is_on(augment));
+}
+
+int ls_dataset_rows(const struct ls_dataset *dataset, const struct ls_augment *augment, ptrdiff_t B,
+                    const int64_t *index, int64_t *stored, struct ls_gather *rows)
+{
+    if (!ls_dataset_fills_copies(dataset, augment) || (dataset->file && dataset->file->way == LS_LSD_MMAP))
+        return 0;
+    for (ptrdiff_t b = 0; dataset->subset && b < B; b++)
+        stored[b] = dataset->subset[index[b]];
+    *rows = rows_of(dataset, B, dataset->subset ? stored : index);
+    return 1;
 }
 
 void ls_dataset_gather_copies(const struct ls_dataset *dataset, const struct ls_augment *augment,

@@ -173,6 +173,11 @@ void ls_dataset_gather_augmented(const struct ls_dataset *dataset, const struct 
                                  const struct ls_ops *ops, ptrdiff_t B, const int64_t *index, float *x,
                                  int32_t *labels, float *values);
 
+/* Whether a gather of B samples by index is all that makes x of them, and costs no reading of a file: then
+ * `rows` says it, but for its x and copies.  `stored` (B) is for the use of `rows`, as is `index`. */
+int ls_dataset_rows(const struct ls_dataset *dataset, const struct ls_augment *augment, ptrdiff_t B,
+                    const int64_t *index, int64_t *stored, struct ls_gather *rows);
+
 /* Whether ls_dataset_gather_copies can fill more than one copy of x: numbers as they are in memory, or pixels
  * that become x/divisor and no more, cheap enough to do again for each thread. */
 int ls_dataset_fills_copies(const struct ls_dataset *dataset, const struct ls_augment *augment);

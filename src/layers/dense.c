@@ -57,9 +57,13 @@ static void forward(const struct ls_layer *layer, const struct ls_layer_call *ca
                     const float *also)
 {
     (void)also;
-    const float *bias = layer->bias ? call->parameters + call->tensors[BIAS].offset : NULL;
-    call->ops->dense_forward(dense_shape(layer, call->B, call->x_copies), y, x,
-                             call->parameters + call->tensors[WEIGHT].offset, bias, layer->activation);
+    const struct ls_dense_shape shape = dense_shape(layer, call->B, call->x_copies);
+    const float *w = call->parameters + call->tensors[WEIGHT].offset,
+                *bias = layer->bias ? call->parameters + call->tensors[BIAS].offset : NULL;
+    if (call->gather)
+        call->ops->dense_forward_gathered(shape, y, call->gather, w, bias, layer->activation);
+    else
+        call->ops->dense_forward(shape, y, x, w, bias, layer->activation);
 }
 
 static void weight_gradient(const struct ls_layer *layer, const struct ls_layer_call *call, const float *x,
@@ -94,6 +98,7 @@ const struct ls_layer_kind ls_layer_dense = {
     .order = LS_ORDER_CHANNELS_FIRST,
     .fuses_activation = 1,
     .fuses_derivative = 1,
+    .gathers = 1,
     .x_copies = x_copies,
     .configure = configure,
     .infer = infer,

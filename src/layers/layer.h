@@ -119,8 +119,9 @@ struct ls_layer_call {
     const struct ls_parameter *tensors; /* of this layer */
     const float *parameters;            /* flat */
     ptrdiff_t B;
-    struct ls_copies x_copies; /* of the layer's input; one but where the kind has x_copies */
-    float *aux;                /* aux_floats + B * aux_floats_per_row, from forward to backward */
+    struct ls_copies x_copies;      /* of the layer's input; one but where the kind has x_copies */
+    const struct ls_gather *gather; /* of a kind that gathers: forward fills x so; NULL: x is there */
+    float *aux;                     /* aux_floats + B * aux_floats_per_row, from forward to backward */
     const struct ls_pass *pass;
     /* Of a kind that fuses_maxpool: the maxpool right behind, which forward does with its own work, or whose
      * gradient weight_gradient does first; NULL: it is somebody else's. */
@@ -137,6 +138,7 @@ struct ls_layer_kind {
     int fuses_maxpool;    /* its forward and weight_gradient can do that of a maxpool behind */
     int is_activation;    /* relu, tanh, sigmoid: can be fused into the layer before */
     int across_samples;   /* needs all rows of the global batch in one pass */
+    int gathers;          /* its forward can gather the rows of its input */
     /* How many copies of its input x (B,in) it would like, at least 1; NULL: it can read one only. */
     int (*x_copies)(const struct ls_layer *layer, const struct ls_ops *ops, ptrdiff_t B);
 

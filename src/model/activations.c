@@ -170,7 +170,22 @@ enum ls_code ls_activations_create_each(struct ls_activations *act, const struct
 struct ls_input ls_activations_input(struct ls_activations *act, ptrdiff_t B, int can_copy)
 {
     act->input = can_copy && B <= act->each_rows ? act->each : (struct ls_input){.x = act->x};
+    act->gather.x = NULL;
     return act->input;
+}
+
+int ls_activations_gather(struct ls_activations *act, const struct ls_gather *rows)
+{
+    int first = 0;
+    while (act->net->layers[first].skip)
+        first++;
+    if (!act->net->layers[first].kind->gathers)
+        return 0;
+    const struct ls_input input = ls_activations_input(act, rows->B, 1);
+    act->gather = *rows;
+    act->gather.x = input.x;
+    act->gather.copies = input.copies;
+    return 1;
 }
 
 void ls_activations_release(struct ls_activations *act)

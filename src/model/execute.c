@@ -58,6 +58,12 @@ const float *ls_forward(const struct ls_net *net, const struct ls_ops *ops, cons
             continue;
         struct ls_layer_call call = call_of(act, i, ops, parameters, B, pass);
         struct ls_maxpool pool;
+        struct ls_gather gather;
+        if (act->gather.x) { /* the first layer's, whose input is the net's */
+            gather = act->gather;
+            act->gather.x = NULL;
+            call.gather = &gather;
+        }
         if (act->with_gradients && pool_behind(net, i)) { /* else y of the pool may lie where x does */
             pooled = pool_behind(net, i);
             pool = (struct ls_maxpool){ls_window_of(&net->layers[pooled], B), act->y[pooled]};

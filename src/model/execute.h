@@ -21,9 +21,10 @@ struct ls_activations {
     float *x;             /* (rows, in): the caller fills it before ls_forward */
     struct ls_input each; /* the same for up to each_rows rows, a copy a thread; each.x NULL: not worth it */
     ptrdiff_t each_rows;
-    struct ls_input input; /* where the rows at hand are: in x, or in `each` */
-    float **y;             /* y[i]: output of layer i (rows, out); one that is skipped has none */
-    float **aux;           /* aux[i]: what layer i leaves for backward */
+    struct ls_input input;   /* where the rows at hand are: in x, or in `each` */
+    struct ls_gather gather; /* how the next ls_forward fills them; x NULL: the caller has */
+    float **y;               /* y[i]: output of layer i (rows, out); one that is skipped has none */
+    float **aux;             /* aux[i]: what layer i leaves for backward */
 
     /* Buffers that live for a part of a pass: gradients, and without them outputs. */
     int n_slots;
@@ -49,6 +50,11 @@ enum ls_code ls_activations_create_each(struct ls_activations *act, const struct
 /* Where the caller puts the B rows of the next ls_forward: into act->x, which needs no call, or with
  * can_copy, when there is room, into as many copies as the result says. */
 struct ls_input ls_activations_input(struct ls_activations *act, ptrdiff_t B, int can_copy);
+
+/* Leaves it to the next ls_forward to gather its rows, where its threads read them first; what `rows` points
+ * at must last until then, its x and copies are set here.  0, and the caller gathers: the net's first layer
+ * cannot. */
+int ls_activations_gather(struct ls_activations *act, const struct ls_gather *rows);
 
 /* Bytes of a pass's buffers in ls_activations_create. */
 struct ls_activation_bytes {

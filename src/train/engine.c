@@ -121,9 +121,12 @@ static enum ls_code create_buffers(struct ls_engine *engine, const struct ls_eng
         return code;
     engine->sample_loss = ls_alloc(rows, sizeof *engine->sample_loss, "losses", err);
     engine->index = ls_alloc(rows, sizeof *engine->index, "indices", err);
+    engine->stored = ls_alloc(rows, sizeof *engine->stored, "indices", err);
     engine->labels = ls_alloc(rows, sizeof *engine->labels, "labels", err);
     engine->values = ls_alloc(rows, (size_t)plan->n_values * sizeof *engine->values, "targets", err);
-    return engine->sample_loss && engine->index && engine->labels && engine->values ? LS_OK : LS_FAILED;
+    return engine->sample_loss && engine->index && engine->stored && engine->labels && engine->values
+               ? LS_OK
+               : LS_FAILED;
 }
 
 enum ls_code ls_engine_create(struct ls_engine *engine, const struct ls_net *net, const struct ls_ops *ops,
@@ -168,6 +171,7 @@ void ls_engine_release(struct ls_engine *engine)
     ls_roots_release(&engine->sync);
     ls_free(engine->sample_loss);
     ls_free(engine->index);
+    ls_free(engine->stored);
     ls_free(engine->labels);
     ls_free(engine->values);
     *engine = (struct ls_engine){0};

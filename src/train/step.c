@@ -17,8 +17,11 @@ const float *ls_step_forward_rows(struct ls_engine *engine, const float *paramet
                                   double *since)
 {
     const struct ls_augment *augment = pass ? &engine->augment : NULL;
-    const struct ls_input input =
-        ls_activations_input(&engine->act, B, ls_dataset_fills_copies(data, augment));
+    struct ls_gather rows;
+    struct ls_input input = {NULL};
+    if (!ls_dataset_rows(data, augment, B, engine->index, engine->stored, &rows) ||
+        !ls_activations_gather(&engine->act, &rows))
+        input = ls_activations_input(&engine->act, B, ls_dataset_fills_copies(data, augment));
     ls_dataset_gather_copies(data, augment, engine->ops, B, engine->index, input.x, input.copies,
                              engine->labels, engine->values);
     ls_step_charge(&engine->times.data_s, since);

@@ -22,7 +22,8 @@
 #include "train/roots.h"
 #include "train/shards.h"
 
-/* Seconds spent, since the caller last zeroed them. */
+/* Seconds spent, since the caller last zeroed them.  What a first layer gathers itself is compute: it waits
+ * for no file. */
 struct ls_step_times {
     double data_s, compute_s, allreduce_s, update_s;
 };
@@ -60,7 +61,7 @@ struct ls_engine {
     int sync_parts;
     struct ls_error sync_error; /* of the pass at hand */
     float *sample_loss;         /* (rows of a pass) */
-    int64_t *index;             /* (rows of a pass) */
+    int64_t *index, *stored;    /* (rows of a pass); in a subset, and in what it is of */
     int32_t *labels;            /* (rows of a pass) */
     float *values;              /* (rows of a pass, n_values) */
     /* Told of each bucket that is in, while others still travel: `sum` is complete in its range and, from the

@@ -75,6 +75,17 @@ static enum ls_code on_epoch(void *context, const struct ls_epoch_report *report
     return LS_OK;
 }
 
+/* What a dataset computes or converts, once and for all; the dataset owns it. */
+static enum ls_code hold_as_numbers(struct ls_dataset *data, struct ls_error *err)
+{
+    const ptrdiff_t K = data->n_features;
+    float *numbers = ls_alloc((size_t)data->n_samples, (size_t)K * sizeof *numbers, "numbers", err);
+    for (int64_t i = 0; numbers && i < data->n_samples; i++)
+        ls_dataset_gather_raw(data, i, numbers + i * K);
+    data->numbers = data->owned[2] = numbers;
+    return numbers ? LS_OK : LS_FAILED;
+}
+
 static enum ls_code bench_open(struct bench *bench, const struct matrix_run *run, struct ls_error *err)
 {
     *bench = (struct bench){.run = run, .config = run->config};
@@ -85,6 +96,8 @@ static enum ls_code bench_open(struct bench *bench, const struct matrix_run *run
         code = ls_normalise_measure(&bench->data.train.normalise, train, err);
         bench->data.test.normalise = train->normalise;
     }
+    if (code == LS_OK && run->as_numbers)
+        code = hold_as_numbers(&bench->data.train, err);
     if (code == LS_OK)
         code = ls_net_create(&bench->net, run->net, ls_shape_of(train->n_dims, train->dims), err);
     if (code == LS_OK)

@@ -274,5 +274,10 @@ const struct matrix_run matrix_runs[] = {
      .net = "dense 12, relu, dropout 0.3, dense 4",
      .config =
          {.batch = 24, .accumulate = 3, .microbatch = 5, .epochs = 2, .ema = 0.8f, SGD(.momentum = 0.9f)}},
+    {.name = "softmax regression on numbers in memory, work for several threads",
+     .data = "synthetic:n=200,shape=20x21,classes=10,test=20",
+     .as_numbers = 1,
+     .net = "dense 10",
+     .config = {.batch = 128, .microbatch = 8, .epochs = 2, SGD(.momentum = 0.9f)}},
 };
 const int n_matrix_runs = sizeof matrix_runs / sizeof *matrix_runs;

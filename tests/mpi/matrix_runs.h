@@ -7,6 +7,7 @@
 struct matrix_run {
     const char *name, *data, *test_data, *net, *init;
     int normalise;                 /* as the training data says */
+    int as_numbers;                /* the training data's samples, as binary32 in memory */
     struct ls_train_config config; /* batch 0: all; steps 0: no limit */
     int only_ranks;                /* too slow for all: on this many; 0: on any */
     int only_bits;                 /* deep: not in matrix-tolerance, nor where all must differ */

@@ -36,6 +36,57 @@ static void forget(ptrdiff_t n, float *x)
         x[i] = NAN;
 }
 
+/* A product that gathers x, inside of a standing team. */
+struct gathered {
+    const struct ls_ops *ops;
+    struct ls_dense_shape shape;
+    float *y;
+    const struct ls_gather *x;
+    const float *w, *bias;
+    enum ls_activation act;
+    int apart; /* the gather by itself, then the product */
+};
+
+static void run_gathered(void *context)
+{
+    const struct gathered *g = context;
+    if (g->apart) {
+        g->ops->gather(g->x);
+        g->ops->dense_forward(g->shape, g->y, g->x->x, g->w, g->bias, g->act);
+    } else {
+        g->ops->dense_forward_gathered(g->shape, g->y, g->x, g->w, g->bias, g->act);
+    }
+}
+
+/* Of samples that lie in memory as `rows` has them: y, and x in all of its copies, are as expected. */
+static void check_gathered(const struct ls_ops *ops, int threads, const char *text, struct ls_dense_shape s,
+                           struct ls_gather rows, const float *w, const float *bias, enum ls_activation act,
+                           const float *x, const float *y)
+{
+    const ptrdiff_t nx = s.B * s.K, ny = s.B * s.N;
+    const int copies = s.x.n > 1 ? s.x.n : 1;
+    float *found_y = unset(ny), *xs = unset(copies > 1 ? copies * s.x.step : nx);
+    rows.x = xs;
+    rows.copies = s.x;
+    struct gathered job = {ops, s, found_y, &rows, w, bias, act, 0};
+    ops->with_team(run_gathered, &job);
+    expect_same("y, gathered", ops, threads, text, ny, found_y, y);
+    for (int copy = 0; copy < copies; copy++)
+        expect_same("x, gathered", ops, threads, text, nx, xs + copy * s.x.step, x);
+    FREE(found_y, xs);
+}
+
+/* Where samples lie that make x in the opposite order. */
+static float *backwards(ptrdiff_t B, ptrdiff_t K, const float *x, int64_t *index)
+{
+    float *stored = unset(B * K);
+    for (ptrdiff_t b = 0; b < B; b++) {
+        index[b] = B - 1 - b;
+        memcpy(stored + index[b] * K, x + b * K, (size_t)K * sizeof *x);
+    }
+    return stored;
+}
+
 static void check_dense(struct ls_dense_shape s, ptrdiff_t m, enum ls_activation act, int special)
 {
     const ptrdiff_t nx = s.B * s.K, ny = s.B * s.N, nw = s.K * s.N;
@@ -53,6 +104,9 @@ static void check_dense(struct ls_dense_shape s, ptrdiff_t m, enum ls_activation
     struct ls_dense_shape many = s;
     many.x = (struct ls_copies){1 + (int)((s.B + s.N) % 4), nx + 5};
     float *xs = copied(x, nx, many.x);
+    int64_t *index = exactly((size_t)s.B * sizeof *index);
+    float *stored = backwards(s.B, s.K, x, index);
+    const struct ls_gather rows = {.B = s.B, .K = s.K, .numbers = stored, .index = index};
     FOR_EACH_IMPLEMENTATION(ops, threads)
     {
         ops->dense_forward(s, found_y, x, w, some_bias, act);
@@ -72,10 +126,13 @@ static void check_dense(struct ls_dense_shape s, ptrdiff_t m, enum ls_activation
         expect_same("y of copies", ops, threads, shape, ny, found_y, y);
         ops->dense_weight_gradient(many, m, found_dw, found_db, xs, dz);
         expect_same("dw of copies", ops, threads, shape, nw, found_dw, dw);
+        if ((s.B + s.K + s.N) % 4 == 0) /* standing up takes longer than such products */
+            check_gathered(ops, threads, shape, m % 2 ? s : many, rows, w, some_bias, act, x, y);
         forget(ny, found_y);
         forget(nw, found_dw);
     }
-    float *all[] = {x, xs, w, bias, dz, y, dx, dw, db, found_y, found_dx, found_dw, found_db};
+    free(index);
+    float *all[] = {x, xs, stored, w, bias, dz, y, dx, dw, db, found_y, found_dx, found_dw, found_db};
     for (size_t i = 0; i < COUNT(all); i++)
         free(all[i]);
 }
@@ -185,6 +242,47 @@ Test(ops, dense_layers_that_are_a_relay, .timeout = 240)
                 expect_a_relay(room, s);
         }
     ls_panel_floats = found;
+}
+
+/* Bytes, of which each thread makes numbers where it multiplies them; the team meets once less for it where
+ * each thread has all columns of its rows. */
+static void check_dense_of_bytes(ptrdiff_t B, ptrdiff_t K, ptrdiff_t N)
+{
+    uint8_t *pixels = exactly((size_t)(B * K));
+    int64_t *index = exactly((size_t)B * sizeof *index);
+    float *x = unset(B * K), *w = values(K * N, 0), *y = unset(B * N), *found = unset(B * N);
+    for (ptrdiff_t i = 0; i < B * K; i++)
+        pixels[i] = (uint8_t)random_bits();
+    for (ptrdiff_t b = 0; b < B; b++)
+        index[b] = (int64_t)(random_bits() % (uint32_t)B);
+    struct ls_gather rows = {.B = B, .K = K, .x = x, .pixels = pixels, .divisor = 255.0f, .index = index};
+    const struct ls_dense_shape s = dense_of(B, K, N);
+    ls_ops_serial.dense_forward_gathered(s, y, &rows, w, NULL, LS_ACT_RELU);
+    FOR_EACH_IMPLEMENTATION(ops, threads)
+    {
+        check_gathered(ops, threads, "of bytes", s, rows, w, NULL, LS_ACT_RELU, x, y);
+        long rung[2];
+        struct gathered job = {ops, s, found, &rows, w, NULL, LS_ACT_RELU, 0};
+        for (job.apart = 0; job.apart < 2; job.apart++) {
+            const long before = bells_rung();
+            ops->with_team(run_gathered, &job);
+            rung[job.apart] = bells_rung() - before;
+        }
+        cr_assert(ls_ops_threads() == 1 || N > 3 || rung[0] < rung[1],
+                  "%s, %d threads, B %td K %td N %td: %ld bells, apart %ld", ops->name, threads, B, K, N,
+                  rung[0], rung[1]);
+    }
+    free(pixels);
+    free(index);
+    FREE(x, w, y, found);
+}
+
+Test(ops, dense_layers_that_gather_bytes, .timeout = 120)
+{
+    check_dense_of_bytes(256, 784, 10);
+    check_dense_of_bytes(100, 1301, 3);
+    check_dense_of_bytes(64, 784, 128);
+    check_dense_of_bytes(61, 530, 257);
 }
 
 /* Fewer inputs than a move of the copies takes: x ends within one before its last row. */
@@ -305,7 +403,7 @@ Test(ops, tree_add)
 
 /* All pixel values by all divisors that the interface allows: the corrected multiplication is the division.
  */
-Test(ops, gather_u8_is_exact_for_every_pixel_and_divisor)
+Test(ops, gathered_bytes_are_exact_for_every_pixel_and_divisor)
 {
     uint8_t pixels[256];
     for (int i = 0; i < 256; i++)
@@ -317,8 +415,9 @@ Test(ops, gather_u8_is_exact_for_every_pixel_and_divisor)
             float found[256], expected[256];
             for (int i = 0; i < 256; i++)
                 expected[i] = (float)i / (float)divisor;
-            ops->gather_u8(1, 256, found, (struct ls_copies){0}, pixels, &index, (float)divisor);
-            expect_same("x", ops, threads, "gather_u8", 256, found, expected);
+            ops->gather(&(struct ls_gather){
+                .B = 1, .K = 256, .x = found, .pixels = pixels, .divisor = (float)divisor, .index = &index});
+            expect_same("x", ops, threads, "gather of bytes", 256, found, expected);
         }
     }
 }
@@ -340,29 +439,36 @@ static void check_gather(ptrdiff_t B, ptrdiff_t K)
     for (ptrdiff_t b = 0; b < B; b++)
         index[b] = (int64_t)(random_bits() % ROWS);
     float *bytes = unset(B * K), *rows = unset(B * K);
-    ls_ops_serial.gather_u8(B, K, bytes, (struct ls_copies){0}, pixels, index, 255.0f);
+    struct ls_gather of_bytes = {
+        .B = B, .K = K, .x = bytes, .pixels = pixels, .divisor = 255.0f, .index = index};
+    ls_ops_serial.gather(&of_bytes);
     ls_ops_serial.gather_rows(B, K, rows, index, ramp, &K);
     float *numbers = unset(ROWS * K);
     for (int64_t row = 0; row < ROWS; row++)
         ramp(&K, row, numbers + row * K);
+    struct ls_gather of_numbers = {.B = B, .K = K, .numbers = numbers, .index = index};
     FOR_EACH_IMPLEMENTATION(ops, threads)
     {
         float *found = unset(B * K);
-        ops->gather_u8(B, K, found, (struct ls_copies){0}, pixels, index, 255.0f);
-        expect_same("x", ops, threads, "gather_u8", B * K, found, bytes);
+        of_bytes.x = of_numbers.x = found;
+        of_bytes.copies = of_numbers.copies = (struct ls_copies){0};
+        ops->gather(&of_bytes);
+        expect_same("x", ops, threads, "gather of bytes", B * K, found, bytes);
+        ops->gather(&of_numbers);
+        expect_same("x", ops, threads, "gather of numbers", B * K, found, rows);
         for (int n = 2; n <= 4; n++) { /* fewer copies than threads, as many, and more */
             const struct ls_copies copies = {n, B * K + 3};
             float *all = unset(n * copies.step);
-            ops->gather_u8(B, K, all, copies, pixels, index, 255.0f);
+            of_bytes.x = of_numbers.x = all;
+            of_bytes.copies = of_numbers.copies = copies;
+            ops->gather(&of_bytes);
             for (int copy = 0; copy < n; copy++)
-                expect_same("copy", ops, threads, "gather_u8", B * K, all + copy * copies.step, bytes);
-            ops->gather_f32(B, K, all, copies, numbers, index);
+                expect_same("copy", ops, threads, "gather of bytes", B * K, all + copy * copies.step, bytes);
+            ops->gather(&of_numbers);
             for (int copy = 0; copy < n; copy++)
-                expect_same("copy", ops, threads, "gather_f32", B * K, all + copy * copies.step, rows);
+                expect_same("copy", ops, threads, "gather of numbers", B * K, all + copy * copies.step, rows);
             free(all);
         }
-        ops->gather_f32(B, K, found, (struct ls_copies){0}, numbers, index);
-        expect_same("x", ops, threads, "gather_f32", B * K, found, rows);
         ops->gather_rows(B, K, found, index, ramp, &K);
         expect_same("x", ops, threads, "gather_rows", B * K, found, rows);
         free(found);

@@ -1,11 +1,10 @@
-/* Everything that is one independent formula an element: activations, the tree's additions, the gathers.
+/* Everything that is one independent formula an element: activations, the tree's additions.
  *
  * The loops are plain C over the scalar formulas; the compiler makes vectors of them, and as no element
  * depends on another and -ffp-contract=off is on, vectors and scalar remainders give the same bits. */
 #include "compute/parallel/elementwise.h"
 
 #include "base/contract.h"
-#include "compute/parallel/pixels.h"
 #include "compute/parallel/team.h"
 
 struct activation {
@@ -237,88 +236,4 @@ float LS_PER_ISA(ls_leaf_sum)(ptrdiff_t B, ptrdiff_t m, const float *v)
         ls_tree_push(&tree, sum);
     }
     return ls_tree_sum(&tree);
-}
-
-struct gather {
-    ptrdiff_t B, K;
-    float *x;
-    struct ls_copies copies; /* of x */
-    const uint8_t *pixels;   /* NULL: numbers */
-    const float *numbers;
-    const int64_t *index;
-    float divisor;
-    void (*row)(const void *context, int64_t index, float *x);
-    const void *context;
-};
-
-/* Rows lie anywhere: nothing else would fetch the next one in time.  Of a long one the beginning: the rest is
- * a stream. */
-static void fetch_row(const void *row, ptrdiff_t bytes)
-{
-    enum { MOST = 8192 };
-    for (ptrdiff_t k = 0; k < bytes && k < MOST; k += 64)
-        __builtin_prefetch((const char *)row + k);
-}
-
-/* Rows of one copy. */
-static void gather_stored_rows(const struct gather *g, struct range r, float *x)
-{
-    const ptrdiff_t K = g->K;
-    for (ptrdiff_t b = r.begin; b < r.end; b++) {
-        const ptrdiff_t from = g->index[b] * K, next = g->index[b + 1 < r.end ? b + 1 : b] * K;
-        if (g->pixels) {
-            fetch_row(g->pixels + next, K);
-            scale_row(K, x + b * K, g->pixels + from, g->divisor);
-        } else {
-            fetch_row(g->numbers + next, K * (ptrdiff_t)sizeof *x);
-            memcpy(x + b * K, g->numbers + from, (size_t)K * sizeof *x);
-        }
-    }
-}
-
-static int64_t gather_stored_part(const void *job, int thread, int threads)
-{
-    const struct gather *g = job;
-    if (g->copies.n <= 1)
-        gather_stored_rows(g, range_part(g->B, 1, thread, threads), g->x);
-    for (int copy = thread; g->copies.n > 1 && copy < g->copies.n; copy += threads)
-        gather_stored_rows(g, (struct range){0, g->B}, g->x + copy * g->copies.step);
-    return 0;
-}
-
-static void gather_stored(const struct gather *g)
-{
-    const double copy_ns = (double)g->B * (double)g->K * 0.2;
-    team_run(g->copies.n > 1 ? copy_ns * g->copies.n : copy_ns, gather_stored_part, g);
-}
-
-void LS_PER_ISA(ls_gather_u8)(ptrdiff_t B, ptrdiff_t K, float *x, struct ls_copies copies,
-                              const uint8_t *pixels, const int64_t *index, float divisor)
-{
-    gather_stored(&(struct gather){
-        .B = B, .K = K, .x = x, .copies = copies, .pixels = pixels, .index = index, .divisor = divisor});
-}
-
-void LS_PER_ISA(ls_gather_f32)(ptrdiff_t B, ptrdiff_t K, float *x, struct ls_copies copies,
-                               const float *numbers, const int64_t *index)
-{
-    gather_stored(
-        &(struct gather){.B = B, .K = K, .x = x, .copies = copies, .numbers = numbers, .index = index});
-}
-
-static int64_t gather_rows_part(const void *job, int thread, int threads)
-{
-    const struct gather *g = job;
-    const struct range r = range_part(g->B, 1, thread, threads);
-    for (ptrdiff_t b = r.begin; b < r.end; b++)
-        g->row(g->context, g->index[b], g->x + b * g->K);
-    return 0;
-}
-
-void LS_PER_ISA(ls_gather_rows)(ptrdiff_t B, ptrdiff_t K, float *x, const int64_t *index,
-                                void (*row)(const void *context, int64_t index, float *x),
-                                const void *context)
-{
-    const struct gather g = {.B = B, .K = K, .x = x, .index = index, .row = row, .context = context};
-    team_run((double)B * (double)K, gather_rows_part, &g);
 }

@@ -19,13 +19,6 @@ void LS_PER_ISA(ls_scale)(ptrdiff_t n, float *y, const float *x, float factor);
 void LS_PER_ISA(ls_scale_rows)(ptrdiff_t B, ptrdiff_t K, float *x, const float *offset, const float *factor);
 float LS_PER_ISA(ls_leaf_sum)(ptrdiff_t B, ptrdiff_t m, const float *v);
 void LS_PER_ISA(ls_tree_add)(ptrdiff_t n, float *left, const float *right);
-void LS_PER_ISA(ls_gather_u8)(ptrdiff_t B, ptrdiff_t K, float *x, struct ls_copies copies,
-                              const uint8_t *pixels, const int64_t *index, float divisor);
-void LS_PER_ISA(ls_gather_f32)(ptrdiff_t B, ptrdiff_t K, float *x, struct ls_copies copies,
-                               const float *numbers, const int64_t *index);
-void LS_PER_ISA(ls_gather_rows)(ptrdiff_t B, ptrdiff_t K, float *x, const int64_t *index,
-                                void (*row)(const void *context, int64_t index, float *x),
-                                const void *context);
 
 /* y[i] = act(z[i]) on this thread; y == z is allowed. */
 static inline void activate(enum ls_activation act, float slope, ptrdiff_t n, float *y, const float *z)

@@ -30,14 +30,14 @@ static struct ls_move move_of(const struct ls_image_view *view, int64_t index)
 static void convert(const struct images *g, ptrdiff_t c, ptrdiff_t n, float *restrict to,
                     const uint8_t *restrict from)
 {
+    const struct pixel_unit unit = pixel_unit_of(g->divisor);
     if (!g->view->mean) {
-        scale_row(n, to, from, g->divisor);
+        scale_row(n, to, from, unit);
         return;
     }
-    const float divisor = g->divisor, over_divisor = 1.0f / divisor;
     const float mean = g->view->mean[c], inverse = g->view->inverse[c];
     for (ptrdiff_t k = 0; k < n; k++)
-        to[k] = (pixel_quotient(from[k], divisor, over_divisor) - mean) * inverse;
+        to[k] = (pixel_quotient(from[k], unit) - mean) * inverse;
 }
 
 /* to[k] = from[k], or with `flip` from[n - 1 - k]: eight bytes at a time, the last eight overlapping those

@@ -4,6 +4,7 @@
 #include "compute/parallel/conv.h"
 #include "compute/parallel/dense.h"
 #include "compute/parallel/elementwise.h"
+#include "compute/parallel/gather.h"
 #include "compute/parallel/images.h"
 #include "compute/parallel/loss.h"
 #include "compute/parallel/pool.h"
@@ -18,6 +19,7 @@ const struct ls_ops LS_PER_ISA(ls_ops) = {
     .with_team = ls_team_with,
     .dense_input_copies = LS_PER_ISA(ls_dense_input_copies),
     .dense_forward = LS_PER_ISA(ls_dense_forward),
+    .dense_forward_gathered = LS_PER_ISA(ls_dense_forward_gathered),
     .dense_input_gradient = LS_PER_ISA(ls_dense_input_gradient),
     .dense_weight_gradient = LS_PER_ISA(ls_dense_weight_gradient),
     .conv_forward = LS_PER_ISA(ls_conv_forward),
@@ -53,8 +55,7 @@ const struct ls_ops LS_PER_ISA(ls_ops) = {
     .adam_direction = LS_PER_ISA(ls_adam_direction),
     .square_sum = LS_PER_ISA(ls_square_sum),
     .square_blocks = LS_PER_ISA(ls_square_blocks),
-    .gather_u8 = LS_PER_ISA(ls_gather_u8),
-    .gather_f32 = LS_PER_ISA(ls_gather_f32),
+    .gather = LS_PER_ISA(ls_gather),
     .gather_rows = LS_PER_ISA(ls_gather_rows),
     .gather_images = LS_PER_ISA(ls_gather_images),
     .view_images = LS_PER_ISA(ls_view_images),

@@ -22,22 +22,22 @@ static void tree_add(ptrdiff_t n, float *left, const float *right)
         left[i] = left[i] + right[i];
 }
 
-static void gather_u8(ptrdiff_t B, ptrdiff_t K, float *x, struct ls_copies copies, const uint8_t *pixels,
-                      const int64_t *index, float divisor)
+static void gather(const struct ls_gather *g)
 {
-    for (int copy = 0; copy < (copies.n > 1 ? copies.n : 1); copy++)
-        for (ptrdiff_t b = 0; b < B; b++)
-            for (ptrdiff_t k = 0; k < K; k++)
-                x[copy * copies.step + b * K + k] = (float)pixels[index[b] * K + k] / divisor;
+    for (int copy = 0; copy < (g->copies.n > 1 ? g->copies.n : 1); copy++)
+        for (ptrdiff_t b = 0; b < g->B; b++)
+            for (ptrdiff_t k = 0; k < g->K; k++) {
+                const ptrdiff_t from = g->index[b] * g->K + k;
+                g->x[copy * g->copies.step + b * g->K + k] =
+                    g->pixels ? (float)g->pixels[from] / g->divisor : g->numbers[from];
+            }
 }
 
-static void gather_f32(ptrdiff_t B, ptrdiff_t K, float *x, struct ls_copies copies, const float *numbers,
-                       const int64_t *index)
+static void dense_forward_gathered(struct ls_dense_shape shape, float *y, const struct ls_gather *x,
+                                   const float *w, const float *bias, enum ls_activation act)
 {
-    for (int copy = 0; copy < (copies.n > 1 ? copies.n : 1); copy++)
-        for (ptrdiff_t b = 0; b < B; b++)
-            for (ptrdiff_t k = 0; k < K; k++)
-                x[copy * copies.step + b * K + k] = numbers[index[b] * K + k];
+    gather(x);
+    ls_serial_dense_forward(shape, y, x->x, w, bias, act);
 }
 
 static int dense_input_copies(struct ls_dense_shape shape)
@@ -63,6 +63,7 @@ const struct ls_ops ls_ops_serial = {
     .with_team = with_team,
     .dense_input_copies = dense_input_copies,
     .dense_forward = ls_serial_dense_forward,
+    .dense_forward_gathered = dense_forward_gathered,
     .dense_input_gradient = ls_serial_dense_input_gradient,
     .dense_weight_gradient = ls_serial_dense_weight_gradient,
     .conv_forward = ls_serial_conv_forward,
@@ -98,8 +99,7 @@ const struct ls_ops ls_ops_serial = {
     .adam_direction = ls_serial_adam_direction,
     .square_sum = ls_serial_square_sum,
     .square_blocks = ls_serial_square_blocks,
-    .gather_u8 = gather_u8,
-    .gather_f32 = gather_f32,
+    .gather = gather,
     .gather_rows = gather_rows,
     .gather_images = ls_serial_gather_images,
     .view_images = ls_serial_view_images,
