@@ -18,6 +18,7 @@ extern const struct ls_ops ls_ops_avx2, ls_ops_avx512;
 ptrdiff_t ls_panel_floats = 64 * 1024; /* of an L2 of 512 KiB, where nobody knows */
 
 static int team_size; /* 0: not set yet, the OpenMP default */
+static _Thread_local int alone;
 
 /* Every ISA of this build that runs here, best first; NULL ends the list. */
 static const struct ls_ops *supported(int i)
@@ -73,8 +74,15 @@ void ls_ops_set_threads(int n)
     team_size = n > 0 ? n : 1;
 }
 
+void ls_ops_set_alone(int yes)
+{
+    alone = yes;
+}
+
 int ls_ops_threads(void)
 {
+    if (alone)
+        return 1;
 #ifdef _OPENMP
     return team_size ? team_size : omp_get_max_threads();
 #else

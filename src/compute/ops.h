@@ -186,6 +186,10 @@ struct ls_ops {
      * which are cheaper then; operations also work outside of it.  Not to be nested. */
     void (*with_team)(void (*work)(void *context), void *context);
 
+    /* Calls work(context, i) for i = 0 .. n-1, as many at once as there are threads; the operations that a
+     * call uses run on its thread alone.  Not to be nested. */
+    void (*each)(int n, void (*work)(void *context, int i), void *context);
+
     /* How many copies of x make the forward product and dense_weight_gradient of this shape faster, at
      * least 1. */
     int (*dense_input_copies)(struct ls_dense_shape shape);
@@ -420,5 +424,8 @@ const char *const *ls_ops_isas(void);
  * OpenMP). */
 void ls_ops_set_threads(int n);
 int ls_ops_threads(void);
+
+/* Whether operations that the calling thread asks for run on it alone: then it has one.  For `each`. */
+void ls_ops_set_alone(int alone);
 
 #endif

@@ -131,3 +131,24 @@ int64_t ls_team_run(ls_team_body *body, const void *job)
 }
 
 #endif
+
+struct each {
+    int n;
+    void (*work)(void *context, int i);
+    void *context;
+};
+
+static int64_t each_part(const void *job, int thread, int threads)
+{
+    const struct each *each = job;
+    ls_ops_set_alone(1);
+    for (int i = thread; i < each->n; i += threads)
+        each->work(each->context, i);
+    ls_ops_set_alone(0);
+    return 0;
+}
+
+void ls_team_each(int n, void (*work)(void *context, int i), void *context)
+{
+    ls_team_run(each_part, &(struct each){n, work, context});
+}

@@ -17,6 +17,9 @@ typedef int64_t ls_team_body(const void *job, int thread, int threads);
  * be nested, nor called from two threads at once. */
 void ls_team_with(void (*work)(void *context), void *context);
 
+/* struct ls_ops's each. */
+void ls_team_each(int n, void (*work)(void *context, int i), void *context);
+
 /* Threads that ls_team_run runs a job on, the caller's among them, while others stand by; 0: nobody does, and
  * OpenMP will say. */
 int ls_team_threads(void);

@@ -134,6 +134,36 @@ enum ls_code ls_activations_create(struct ls_activations *act, const struct ls_n
     return code;
 }
 
+enum ls_code ls_activations_share_create(struct ls_activations *share, const struct ls_activations *whole,
+                                         struct ls_error *err)
+{
+    int *place = ls_alloc((size_t)whole->net->n_layers, sizeof *place, "activations", err);
+    enum ls_code code =
+        place ? plan(share, whole->net, whole->most_rows, whole->with_gradients, place, err) : LS_FAILED;
+    ls_free(place);
+    if (code != LS_OK)
+        ls_activations_release(share);
+    else
+        ls_activations_share_move(share, whole, 0);
+    return code;
+}
+
+void ls_activations_share_move(struct ls_activations *share, const struct ls_activations *whole,
+                               ptrdiff_t row)
+{
+    const struct ls_net *net = whole->net;
+    share->x = whole->x + row * net->in.count;
+    for (int s = 0; s < share->n_slots; s++)
+        share->slots[s] = whole->slots[s] + row * whole->widths[s];
+    for (int i = 0; i < net->n_layers; i++) {
+        if (whole->y[i])
+            share->y[i] = whole->y[i] + row * net->layers[i].out.count;
+        if (whole->aux[i])
+            share->aux[i] = whole->aux[i] + row * net->layers[i].aux_floats_per_row;
+    }
+    ls_activations_input(share, 0, 0);
+}
+
 /* Copies of B rows of input that all who read it can use; 1: one will do. */
 static int copies_for(const struct ls_net *net, const struct ls_ops *ops, ptrdiff_t B)
 {

@@ -56,6 +56,14 @@ struct ls_input ls_activations_input(struct ls_activations *act, ptrdiff_t B, in
  * cannot. */
 int ls_activations_gather(struct ls_activations *act, const struct ls_gather *rows);
 
+/* Some rows of `whole` as activations of their own, so that several threads can each take rows through the
+ * net: the numbers are those of `whole` from row `row` on, the bookkeeping is its own.  For nets without
+ * layers across samples.  Local; released as others are, before `whole`. */
+enum ls_code ls_activations_share_create(struct ls_activations *share, const struct ls_activations *whole,
+                                         struct ls_error *err);
+void ls_activations_share_move(struct ls_activations *share, const struct ls_activations *whole,
+                               ptrdiff_t row);
+
 /* Bytes of a pass's buffers in ls_activations_create. */
 struct ls_activation_bytes {
     size_t outputs, gradients;

@@ -10,7 +10,7 @@ enum ls_code ls_accumulator_create(struct ls_accumulator *accumulator, int64_t b
     if (n == 1)
         return LS_OK;
     /* An epoch's last update has fewer batches, which is another tree but never a deeper one. */
-    const int n_slots = ls_roots_needed(n, (struct ls_range){0, n}, 1) + 1;
+    const int n_slots = ls_roots_needed(n, (struct ls_range){0, n}, 1, 1) + 1;
     return ls_roots_create(&accumulator->roots, n_slots, net->n_floats + LS_SLOT_EXTRA, err);
 }
 

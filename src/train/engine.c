@@ -61,21 +61,22 @@ enum ls_code ls_engine_rows(const struct ls_net *net, const struct ls_engine_pla
     return code;
 }
 
-static int slots_of(const struct ls_engine *engine, int64_t n_samples, int64_t pass_leaves)
+static int slots_of(const struct ls_engine *engine, int64_t n_samples, int64_t pass_leaves, int shares)
 {
     const int64_t leaves = ls_count_leaves(n_samples, engine->microbatch);
     return ls_roots_needed(leaves,
                            ls_leaves_of_rank(leaves, ls_comm_size(engine->comm), ls_comm_rank(engine->comm)),
-                           pass_leaves);
+                           pass_leaves, shares);
 }
 
 /* The most slots that any of the plan's batches needs.  A smaller one may need more than a larger one: the
  * number depends on where the ranks' ranges begin and end in the tree. */
 static int slots_for(const struct ls_engine *engine, const struct ls_engine_plan *plan)
 {
+    const int shares = engine->lanes.n > 0 ? engine->lanes.n : 1;
     int most = 1;
     for (int i = 0; i < LS_ENGINE_SIZES; i++) {
-        const int needed = slots_of(engine, plan->batch[i], engine->pass_leaves);
+        const int needed = slots_of(engine, plan->batch[i], engine->pass_leaves, shares);
         most = needed > most ? needed : most;
     }
     /* A leaf that is cut out of a subtree leaves one more at each of the subtree's levels. */
@@ -97,7 +98,7 @@ static enum ls_code create_roots(struct ls_engine *engine, const struct ls_engin
     if (code == LS_OK && plan->with_gradients && net->sync_floats > 0)
         code = ls_roots_create(&engine->sync, n_slots, net->sync_floats, err);
     if (code == LS_OK)
-        code = ls_roots_create(&engine->losses, slots_of(engine, plan->n_evaluated, engine->eval_leaves),
+        code = ls_roots_create(&engine->losses, slots_of(engine, plan->n_evaluated, engine->eval_leaves, 1),
                                1 + 3 * plan->n_values, err);
     return code;
 }
@@ -119,14 +120,18 @@ static enum ls_code create_buffers(struct ls_engine *engine, const struct ls_eng
         code = ls_activations_create_each(&engine->act, engine->ops, err);
     if (code != LS_OK)
         return code;
-    engine->sample_loss = ls_alloc(rows, sizeof *engine->sample_loss, "losses", err);
-    engine->index = ls_alloc(rows, sizeof *engine->index, "indices", err);
-    engine->stored = ls_alloc(rows, sizeof *engine->stored, "indices", err);
-    engine->labels = ls_alloc(rows, sizeof *engine->labels, "labels", err);
-    engine->values = ls_alloc(rows, (size_t)plan->n_values * sizeof *engine->values, "targets", err);
-    return engine->sample_loss && engine->index && engine->stored && engine->labels && engine->values
-               ? LS_OK
-               : LS_FAILED;
+    struct ls_lane *whole = &engine->whole;
+    whole->act = &engine->act;
+    whole->sample_loss = ls_alloc(rows, sizeof *whole->sample_loss, "losses", err);
+    whole->index = ls_alloc(rows, sizeof *whole->index, "indices", err);
+    whole->stored = ls_alloc(rows, sizeof *whole->stored, "indices", err);
+    whole->labels = ls_alloc(rows, sizeof *whole->labels, "labels", err);
+    whole->values = ls_alloc(rows, (size_t)plan->n_values * sizeof *whole->values, "targets", err);
+    if (!whole->sample_loss || !whole->index || !whole->stored || !whole->labels || !whole->values)
+        return LS_FAILED;
+    return plan->with_gradients
+               ? ls_lanes_create(&engine->lanes, engine->net, engine->ops, whole, plan->n_values, err)
+               : LS_OK;
 }
 
 enum ls_code ls_engine_create(struct ls_engine *engine, const struct ls_net *net, const struct ls_ops *ops,
@@ -162,6 +167,7 @@ void ls_engine_release(struct ls_engine *engine)
 {
     if (!engine || !engine->net)
         return;
+    ls_lanes_release(&engine->lanes);
     ls_activations_release(&engine->act);
     ls_roots_release(&engine->gradients);
     ls_comm_vectors_destroy(engine->comm, &engine->vectors);
@@ -169,10 +175,10 @@ void ls_engine_release(struct ls_engine *engine)
     ls_shards_release(&engine->shards);
     ls_roots_release(&engine->losses);
     ls_roots_release(&engine->sync);
-    ls_free(engine->sample_loss);
-    ls_free(engine->index);
-    ls_free(engine->stored);
-    ls_free(engine->labels);
-    ls_free(engine->values);
+    ls_free(engine->whole.sample_loss);
+    ls_free(engine->whole.index);
+    ls_free(engine->whole.stored);
+    ls_free(engine->whole.labels);
+    ls_free(engine->whole.values);
     *engine = (struct ls_engine){0};
 }

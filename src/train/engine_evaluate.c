@@ -8,16 +8,17 @@ static int64_t evaluate_pass(struct ls_engine *engine, const float *parameters, 
                              struct ls_range pass)
 {
     double since = ls_now_s();
+    struct ls_lane *lane = &engine->whole;
     const int64_t m = engine->microbatch;
     const int64_t begin = pass.begin * m,
                   end = pass.end * m < data->n_samples ? pass.end * m : data->n_samples;
     const ptrdiff_t rows = (ptrdiff_t)(end - begin), N = engine->net->out.count;
     for (ptrdiff_t i = 0; i < rows; i++)
-        engine->index[i] = begin + i;
-    const float *z = ls_step_forward_rows(engine, parameters, data, rows, NULL, &since);
-    const struct ls_targets targets = ls_step_targets(engine, data);
-    engine->ops->loss(&engine->loss, rows, N, engine->sample_loss, NULL, z, &targets);
-    ls_step_spoil_loss(engine, data, rows);
+        lane->index[i] = begin + i;
+    const float *z = ls_step_forward_rows(engine, lane, parameters, data, rows, NULL, &since);
+    const struct ls_targets targets = ls_step_targets(engine, lane, data);
+    engine->ops->loss(&engine->loss, rows, N, lane->sample_loss, NULL, z, &targets);
+    ls_step_spoil_loss(lane, data, rows);
     struct ls_roots *roots = &engine->losses;
     const int old = roots->n, added = ls_roots_append(roots, pass);
     for (int p = 0; p < added; p++) {
@@ -25,20 +26,21 @@ static int64_t evaluate_pass(struct ls_engine *engine, const float *parameters, 
         const int64_t part_end = leaves.end * m < end ? leaves.end * m : end;
         const ptrdiff_t first = (ptrdiff_t)(leaves.begin * m - begin),
                         count = (ptrdiff_t)(part_end - leaves.begin * m);
-        float *losses = engine->sample_loss + first, *sums = roots->slots[old + p];
+        float *losses = lane->sample_loss + first, *sums = roots->slots[old + p];
         sums[0] = engine->ops->leaf_sum(count, (ptrdiff_t)m, losses);
         if (roots->n_floats > 1)
-            ls_sum_errors(engine->ops, count, (ptrdiff_t)m, N, z + first * N, engine->values + first * N,
+            ls_sum_errors(engine->ops, count, (ptrdiff_t)m, N, z + first * N, lane->values + first * N,
                           engine->metrics != NULL, losses, sums + 1);
     }
     ls_roots_merge(roots, engine->ops);
     const int classes = ls_predicts_classes(N, data);
     if (classes && engine->metrics)
-        ls_metrics_count(engine->metrics, engine->loss.kind, rows, N, z, engine->labels);
+        ls_metrics_count(engine->metrics, engine->loss.kind, rows, N, z, lane->labels);
     int64_t correct = 0;
     for (ptrdiff_t i = 0; classes && i < rows; i++)
-        correct += ls_predicted_class(engine->loss.kind, N, z + i * N) == engine->labels[i];
-    ls_step_charge(&engine->times.compute_s, &since);
+        correct += ls_predicted_class(engine->loss.kind, N, z + i * N) == lane->labels[i];
+    ls_step_charge(&lane->compute_s, &since);
+    ls_step_take_times(engine, lane);
     return correct;
 }
 
@@ -59,10 +61,10 @@ static enum ls_code measure_spread(struct ls_engine *engine, const struct ls_dat
             const int64_t end = leaves.end * m < data->n_samples ? leaves.end * m : data->n_samples;
             const ptrdiff_t rows = (ptrdiff_t)(end - leaves.begin * m);
             for (ptrdiff_t i = 0; i < rows; i++)
-                engine->index[i] = leaves.begin * m + i;
-            ls_dataset_gather(data, engine->ops, rows, engine->index, NULL, NULL, engine->values);
-            ls_sum_spread(engine->ops, rows, (ptrdiff_t)m, N, engine->values, engine->metrics->mean,
-                          engine->sample_loss, roots->slots[old + p]);
+                engine->whole.index[i] = leaves.begin * m + i;
+            ls_dataset_gather(data, engine->ops, rows, engine->whole.index, NULL, NULL, engine->whole.values);
+            ls_sum_spread(engine->ops, rows, (ptrdiff_t)m, N, engine->whole.values, engine->metrics->mean,
+                          engine->whole.sample_loss, roots->slots[old + p]);
         }
         ls_roots_merge(roots, engine->ops);
     }

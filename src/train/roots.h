@@ -19,8 +19,10 @@ struct ls_roots {
     struct ls_node nodes[2 * LS_MAX_ROOTS]; /* of slots[0..n) */
 };
 
-/* How many slots the leaves of `range` need when they come in passes of `pass_leaves`. */
-int ls_roots_needed(int64_t n_leaves, struct ls_range range, int64_t pass_leaves);
+/* How many slots the leaves of `range` need when they come in passes of `pass_leaves`, each of them in
+ * shares.
+ */
+int ls_roots_needed(int64_t n_leaves, struct ls_range range, int64_t pass_leaves, int shares);
 
 enum ls_code ls_roots_create(struct ls_roots *roots, int n_slots, ptrdiff_t n_floats, struct ls_error *err);
 void ls_roots_release(struct ls_roots *roots);
@@ -38,6 +40,9 @@ int ls_roots_append(struct ls_roots *roots, struct ls_range range);
 
 /* The same with `leaf`, if it is in the range, as a node of its own. */
 int ls_roots_append_cut(struct ls_roots *roots, struct ls_range range, int64_t leaf);
+
+/* Leaves of share i of `shares`, which are as even as whole leaves allow. */
+struct ls_range ls_share_of(struct ls_range range, int i, int shares);
 
 /* Adds siblings until none are left.  ops may be NULL: then only the nodes are merged. */
 void ls_roots_merge(struct ls_roots *roots, const struct ls_ops *ops);

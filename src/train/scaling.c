@@ -56,7 +56,7 @@ static enum ls_code create(struct fit *fit, struct ls_error *err)
     fit->about = fit->range + K;
     fit->inverse = fit->about + K;
     fit->zeros = fit->inverse + K;
-    return ls_roots_create(&fit->roots, ls_roots_needed(fit->n_leaves, fit->mine, fit->pass_leaves),
+    return ls_roots_create(&fit->roots, ls_roots_needed(fit->n_leaves, fit->mine, fit->pass_leaves, 1),
                            (ptrdiff_t)(2 * K), err);
 }
 

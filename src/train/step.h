@@ -17,6 +17,7 @@
 #include "data/sampler.h"
 #include "model/execute.h"
 #include "train/buckets.h"
+#include "train/lanes.h"
 #include "train/metrics.h"
 #include "train/probe.h"
 #include "train/roots.h"
@@ -49,6 +50,8 @@ struct ls_engine {
     struct ls_augment augment; /* of training's samples; whoever trains sets its epoch */
 
     struct ls_activations act;
+    struct ls_lane whole;      /* all rows of a pass */
+    struct ls_lanes lanes;     /* parts of them at once */
     struct ls_vectors vectors; /* that the gradients' sums are in */
     struct ls_buckets buckets; /* none: the gradients are summed when backward is over */
     struct ls_shards shards;   /* none: every rank gets all of the sum */
@@ -60,10 +63,6 @@ struct ls_engine {
     int64_t sync_leaves;  /* of the batch at hand */
     int sync_parts;
     struct ls_error sync_error; /* of the pass at hand */
-    float *sample_loss;         /* (rows of a pass) */
-    int64_t *index, *stored;    /* (rows of a pass); in a subset, and in what it is of */
-    int32_t *labels;            /* (rows of a pass) */
-    float *values;              /* (rows of a pass, n_values) */
     /* Told of each bucket that is in, while others still travel: `sum` is complete in its range and, from the
      * first on, at [net->n_floats].  NULL: nobody asks. */
     void (*bucket_in)(void *context, struct ls_range range, const float *sum);

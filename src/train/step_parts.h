@@ -14,16 +14,20 @@ static inline void ls_step_charge(double *total, double *since)
     *since = now;
 }
 
-struct ls_targets ls_step_targets(const struct ls_engine *engine, const struct ls_dataset *data);
+/* Adds a lane's times to the engine's. */
+void ls_step_take_times(struct ls_engine *engine, struct ls_lane *lane);
 
-/* Brings the samples in engine->index[0..B) in and runs the net on them; pass is NULL outside training. */
-const float *ls_step_forward_rows(struct ls_engine *engine, const float *parameters,
-                                  const struct ls_dataset *data, ptrdiff_t B, const struct ls_pass *pass,
-                                  double *since);
+struct ls_targets ls_step_targets(const struct ls_engine *engine, const struct ls_lane *lane,
+                                  const struct ls_dataset *data);
+
+/* Brings the samples in lane->index[0..B) in and runs the net on them; pass is NULL outside training. */
+const float *ls_step_forward_rows(const struct ls_engine *engine, struct ls_lane *lane,
+                                  const float *parameters, const struct ls_dataset *data, ptrdiff_t B,
+                                  const struct ls_pass *pass, double *since);
 
 /* A sample that could not be read makes the loss, which all ranks share, not a number: then all of them ask
  * one another, and the rank that knows why tells. */
-void ls_step_spoil_loss(struct ls_engine *engine, const struct ls_dataset *data, ptrdiff_t rows);
+void ls_step_spoil_loss(struct ls_lane *lane, const struct ls_dataset *data, ptrdiff_t rows);
 enum ls_code ls_step_ask_about_samples(struct ls_engine *engine, const struct ls_dataset *data, float loss,
                                        struct ls_error *err);
 

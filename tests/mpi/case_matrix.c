@@ -232,6 +232,7 @@ static int check_run(struct ls_comm *comm, struct bench *bench, enum ls_allreduc
     for (const char *const *isa = ls_ops_isas(); *isa; isa++)
         for (int threads = 1; threads <= most_threads; threads++) {
             ls_ops_set_threads(threads);
+            ls_lanes_rule = (threads + (bench->run - matrix_runs)) % 2 ? LS_LANES_ALWAYS : LS_LANES_NEVER;
             bench->config.bucket_bytes = threads % 2 ? 256 : 0; /* where sums travel between hosts */
             bench->config.shard_optimizer =
                 threads >= 2 && ls_optimizer_takes_slices(&bench->config.optimizer);

@@ -1,8 +1,12 @@
 /* An engine short of memory, and what it hears from ranks over the batches of an update. */
 #include <criterion/criterion.h>
 
+#include <string.h>
+
 #include "allocations.h"
 #include "base/memory.h"
+#include "bells.h"
+#include "compute/team.h"
 #include "data/source.h"
 #include "train/accumulate.h"
 #include "train/step.h"
@@ -93,4 +97,87 @@ Test(engine, a_damaged_request_of_any_batch_is_heard)
     ls_data_release(&data);
     ls_comm_destroy(&comm);
     cr_assert(ls_memory_balance() == 0);
+}
+
+/* What a step of an engine is asked for, inside of a standing team. */
+struct gradient {
+    struct ls_engine engine;
+    float *parameters;
+    const struct ls_dataset *data;
+    struct ls_sampler sampler;
+    int64_t B;
+    const float *sum;
+    struct ls_error err;
+};
+
+static void run_gradient(void *context)
+{
+    struct gradient *g = context;
+    g->err.code =
+        ls_engine_gradient(&g->engine, g->parameters, g->data, &g->sampler, 3, g->B, &g->sum, &g->err);
+}
+
+/* The sums of two batches, the second of which leaves some lanes with fewer leaves or none. */
+static void sums_of(const struct ls_ops *ops, const struct ls_net *net, float *parameters,
+                    const struct ls_data *data, float *sums, struct ls_comm *comm)
+{
+    const ptrdiff_t n = net->n_floats + 1;
+    const struct ls_engine_plan plan = {.microbatch = 4, .batch = {26, 7}, .seed = 9, .with_gradients = 1};
+    struct gradient g = {.parameters = parameters, .data = &data->train};
+    cr_assert(ls_engine_create(&g.engine, net, ops, comm, &plan, &g.err) == LS_OK, "%s", g.err.text);
+    ls_sampler_init(&g.sampler, data->train.n_samples, 1, 1);
+    for (int i = 0; i < 2; i++) {
+        g.B = plan.batch[i];
+        ops->with_team(run_gradient, &g);
+        cr_assert(g.err.code == LS_OK, "%s", g.err.text);
+        memcpy(sums + i * n, g.sum, (size_t)n * sizeof *sums);
+    }
+    ls_engine_release(&g.engine);
+}
+
+static void check_lanes(const char *layers)
+{
+    enum { MOST = 4000 };
+    static float parameters[MOST], expected[2 * MOST], found[2 * MOST];
+    struct ls_error err = {.code = LS_OK};
+    struct ls_comm *comm = NULL;
+    struct ls_data data;
+    struct ls_net net;
+    struct ls_init init;
+    cr_assert(ls_comm_create_solo(&comm, &err) == LS_OK, "%s", err.text);
+    cr_assert(ls_data_open(&data, "synthetic:n=60,shape=2x6x5,classes=4,test=0", NULL, &err) == LS_OK, "%s",
+              err.text);
+    cr_assert(ls_net_create(&net, layers, ls_shape_of_image(2, 6, 5), &err) == LS_OK, "%s", err.text);
+    cr_assert(net.n_floats < MOST && ls_init_parse(&init, "he-uniform", &err) == LS_OK);
+    ls_net_initialise(&net, &init, 1, parameters);
+    sums_of(&ls_ops_serial, &net, parameters, &data, expected, comm);
+    const size_t bytes = 2 * (size_t)(net.n_floats + 1) * sizeof *found;
+    ls_worth_a_team_ns = 0;
+    for (int threads = 2; threads <= 5; threads++) {
+        long rung[2];
+        ls_ops_set_threads(threads);
+        for (int lanes = 0; lanes < 2; lanes++) {
+            ls_lanes_rule = lanes ? LS_LANES_ALWAYS : LS_LANES_NEVER;
+            memset(found, 0xff, sizeof found);
+            const long before = bells_rung();
+            sums_of(ls_ops_parallel(NULL), &net, parameters, &data, found, comm);
+            rung[lanes] = bells_rung() - before;
+            cr_expect(memcmp(found, expected, bytes) == 0, "'%s', %d threads, lanes %d", layers, threads,
+                      lanes);
+        }
+        cr_expect(ls_ops_threads() == 1 || rung[1] < rung[0], "'%s', %d threads: %ld bells, together %ld",
+                  layers, threads, rung[1], rung[0]);
+    }
+    ls_lanes_rule = LS_LANES_THAT_PAY;
+    ls_net_release(&net);
+    ls_data_release(&data);
+    ls_comm_destroy(&comm);
+}
+
+/* Each thread takes leaves of its own through the whole net: the oracle's bits, and fewer meetings. */
+Test(engine, threads_in_lanes, .timeout = 60)
+{
+    check_lanes("dense 9, relu, dense 4");
+    check_lanes("conv 5 3x3 pad 1, relu, maxpool 2, conv 4 1x1, tanh, avgpool 1, dense 4");
+    check_lanes("residual { conv 2 3x3 pad 1, tanh }, dropout 0.3, dense 12, layernorm, gelu, dense 4");
 }

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "base/contract.h"
+#include "compute/parallel/panel.h"
 #include "compute/parallel/subtrees.h"
 #include "compute/parallel/tile.h"
 
@@ -131,8 +132,17 @@ static void sum_bias(const struct narrow *g, struct range leaves, float *sums)
 /* dw of these inputs from sums[j][k]. */
 static void store_inputs(const struct narrow *g, struct range inputs, const float *sums)
 {
-    const ptrdiff_t K = g->shape.K, N = g->shape.N;
-    for (ptrdiff_t k = inputs.begin; k < inputs.end; k++)
+    const ptrdiff_t K = g->shape.K, N = g->shape.N, whole = N / BLOCK * BLOCK;
+    ptrdiff_t k = inputs.begin;
+    for (; k + BLOCK <= inputs.end; k += BLOCK) {
+        for (ptrdiff_t j = 0; j < whole; j += BLOCK)
+            block_transpose(g->dw + k * N + j, N, sums + j * K + k, K);
+        for (ptrdiff_t j = whole; j < N; j++)
+            LS_UNROLL
+        for (ptrdiff_t i = 0; i < BLOCK; i++)
+            g->dw[(k + i) * N + j] = sums[j * K + k + i];
+    }
+    for (; k < inputs.end; k++)
         for (ptrdiff_t j = 0; j < N; j++)
             g->dw[k * N + j] = sums[j * K + k];
 }

@@ -17,6 +17,7 @@ extern const struct ls_ops LS_PER_ISA(ls_ops);
 const struct ls_ops LS_PER_ISA(ls_ops) = {
     .name = LS_TEXT(LS_ISA),
     .with_team = ls_team_with,
+    .each = ls_team_each,
     .dense_input_copies = LS_PER_ISA(ls_dense_input_copies),
     .dense_forward = LS_PER_ISA(ls_dense_forward),
     .dense_forward_gathered = LS_PER_ISA(ls_dense_forward_gathered),

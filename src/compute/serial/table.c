@@ -58,9 +58,16 @@ static void with_team(void (*work)(void *context), void *context)
     work(context);
 }
 
+static void each(int n, void (*work)(void *context, int i), void *context)
+{
+    for (int i = 0; i < n; i++)
+        work(context, i);
+}
+
 const struct ls_ops ls_ops_serial = {
     .name = "serial",
     .with_team = with_team,
+    .each = each,
     .dense_input_copies = dense_input_copies,
     .dense_forward = ls_serial_dense_forward,
     .dense_forward_gathered = dense_forward_gathered,
