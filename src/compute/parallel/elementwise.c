@@ -211,7 +211,7 @@ static int64_t tree_add_part(const void *job, int thread, int threads)
 void LS_PER_ISA(ls_tree_add)(ptrdiff_t n, float *left, const float *right)
 {
     const struct addition a = {n, left, right};
-    team_run((double)n * 0.2, tree_add_part, &a);
+    team_run((double)n * 0.5, tree_add_part, &a);
 }
 
 /* One leaf's fold is a chain of dependent additions, so FLOCK leaves are folded side by side. */
