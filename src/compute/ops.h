@@ -264,10 +264,10 @@ struct ls_ops {
     void (*channel_deviation)(ptrdiff_t C, float *variance, float *inverse, const float *sum, float r,
                               float epsilon);
 
-    /* y = act(fma(h, gamma[c], beta[c])), h = (x - mean[c]) * inverse[c]; act is one of the first four.
-     * y == x is allowed. */
+    /* y = act(fma(h, gamma[c], beta[c]) + also), h = (x - mean[c]) * inverse[c]; also (B, P, C) or NULL, and
+     * nothing is added; act is one of the first four.  y == x and y == also are allowed. */
     void (*batchnorm_forward)(const struct ls_channels *shape, float *y, const float *x, const float *mean,
-                              const float *inverse, const float *gamma, const float *beta,
+                              const float *inverse, const float *gamma, const float *beta, const float *also,
                               enum ls_activation act);
 
     /* dgamma[c] = tree over leaves of fold(+0; b in leaf, p: dz, h), dbeta[c] = ... fold(+0; ...: dz, 1),

@@ -128,14 +128,14 @@ static void use_averages(const struct ls_layer *layer, const struct ls_layer_cal
 static void forward(const struct ls_layer *layer, const struct ls_layer_call *call, float *y, const float *x,
                     const float *also)
 {
-    (void)also;
     const struct ls_channels shape = channels(layer, call->B);
     if (call->pass)
         use_batch(layer, call, x);
     else
         use_averages(layer, call);
     call->ops->batchnorm_forward(&shape, y, x, call->aux + MEAN * shape.C, call->aux + INVERSE * shape.C,
-                                 parameter(call, GAMMA), parameter(call, BETA), layer->activation);
+                                 parameter(call, GAMMA), parameter(call, BETA), also,
+                                 also ? call->add_activation : layer->activation);
 }
 
 /* The parts' sums are this layer's gradient, and at the same time what the input gradient needs of the whole
@@ -178,6 +178,7 @@ const struct ls_layer_kind ls_layer_batchnorm = {
     .usage = "batchnorm [momentum M] [epsilon E]",
     .order = LS_ORDER_CHANNELS_LAST,
     .fuses_activation = 1,
+    .fuses_add = 1,
     .across_samples = 1,
     .configure = configure,
     .infer = infer,

@@ -123,6 +123,8 @@ struct ls_layer_call {
     const struct ls_gather *gather; /* of a kind that gathers: forward fills x so; NULL: x is there */
     float *aux;                     /* aux_floats + B * aux_floats_per_row, from forward to backward */
     const struct ls_pass *pass;
+    /* Of a kind that fuses_add, when forward has an `also`: the activation of the add whose output y is. */
+    enum ls_activation add_activation;
     /* Of a kind that fuses_maxpool: the maxpool right behind, which forward does with its own work, or whose
      * gradient weight_gradient does first; NULL: it is somebody else's. */
     const struct ls_maxpool *pool;
@@ -136,6 +138,7 @@ struct ls_layer_kind {
     int fuses_activation; /* its forward can end in an activation, layer->activation */
     int fuses_derivative; /* its input_gradient can apply the derivative of the activation that made x */
     int fuses_maxpool;    /* its forward and weight_gradient can do that of a maxpool behind */
+    int fuses_add;        /* its forward can do that of an add behind */
     int is_activation;    /* relu, tanh, sigmoid: can be fused into the layer before */
     int across_samples;   /* needs all rows of the global batch in one pass */
     int gathers;          /* its forward can gather the rows of its input */
@@ -150,7 +153,8 @@ struct ls_layer_kind {
     enum ls_code (*infer)(struct ls_layer *layer, struct ls_parameter tensors[LS_LAYER_TENSORS],
                           struct ls_error *err);
 
-    /* y (B,out) from x (B,in); `also` (B,out) is the second input of an add, else NULL. */
+    /* y (B,out) from x (B,in); `also` (B,out) is the second input of an add, or, of a kind that fuses_add,
+     * what the add behind adds to its output; else NULL. */
     void (*forward)(const struct ls_layer *layer, const struct ls_layer_call *call, float *y, const float *x,
                     const float *also);
 

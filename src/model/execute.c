@@ -36,12 +36,18 @@ static struct ls_layer_call call_of(const struct ls_activations *act, int i, con
                                   .pass = pass};
 }
 
+static int next_layer(const struct ls_net *net, int i)
+{
+    do
+        i++;
+    while (i < net->n_layers && net->layers[i].skip);
+    return i;
+}
+
 /* The maxpool that layer i can do with its own work: it comes next, and reads i's output.  0: none. */
 static int pool_behind(const struct ls_net *net, int i)
 {
-    int next = i + 1;
-    while (next < net->n_layers && net->layers[next].skip)
-        next++;
+    const int next = next_layer(net, i);
     return net->layers[i].kind->fuses_maxpool && next < net->n_layers &&
                    net->layers[next].kind == &ls_layer_maxpool &&
                    ls_net_value(net, net->layers[next].from) == i
@@ -49,12 +55,37 @@ static int pool_behind(const struct ls_net *net, int i)
                : 0;
 }
 
+/* The same of an add, of which nobody else needs i's output: that is not made then.  Backward needs it no
+ * more, for it has no activation of its own. */
+static int add_behind(const struct ls_net *net, int i)
+{
+    const int next = next_layer(net, i);
+    const struct ls_layer *layer = &net->layers[i];
+    if (!layer->kind->fuses_add || layer->consumers != 1 || layer->activation != LS_ACT_NONE ||
+        next == net->n_layers || net->layers[next].kind != &ls_layer_add)
+        return 0;
+    const struct ls_layer *add = &net->layers[next];
+    return ls_net_value(net, add->from) == i || ls_net_value(net, add->also) == i ? next : 0;
+}
+
+/* What an add adds to layer i's output. */
+static int other_input(const struct ls_net *net, int add, int i)
+{
+    const int from = ls_net_value(net, net->layers[add].from);
+    return from == i ? ls_net_value(net, net->layers[add].also) : from;
+}
+
+int ls_output_is_made(const struct ls_activations *act, int i)
+{
+    return !act->net->layers[i].skip && !(act->with_gradients && add_behind(act->net, i));
+}
+
 const float *ls_forward(const struct ls_net *net, const struct ls_ops *ops, const float *parameters,
                         struct ls_activations *act, ptrdiff_t B, const struct ls_pass *pass)
 {
-    for (int i = 0, pooled = -1; i < net->n_layers; i++) {
+    for (int i = 0, done = -1; i < net->n_layers; i++) {
         const struct ls_layer *layer = &net->layers[i];
-        if (layer->skip || i == pooled)
+        if (layer->skip || i == done)
             continue;
         struct ls_layer_call call = call_of(act, i, ops, parameters, B, pass);
         struct ls_maxpool pool;
@@ -65,12 +96,17 @@ const float *ls_forward(const struct ls_net *net, const struct ls_ops *ops, cons
             call.gather = &gather;
         }
         if (act->with_gradients && pool_behind(net, i)) { /* else y of the pool may lie where x does */
-            pooled = pool_behind(net, i);
-            pool = (struct ls_maxpool){ls_window_of(&net->layers[pooled], B), act->y[pooled]};
+            done = pool_behind(net, i);
+            pool = (struct ls_maxpool){ls_window_of(&net->layers[done], B), act->y[done]};
             call.pool = &pool;
         }
-        const int also = layer->kind == &ls_layer_add ? ls_net_value(net, layer->also) : i;
-        layer->kind->forward(layer, &call, act->y[i], output_of(act, ls_net_value(net, layer->from)),
+        int into = i, also = layer->kind == &ls_layer_add ? ls_net_value(net, layer->also) : i;
+        if (!ls_output_is_made(act, i)) {
+            into = done = add_behind(net, i);
+            also = other_input(net, into, i);
+            call.add_activation = net->layers[into].activation;
+        }
+        layer->kind->forward(layer, &call, act->y[into], output_of(act, ls_net_value(net, layer->from)),
                              also == i ? NULL : output_of(act, also));
     }
     return output_of(act, ls_net_value(net, net->n_layers - 1));

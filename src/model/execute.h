@@ -76,6 +76,10 @@ enum ls_code ls_activations_bytes(const struct ls_net *net, ptrdiff_t most_rows,
 const float *ls_forward(const struct ls_net *net, const struct ls_ops *ops, const float *parameters,
                         struct ls_activations *act, ptrdiff_t B, const struct ls_pass *pass);
 
+/* Whether a forward pass writes act->y[i].  Not of a layer that is skipped, nor of one that writes the sum
+ * behind it instead. */
+int ls_output_is_made(const struct ls_activations *act, int i);
+
 /* The buffer that the loss writes dL/dz into before ls_backward. */
 float *ls_output_gradient(struct ls_activations *act);
 

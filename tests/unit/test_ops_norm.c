@@ -58,24 +58,32 @@ Test(ops_norm, channel_sums, .timeout = 120)
 static void check_batchnorm(struct ls_channels s, enum ls_activation act, int special)
 {
     const ptrdiff_t n = s.B * s.P * s.C;
-    float *x = values(n, special), *dz = values(n, special), *mean = values(s.C, 0),
-          *inverse = positives(s.C);
+    float *x = values(n, special), *dz = values(n, special), *also = values(n, special), *sum = unset(n),
+          *mean = values(s.C, 0), *inverse = positives(s.C);
     float *gamma = values(s.C, special), *beta = values(s.C, special), *dzh = values(s.C, 0),
           *sums = values(s.C, special);
     float *y = unset(n), *dx = unset(n), *variance = unset(s.C), *deviation = unset(s.C);
     const float r = 1.0f / (float)(s.B * s.P + 1);
-    ls_ops_serial.batchnorm_forward(&s, y, x, mean, inverse, gamma, beta, act);
+    ls_ops_serial.batchnorm_forward(&s, y, x, mean, inverse, gamma, beta, NULL, act);
+    ls_ops_serial.batchnorm_forward(&s, sum, x, mean, inverse, gamma, beta, NULL, LS_ACT_NONE);
+    ls_ops_serial.add(act, n, sum, sum, also);
     ls_ops_serial.batchnorm_input_gradient(&s, dx, dz, x, mean, inverse, gamma, dzh, sums, r);
     ls_ops_serial.channel_deviation(s.C, variance, deviation, sums, r, 1e-5f);
+    float *at_once = unset(n);
+    ls_ops_serial.batchnorm_forward(&s, at_once, x, mean, inverse, gamma, beta, also, act);
     char shape[100];
+    expect_same("y and another", &ls_ops_serial, 1, "at once", n, at_once, sum);
+    free(at_once);
     snprintf(shape, sizeof shape, "B %td P %td C %td activation %d special %d", s.B, s.P, s.C, (int)act,
              special);
     FOR_EACH_IMPLEMENTATION(ops, threads)
     {
         float *found = unset(n), *in_place = copy_of(n, x), *v = unset(s.C), *d = unset(s.C);
-        ops->batchnorm_forward(&s, found, x, mean, inverse, gamma, beta, act);
+        ops->batchnorm_forward(&s, found, x, mean, inverse, gamma, beta, also, act);
+        expect_same("y and another", ops, threads, shape, n, found, sum);
+        ops->batchnorm_forward(&s, found, x, mean, inverse, gamma, beta, NULL, act);
         expect_same("y", ops, threads, shape, n, found, y);
-        ops->batchnorm_forward(&s, in_place, in_place, mean, inverse, gamma, beta, act);
+        ops->batchnorm_forward(&s, in_place, in_place, mean, inverse, gamma, beta, NULL, act);
         expect_same("y in place", ops, threads, shape, n, in_place, y);
         ops->batchnorm_input_gradient(&s, found, dz, x, mean, inverse, gamma, dzh, sums, r);
         expect_same("dx", ops, threads, shape, n, found, dx);
@@ -90,7 +98,7 @@ static void check_batchnorm(struct ls_channels s, enum ls_activation act, int sp
         expect_same("variance in place", ops, threads, shape, s.C, v, variance);
         FREE(found, in_place, v, d);
     }
-    FREE(x, dz, mean, inverse, gamma, beta, dzh, sums, y, dx, variance, deviation);
+    FREE(x, dz, also, sum, mean, inverse, gamma, beta, dzh, sums, y, dx, variance, deviation);
 }
 
 Test(ops_norm, batchnorm, .timeout = 120)
@@ -185,7 +193,7 @@ Test(ops_norm, gradients_are_slopes)
     mean[0] *= r;
     o->channel_square_sum(&s, 2, a, x, mean);
     o->channel_deviation(1, a, inverse, a, r, 1e-5f);
-    o->batchnorm_forward(&s, y, x, mean, inverse, gamma, beta, LS_ACT_NONE);
+    o->batchnorm_forward(&s, y, x, mean, inverse, gamma, beta, NULL, LS_ACT_NONE);
     double sum = 0;
     for (int i = 0; i < N; i++)
         sum += (double)y[i];

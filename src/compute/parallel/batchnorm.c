@@ -8,16 +8,16 @@
 struct batchnorm {
     ptrdiff_t rows, C;
     float *to;
-    const float *x, *dz, *mean, *inverse, *gamma, *beta, *sum_dzh, *sum_dz;
+    const float *x, *also, *dz, *mean, *inverse, *gamma, *beta, *sum_dzh, *sum_dz;
     float r;
     enum ls_activation act;
 };
 
 enum { BLOCK_FLOATS = 2048 };
 
-/* to = fma(h, gamma, beta) of `some` columns a vector, VEC unless vectors == 1; relu fused. */
-LS_ALWAYS_INLINE void forward_columns(const int vectors, const int whole, const struct batchnorm *p,
-                                      struct range rows, ptrdiff_t at, int some)
+/* to = fma(h, gamma, beta) + also of `some` columns a vector, VEC unless vectors == 1; relu fused. */
+LS_ALWAYS_INLINE void forward_columns(const int vectors, const int whole, const int adds,
+                                      const struct batchnorm *p, struct range rows, ptrdiff_t at, int some)
 {
     vec mean[4], inverse[4], gamma[4], beta[4];
     LS_UNROLL
@@ -34,6 +34,8 @@ LS_ALWAYS_INLINE void forward_columns(const int vectors, const int whole, const 
         const ptrdiff_t i = row * p->C + at + v * VEC;
         const vec x = whole ? vec_load(p->x + i) : vec_load_first(p->x + i, some);
         vec y = vec_fma((x - mean[v]) * inverse[v], gamma[v], beta[v]);
+        if (adds)
+            y = y + (whole ? vec_load(p->also + i) : vec_load_first(p->also + i, some));
         if (relu)
             y = vec_if_positive(y, y);
         if (whole)
@@ -70,6 +72,18 @@ LS_ALWAYS_INLINE void gradient_columns(const int vectors, const int whole, const
     }
 }
 
+LS_ALWAYS_INLINE void plain_columns(const int vectors, const int whole, const struct batchnorm *p,
+                                    struct range rows, ptrdiff_t at, int some)
+{
+    forward_columns(vectors, whole, 0, p, rows, at, some);
+}
+
+LS_ALWAYS_INLINE void added_columns(const int vectors, const int whole, const struct batchnorm *p,
+                                    struct range rows, ptrdiff_t at, int some)
+{
+    forward_columns(vectors, whole, 1, p, rows, at, some);
+}
+
 typedef void columns_body(const int vectors, const int whole, const struct batchnorm *p, struct range rows,
                           ptrdiff_t at, int some);
 
@@ -96,7 +110,10 @@ static int64_t forward_part(const void *job, int thread, int threads)
     struct range block = {r.begin, r.begin};
     for (; block.begin < r.end; block.begin = block.end) {
         block.end = r.end - block.begin < block_rows(p) ? r.end : block.begin + block_rows(p);
-        each_group(p, block, forward_columns);
+        if (p->also)
+            each_group(p, block, added_columns);
+        else
+            each_group(p, block, plain_columns);
         float *y = p->to + block.begin * p->C;
         if (p->act == LS_ACT_TANH || p->act == LS_ACT_SIGMOID)
             activate(p->act, 0.0f, (block.end - block.begin) * p->C, y, y);
@@ -118,7 +135,7 @@ static int64_t gradient_part(const void *job, int thread, int threads)
 
 void LS_PER_ISA(ls_batchnorm_forward)(const struct ls_channels *shape, float *y, const float *x,
                                       const float *mean, const float *inverse, const float *gamma,
-                                      const float *beta, enum ls_activation act)
+                                      const float *beta, const float *also, enum ls_activation act)
 {
     const struct batchnorm p = {.rows = shape->B * shape->P,
                                 .C = shape->C,
@@ -128,6 +145,7 @@ void LS_PER_ISA(ls_batchnorm_forward)(const struct ls_channels *shape, float *y,
                                 .inverse = inverse,
                                 .gamma = gamma,
                                 .beta = beta,
+                                .also = also,
                                 .act = act};
     team_run((double)p.rows * (double)p.C * (act > LS_ACT_RELU ? 1.0 : 0.2), forward_part, &p);
 }

@@ -13,7 +13,7 @@ void LS_PER_ISA(ls_channel_deviation)(ptrdiff_t C, float *variance, float *inver
                                       float epsilon);
 void LS_PER_ISA(ls_batchnorm_forward)(const struct ls_channels *shape, float *y, const float *x,
                                       const float *mean, const float *inverse, const float *gamma,
-                                      const float *beta, enum ls_activation act);
+                                      const float *beta, const float *also, enum ls_activation act);
 void LS_PER_ISA(ls_batchnorm_sums)(const struct ls_channels *shape, ptrdiff_t m, float *dgamma, float *dbeta,
                                    const float *dz, const float *x, const float *mean, const float *inverse);
 void LS_PER_ISA(ls_batchnorm_input_gradient)(const struct ls_channels *shape, float *dx, const float *dz,

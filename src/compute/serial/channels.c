@@ -47,12 +47,13 @@ void ls_serial_channel_deviation(ptrdiff_t C, float *variance, float *inverse, c
 
 void ls_serial_batchnorm_forward(const struct ls_channels *s, float *y, const float *x, const float *mean,
                                  const float *inverse, const float *gamma, const float *beta,
-                                 enum ls_activation act)
+                                 const float *also, enum ls_activation act)
 {
     for (ptrdiff_t p = 0; p < s->B * s->P; p++)
         for (ptrdiff_t c = 0; c < s->C; c++) {
             const float h = (x[p * s->C + c] - mean[c]) * inverse[c];
-            y[p * s->C + c] = ls_fma(h, gamma[c], beta[c]);
+            const float z = ls_fma(h, gamma[c], beta[c]);
+            y[p * s->C + c] = also ? z + also[p * s->C + c] : z;
         }
     ls_serial_activation_forward(act, 0.0f, s->B * s->P * s->C, y, y);
 }

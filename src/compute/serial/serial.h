@@ -40,7 +40,7 @@ void ls_serial_channel_deviation(ptrdiff_t C, float *variance, float *inverse, c
                                  float epsilon);
 void ls_serial_batchnorm_forward(const struct ls_channels *shape, float *y, const float *x, const float *mean,
                                  const float *inverse, const float *gamma, const float *beta,
-                                 enum ls_activation act);
+                                 const float *also, enum ls_activation act);
 void ls_serial_batchnorm_sums(const struct ls_channels *shape, ptrdiff_t m, float *dgamma, float *dbeta,
                               const float *dz, const float *x, const float *mean, const float *inverse);
 void ls_serial_batchnorm_input_gradient(const struct ls_channels *shape, float *dx, const float *dz,
