@@ -313,6 +313,11 @@ struct ls_ops {
     /* y[i] = act(a[i] + b[i]); act is one of the first four; y may be a or b. */
     void (*add)(enum ls_activation act, ptrdiff_t n, float *y, const float *a, const float *b);
 
+    /* dz = activation_backward of a + b, where y is the output; act is one of the first four.  dz may be a or
+     * b, or both. */
+    void (*add_backward)(enum ls_activation act, ptrdiff_t n, float *dz, const float *a, const float *b,
+                         const float *y);
+
     /* average[i] = fma(weight, x[i] - average[i], average[i]). */
     void (*blend)(ptrdiff_t n, float *average, const float *x, float weight);
 

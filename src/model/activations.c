@@ -101,7 +101,7 @@ static void cut(struct ls_activations *act, struct pieces *pieces, const int *pl
         const struct ls_layer *layer = &net->layers[i];
         if (aux_floats(layer, rows) > 0)
             act->aux[i] = rows_of(pieces, 1, aux_floats(layer, rows));
-        if (!layer->skip)
+        if (ls_output_is_made(net, i, act->with_gradients))
             act->y[i] = act->with_gradients ? rows_of(pieces, rows, layer->out.count) : act->slots[place[i]];
     }
     for (int s = 0; act->with_gradients && s < act->n_slots; s++)
@@ -245,7 +245,7 @@ enum ls_code ls_activations_bytes(const struct ls_net *net, ptrdiff_t most_rows,
     for (int i = 0; i < net->n_layers; i++) {
         const struct ls_layer *layer = &net->layers[i];
         outputs += (size_t)aux_floats(layer, most_rows);
-        if (with_gradients && !layer->skip)
+        if (with_gradients && ls_output_is_made(net, i, 1))
             outputs += (size_t)(layer->out.count * most_rows);
     }
     if (!with_gradients)

@@ -75,9 +75,9 @@ static int other_input(const struct ls_net *net, int add, int i)
     return from == i ? ls_net_value(net, net->layers[add].also) : from;
 }
 
-int ls_output_is_made(const struct ls_activations *act, int i)
+int ls_output_is_made(const struct ls_net *net, int i, int with_gradients)
 {
-    return !act->net->layers[i].skip && !(act->with_gradients && add_behind(act->net, i));
+    return !net->layers[i].skip && !(with_gradients && add_behind(net, i));
 }
 
 const float *ls_forward(const struct ls_net *net, const struct ls_ops *ops, const float *parameters,
@@ -101,7 +101,7 @@ const float *ls_forward(const struct ls_net *net, const struct ls_ops *ops, cons
             call.pool = &pool;
         }
         int into = i, also = layer->kind == &ls_layer_add ? ls_net_value(net, layer->also) : i;
-        if (!ls_output_is_made(act, i)) {
+        if (!ls_output_is_made(net, i, act->with_gradients)) {
             into = done = add_behind(net, i);
             also = other_input(net, into, i);
             call.add_activation = net->layers[into].activation;
@@ -112,6 +112,8 @@ const float *ls_forward(const struct ls_net *net, const struct ls_ops *ops, cons
     return output_of(act, ls_net_value(net, net->n_layers - 1));
 }
 
+enum { NO_VALUE = LS_NET_INPUT - 1 };
+
 /* One backward walk. */
 struct walk {
     struct ls_activations *act;
@@ -121,6 +123,13 @@ struct walk {
     const struct ls_pass *pass;
     int input_gradient;
     struct ls_maxpool_gradient *pool; /* what the layer below does first; dx NULL: nothing */
+    struct late *late;
+};
+
+/* A value's second and last contribution, which is added on the way back behind the value's activation: one
+ * pass over memory instead of two. */
+struct late {
+    int value, slot; /* NO_VALUE: none */
 };
 
 static int *slot_of(const struct walk *w, int value)
@@ -138,6 +147,18 @@ static ptrdiff_t width_of(const struct walk *w, int value)
     return value == LS_NET_INPUT ? w->act->net->in.count : w->act->net->layers[value].out.count;
 }
 
+/* Whether layer i's output has an activation to be taken back behind. */
+static int is_activated(const struct ls_net *net, int i)
+{
+    return net->layers[i].kind->fuses_activation && net->layers[i].activation != LS_ACT_NONE;
+}
+
+static int can_be_late(const struct walk *w, int value)
+{
+    return w->late->value == NO_VALUE && value >= 0 && w->act->net->layers[value].consumers == 2 &&
+           is_activated(w->act->net, value);
+}
+
 /* The gradient in `slot` is a contribution to that of `value`. */
 static void contribute(const struct walk *w, int value, int slot)
 {
@@ -146,6 +167,11 @@ static void contribute(const struct walk *w, int value, int slot)
     int *mine = slot_of(w, value);
     if (*mine < 0) {
         *mine = slot;
+        w->act->users[slot]++;
+        return;
+    }
+    if (can_be_late(w, value)) {
+        *w->late = (struct late){value, slot};
         w->act->users[slot]++;
         return;
     }
@@ -163,7 +189,7 @@ static void contribute(const struct walk *w, int value, int slot)
 static int applies_derivative(const struct ls_net *net, int i, int from)
 {
     return net->layers[i].kind->fuses_derivative && from >= 0 && net->layers[from].consumers == 1 &&
-           net->layers[from].kind->fuses_activation && net->layers[from].activation != LS_ACT_NONE;
+           is_activated(net, from);
 }
 
 /* Takes the gradient of layer i's output back behind the activation fused into it, unless the layer above
@@ -172,16 +198,24 @@ static void undo_activation(const struct walk *w, int i, int above)
 {
     const struct ls_net *net = w->act->net;
     const struct ls_layer *layer = &net->layers[i];
-    if (!layer->kind->fuses_activation || layer->activation == LS_ACT_NONE || above)
+    if (!is_activated(net, i) || above)
         return;
     const int slot = *slot_of(w, i);
     if (w->act->users[slot] > 1) { /* somebody else still needs it as it is */
         *slot_of(w, i) = ls_slot_take(w->act, layer->out.count);
         let_go(w, slot);
     }
-    if (w->ops)
-        w->ops->activation_backward(layer->activation, 0.0f, w->B * layer->out.count,
-                                    w->act->slots[*slot_of(w, i)], w->act->slots[slot], w->act->y[i]);
+    float *dz = w->act->slots[*slot_of(w, i)];
+    const float *dy = w->act->slots[slot], *y = w->act->y[i];
+    const ptrdiff_t n = w->B * layer->out.count;
+    if (w->late->value == i) {
+        if (w->ops)
+            w->ops->add_backward(layer->activation, n, dz, dy, w->act->slots[w->late->slot], y);
+        let_go(w, w->late->slot);
+        w->late->value = NO_VALUE;
+    } else if (w->ops) {
+        w->ops->activation_backward(layer->activation, 0.0f, n, dz, dy, y);
+    }
 }
 
 /* Rows of a layer's input gradient between two looks after what is under way elsewhere: a row's elements are
@@ -206,7 +240,8 @@ static void input_gradient(const struct walk *w, const struct ls_layer *layer,
         if (row > 0)
             w->pass->tick(w->pass->context);
         layer->kind->input_gradient(layer, &part, dx + row * layer->in.count, dy + row * layer->out.count,
-                                    x + row * layer->in.count, y + row * layer->out.count, x_activation);
+                                    x + row * layer->in.count, y ? y + row * layer->out.count : NULL,
+                                    x_activation);
         row += piece;
     } while (row < w->B);
 }
@@ -292,7 +327,8 @@ static void start(const struct walk *w)
 
 void ls_backward_dry(struct ls_activations *act, int input_gradient)
 {
-    const struct walk w = {.act = act, .input_gradient = input_gradient};
+    struct late late = {.value = NO_VALUE};
+    const struct walk w = {.act = act, .input_gradient = input_gradient, .late = &late};
     start(&w);
     walk_back(&w);
 }
@@ -308,7 +344,8 @@ const float *ls_backward(const struct ls_net *net, const struct ls_ops *ops, con
 {
     (void)net;
     struct ls_maxpool_gradient pool = {.dx = NULL};
-    const struct walk w = {act, ops, parameters, B, pass, input_gradient, &pool};
+    struct late late = {.value = NO_VALUE};
+    const struct walk w = {act, ops, parameters, B, pass, input_gradient, &pool, &late};
     start(&w);
     walk_back(&w);
     return input_gradient ? act->slots[*slot_of(&w, LS_NET_INPUT)] : NULL;

@@ -23,7 +23,7 @@ struct ls_activations {
     ptrdiff_t each_rows;
     struct ls_input input;   /* where the rows at hand are: in x, or in `each` */
     struct ls_gather gather; /* how the next ls_forward fills them; x NULL: the caller has */
-    float **y;               /* y[i]: output of layer i (rows, out); one that is skipped has none */
+    float **y;               /* y[i]: output of layer i (rows, out); NULL where ls_output_is_made says no */
     float **aux;             /* aux[i]: what layer i leaves for backward */
 
     /* Buffers that live for a part of a pass: gradients, and without them outputs. */
@@ -76,9 +76,9 @@ enum ls_code ls_activations_bytes(const struct ls_net *net, ptrdiff_t most_rows,
 const float *ls_forward(const struct ls_net *net, const struct ls_ops *ops, const float *parameters,
                         struct ls_activations *act, ptrdiff_t B, const struct ls_pass *pass);
 
-/* Whether a forward pass writes act->y[i].  Not of a layer that is skipped, nor of one that writes the sum
+/* Whether there is a y[i].  Not of a layer that is skipped, nor, with gradients, of one that makes the sum
  * behind it instead. */
-int ls_output_is_made(const struct ls_activations *act, int i);
+int ls_output_is_made(const struct ls_net *net, int i, int with_gradients);
 
 /* The buffer that the loss writes dL/dz into before ls_backward. */
 float *ls_output_gradient(struct ls_activations *act);

@@ -115,7 +115,7 @@ static void run_lane(const struct ls_engine *engine, struct ls_lane *lane, float
     ls_sampler_indices(sampler, position, rows, lane->index);
     const float *z = ls_step_forward_rows(engine, lane, parameters, data, rows, pass, &since);
     for (int i = 0; i < engine->net->n_layers; i++)
-        if (ls_output_is_made(lane->act, i))
+        if (ls_output_is_made(engine->net, i, lane->act->with_gradients))
             ls_fault_strike(LS_FAULT_ACTIVATION, lane->act->y[i], rows * engine->net->layers[i].out.count, 1);
     const struct ls_targets targets = ls_step_targets(engine, lane, data);
     engine->ops->loss(&engine->loss, rows, engine->net->out.count, lane->sample_loss,

@@ -329,9 +329,12 @@ Test(ops, sums_of_negative_zeros_are_positive)
 
 static void check_activation(enum ls_activation act, ptrdiff_t n, int special)
 {
-    float *z = values(n, special), *dy = values(n, special), *y = unset(n), *dz = unset(n);
+    float *z = values(n, special), *dy = values(n, special), *y = unset(n), *dz = unset(n),
+          *of_sum = unset(n);
     ls_ops_serial.activation_forward(act, 0.01f, n, y, z);
     ls_ops_serial.activation_backward(act, 0.01f, n, dz, dy, z);
+    ls_ops_serial.add(LS_ACT_NONE, n, of_sum, dy, y);
+    ls_ops_serial.activation_backward(act, 0.0f, n, of_sum, of_sum, z);
     char shape[60];
     snprintf(shape, sizeof shape, "activation %d n %td", (int)act, n);
     FOR_EACH_IMPLEMENTATION(ops, threads)
@@ -346,13 +349,17 @@ static void check_activation(enum ls_activation act, ptrdiff_t n, int special)
         memcpy(in_place, dy, (size_t)n * sizeof *dy);
         ops->activation_backward(act, 0.01f, n, in_place, in_place, z);
         expect_same("dz in place", ops, threads, shape, n, in_place, dz);
+        ops->add_backward(act, n, found, dy, y, z);
+        expect_same("dz of a sum", ops, threads, shape, n, found, of_sum);
+        memcpy(in_place, dy, (size_t)n * sizeof *dy);
+        ops->add_backward(act, n, in_place, in_place, y, z);
+        expect_same("dz of a sum in place", ops, threads, shape, n, in_place, of_sum);
         free(found);
         free(in_place);
     }
     free(z);
     free(dy);
-    free(y);
-    free(dz);
+    FREE(y, dz, of_sum);
 }
 
 Test(ops, activations, .timeout = 60)

@@ -35,10 +35,8 @@ void LS_PER_ISA(ls_activation_forward)(enum ls_activation act, float slope, ptrd
     team_run(activation_ns(act, n), forward_part, &a);
 }
 
-static int64_t backward_part(const void *job, int thread, int threads)
+static void backward_range(const struct activation *a, struct range r)
 {
-    const struct activation *a = job;
-    const struct range r = range_part(a->n, LINE, thread, threads);
     float *dz = a->to;
     const float *dy = a->from, *y = a->y;
     switch (a->act) {
@@ -77,6 +75,12 @@ static int64_t backward_part(const void *job, int thread, int threads)
             dz[i] = dy[i] * ls_sigmoid(y[i]);
         break;
     }
+}
+
+static int64_t backward_part(const void *job, int thread, int threads)
+{
+    const struct activation *a = job;
+    backward_range(a, range_part(a->n, LINE, thread, threads));
     return 0;
 }
 
@@ -94,12 +98,14 @@ struct pairs {
     const float *a, *b;
     float factor;
     enum ls_activation act;
+    const float *y; /* of a derivative */
 };
 
 /* A stretch at a time, so that its activation finds it in L1. */
+enum { STRETCH = 2048 };
+
 static int64_t add_part(const void *job, int thread, int threads)
 {
-    enum { STRETCH = 2048 };
     const struct pairs *p = job;
     const struct range r = range_part(p->n, LINE, thread, threads);
     for (ptrdiff_t at = r.begin; at < r.end; at += STRETCH) {
@@ -123,8 +129,36 @@ static int64_t add_part(const void *job, int thread, int threads)
 
 void LS_PER_ISA(ls_add)(enum ls_activation act, ptrdiff_t n, float *y, const float *a, const float *b)
 {
-    const struct pairs p = {n, y, a, b, 0.0f, act};
+    const struct pairs p = {.n = n, .to = y, .a = a, .b = b, .act = act};
     team_run((double)n * (act > LS_ACT_RELU ? 1.0 : 0.2), add_part, &p);
+}
+
+static int64_t add_backward_part(const void *job, int thread, int threads)
+{
+    const struct pairs *p = job;
+    const struct range r = range_part(p->n, LINE, thread, threads);
+    const struct activation back = {p->act, 0.0f, p->n, p->to, p->to, p->y};
+    for (ptrdiff_t at = r.begin; at < r.end; at += STRETCH) {
+        const ptrdiff_t end = r.end - at < STRETCH ? r.end : at + STRETCH;
+        if (p->act == LS_ACT_RELU) {
+            for (ptrdiff_t i = at; i < end; i++) {
+                const float sum = p->a[i] + p->b[i];
+                p->to[i] = p->y[i] <= 0.0f ? 0.0f : sum;
+            }
+            continue;
+        }
+        for (ptrdiff_t i = at; i < end; i++)
+            p->to[i] = p->a[i] + p->b[i];
+        backward_range(&back, (struct range){at, end});
+    }
+    return 0;
+}
+
+void LS_PER_ISA(ls_add_backward)(enum ls_activation act, ptrdiff_t n, float *dz, const float *a,
+                                 const float *b, const float *y)
+{
+    const struct pairs p = {.n = n, .to = dz, .a = a, .b = b, .act = act, .y = y};
+    team_run((double)n * 0.3, add_backward_part, &p);
 }
 
 static int64_t blend_part(const void *job, int thread, int threads)

@@ -14,6 +14,8 @@ void LS_PER_ISA(ls_dropout)(const struct ls_dropout *drop, ptrdiff_t B, ptrdiff_
                             const float *x);
 void LS_PER_ISA(ls_transpose)(ptrdiff_t B, ptrdiff_t rows, ptrdiff_t columns, float *to, const float *from);
 void LS_PER_ISA(ls_add)(enum ls_activation act, ptrdiff_t n, float *y, const float *a, const float *b);
+void LS_PER_ISA(ls_add_backward)(enum ls_activation act, ptrdiff_t n, float *dz, const float *a,
+                                 const float *b, const float *y);
 void LS_PER_ISA(ls_blend)(ptrdiff_t n, float *average, const float *x, float weight);
 void LS_PER_ISA(ls_scale)(ptrdiff_t n, float *y, const float *x, float factor);
 void LS_PER_ISA(ls_scale_rows)(ptrdiff_t B, ptrdiff_t K, float *x, const float *offset, const float *factor);

@@ -44,6 +44,7 @@ const struct ls_ops LS_PER_ISA(ls_ops) = {
     .dropout = LS_PER_ISA(ls_dropout),
     .transpose = LS_PER_ISA(ls_transpose),
     .add = LS_PER_ISA(ls_add),
+    .add_backward = LS_PER_ISA(ls_add_backward),
     .blend = LS_PER_ISA(ls_blend),
     .scale = LS_PER_ISA(ls_scale),
     .scale_rows = LS_PER_ISA(ls_scale_rows),

@@ -29,6 +29,14 @@ void ls_serial_add(enum ls_activation act, ptrdiff_t n, float *y, const float *a
     ls_serial_activation_forward(act, 0.0f, n, y, y);
 }
 
+void ls_serial_add_backward(enum ls_activation act, ptrdiff_t n, float *dz, const float *a, const float *b,
+                            const float *y)
+{
+    for (ptrdiff_t i = 0; i < n; i++)
+        dz[i] = a[i] + b[i];
+    ls_serial_activation_backward(act, 0.0f, n, dz, dz, y);
+}
+
 void ls_serial_blend(ptrdiff_t n, float *average, const float *x, float weight)
 {
     for (ptrdiff_t i = 0; i < n; i++)

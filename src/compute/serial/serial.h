@@ -58,6 +58,8 @@ void ls_serial_softmax_backward(ptrdiff_t B, ptrdiff_t K, float *dx, const float
 void ls_serial_dropout(const struct ls_dropout *drop, ptrdiff_t B, ptrdiff_t K, float *y, const float *x);
 void ls_serial_transpose(ptrdiff_t B, ptrdiff_t rows, ptrdiff_t columns, float *to, const float *from);
 void ls_serial_add(enum ls_activation act, ptrdiff_t n, float *y, const float *a, const float *b);
+void ls_serial_add_backward(enum ls_activation act, ptrdiff_t n, float *dz, const float *a, const float *b,
+                            const float *y);
 void ls_serial_blend(ptrdiff_t n, float *average, const float *x, float weight);
 void ls_serial_scale(ptrdiff_t n, float *y, const float *x, float factor);
 void ls_serial_scale_rows(ptrdiff_t B, ptrdiff_t K, float *x, const float *offset, const float *factor);

@@ -94,6 +94,7 @@ const struct ls_ops ls_ops_serial = {
     .dropout = ls_serial_dropout,
     .transpose = ls_serial_transpose,
     .add = ls_serial_add,
+    .add_backward = ls_serial_add_backward,
     .blend = ls_serial_blend,
     .scale = ls_serial_scale,
     .scale_rows = ls_serial_scale_rows,
