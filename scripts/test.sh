@@ -207,14 +207,20 @@ part_tsan() {
     rm -rf $at/checkpoints
     check "tsan: checkpoints" $at/lockstep train --threads 2 --epochs 2 --checkpoint $at/checkpoints --checkpoint-every 1step
     check "tsan: train" $at/lockstep train --threads 3 --batch 256 --steps 20
+    check "tsan: lanes" $at/lockstep train --threads 2 --net softmax-regression --batch 256 --steps 20
+    check "tsan: relay" $at/lockstep train --threads 2 --data synthetic:n=640,shape=28x28,classes=10,test=0 \
+        --net "dense 128, relu, dense 10" --batch 64 --microbatch 64 --steps 20
 }
 
 # Valgrind and the emulator keep one core each: the latter's part runs as a test.sh of its own, and is told when both are through.
 valgrind_beside_aarch64() {
     build_default || return # once, not by both at a time
-    scripts/test.sh aarch64 >"$aside" 2>&1 &
+    setsid scripts/test.sh aarch64 >"$aside" 2>&1 & # a group of its own: all of it ends when this is told to
+    other=$!
+    trap 'kill -- -$other; exit 130' INT TERM
     part_valgrind
     wait
+    trap - INT TERM
     sed -e '/^[0-9]* s$/d' -e '/^[0-9]* passed, /d' "$aside"
     counts=$(sed -n '$s/^\([0-9]*\) passed, \([0-9]*\) failed$/\1 \2/p' "$aside")
     # shellcheck disable=SC2086
