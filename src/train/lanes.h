@@ -44,8 +44,9 @@ enum ls_code ls_lanes_create(struct ls_lanes *lanes, const struct ls_net *net, c
                              const struct ls_lane *whole, ptrdiff_t n_values, struct ls_error *err);
 void ls_lanes_release(struct ls_lanes *lanes);
 
-/* Whether a pass of so many leaves and rows is faster in lanes. */
-int ls_lanes_pay(const struct ls_lanes *lanes, const struct ls_net *net, int64_t leaves, ptrdiff_t rows);
+/* Whether a pass of these leaves, of a tree over n_leaves, and of so many rows is faster in lanes. */
+int ls_lanes_pay(const struct ls_lanes *lanes, const struct ls_net *net, int64_t n_leaves,
+                 struct ls_range leaves, ptrdiff_t rows);
 
 /* Lane i, for the rows of `whole` from `row` on. */
 struct ls_lane *ls_lanes_at(struct ls_lanes *lanes, int i, const struct ls_lane *whole, ptrdiff_t row);

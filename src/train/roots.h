@@ -19,9 +19,8 @@ struct ls_roots {
     struct ls_node nodes[2 * LS_MAX_ROOTS]; /* of slots[0..n) */
 };
 
-/* How many slots the leaves of `range` need when they come in passes of `pass_leaves`, each of them in
- * shares.
- */
+/* How many slots the leaves of `range` need when they come in passes of `pass_leaves`, each cut into
+ * `shares` shares. */
 int ls_roots_needed(int64_t n_leaves, struct ls_range range, int64_t pass_leaves, int shares);
 
 enum ls_code ls_roots_create(struct ls_roots *roots, int n_slots, ptrdiff_t n_floats, struct ls_error *err);

@@ -240,7 +240,7 @@ static void gradient_pass(struct ls_engine *engine, float *parameters, const str
                                    .end = range.end * m < B ? range.end * m : B,
                                    .leaves = range};
     if (!goes_early && !ls_step_is_watched(engine) && !LS_WITH_FAULTS &&
-        ls_lanes_pay(&engine->lanes, engine->net, range.end - range.begin,
+        ls_lanes_pay(&engine->lanes, engine->net, engine->gradients.n_leaves, range,
                      (ptrdiff_t)(rows.end - rows.begin)))
         run_lanes(&rows);
     else

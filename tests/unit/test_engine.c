@@ -181,3 +181,18 @@ Test(engine, threads_in_lanes, .timeout = 60)
     check_lanes("conv 5 3x3 pad 1, relu, maxpool 2, conv 4 1x1, tanh, avgpool 1, dense 4");
     check_lanes("residual { conv 2 3x3 pad 1, tanh }, dropout 0.3, dense 12, layernorm, gelu, dense 4");
 }
+
+/* Two lanes with softmax regression: a batch that falls into two subtrees, one of many small leaves that a
+ * cut in the middle leaves in a dozen, and one with a leaf more on one side. */
+Test(engine, lanes_are_taken_where_the_tree_over_them_is_short)
+{
+    struct ls_error err = {.code = LS_OK};
+    struct ls_net net;
+    cr_assert(ls_net_create(&net, "dense 10", ls_shape_of_image(1, 28, 28), &err) == LS_OK, "%s", err.text);
+    const struct ls_lanes lanes = {.n = 2, .work_ns = 470};
+    const struct ls_range eight = {0, 8}, many = {0, 125}, three = {0, 3};
+    cr_expect(ls_lanes_pay(&lanes, &net, 8, eight, 256));
+    cr_expect(!ls_lanes_pay(&lanes, &net, 125, many, 250));
+    cr_expect(!ls_lanes_pay(&lanes, &net, 3, three, 96));
+    ls_net_release(&net);
+}
