@@ -7,6 +7,7 @@
 #include "base/memory.h"
 #include "base/text.h"
 #include "model/examples.h"
+#include "model/execute.h"
 #include "train/step.h"
 
 /* "1.25 MB": decimal units, three digits. */
@@ -44,10 +45,15 @@ static double flops_of(const struct ls_layer *layer)
     return layer->kind->flops ? layer->kind->flops(layer) : 0;
 }
 
-/* Bytes that a sample's output takes; none when the layer works in another's. */
-static size_t bytes_of(const struct ls_layer *layer)
+/* Bytes that a sample's output takes in training, or why it takes none. */
+static const char *output_text(const struct ls_net *net, int i, char text[16])
 {
-    return layer->skip ? 0 : ((size_t)layer->out.count + (size_t)layer->aux_floats_per_row) * sizeof(float);
+    const struct ls_layer *layer = &net->layers[i];
+    if (layer->skip)
+        return "in place";
+    if (!ls_output_is_made(net, i, 1))
+        return "in the sum";
+    return bytes_text(((size_t)layer->out.count + (size_t)layer->aux_floats_per_row) * sizeof(float), text);
 }
 
 static void print_layers(const struct ls_net *net)
@@ -70,8 +76,7 @@ static void print_layers(const struct ls_net *net)
         printf("%-*s  %-12s  %12s  %14s  %12s\n", widest, label,
                ls_shape_format(&layer->out, shape, sizeof shape),
                trained ? ls_text_grouped(trained, parameters) : "-",
-               flops_of(layer) > 0 ? flops_text(flops_of(layer), flops) : "-",
-               layer->skip ? "in place" : bytes_text(bytes_of(layer), bytes));
+               flops_of(layer) > 0 ? flops_text(flops_of(layer), flops) : "-", output_text(net, i, bytes));
     }
 }
 
