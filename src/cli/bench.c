@@ -21,7 +21,8 @@ struct bench_options {
     struct ls_bench_load_options load;
 };
 
-static const char *const element_choices[] = {"u8", "f32", NULL}; /* enum ls_bench_elements */
+static const char *const element_choices[] = {"u8", "f32", NULL};       /* enum ls_bench_elements */
+static const char *const lanes_choices[] = {"auto", "on", "off", NULL}; /* enum ls_lanes_rule */
 static const char *const scaling_choices[] = {"strong", "weak", "both", NULL};
 static const char *const allreduce_choices[] = {"tree", "mpi", NULL};
 
@@ -56,6 +57,10 @@ static enum ls_code parse(struct bench_options *o, int argc, char **argv, const 
         {"elements", "TYPE", LS_OPTION_CHOICE, &step->net.elements,
          "step, scaling: what they are in memory, bytes, of which each step makes binary32, or binary32",
          "u8", 0, 0, element_choices, NULL},
+        {"lanes", "WHEN", LS_OPTION_CHOICE, &step->net.lanes,
+         "step, scaling: threads each take leaves of their own through the net where that pays, wherever "
+         "there are enough leaves, or never, with the same bits",
+         "auto", 0, 0, lanes_choices, NULL},
         {"momentum", "X", LS_OPTION_FLOAT, &step->net.momentum, "step, scaling: momentum of the update",
          "0.9", 0, 0.999999, NULL, NULL},
         {"seconds", "X", LS_OPTION_FLOAT, &o->seconds, "how long to time", "3", 0.05, 3600, NULL, NULL},

@@ -185,8 +185,8 @@ static void print_result(struct bench *bench)
     printf("net       %s; input %s, B = %lld, m = %lld\n", bench->work.net.text,
            ls_shape_format(&bench->work.net.in, shape, sizeof shape), (long long)bench->options.batch,
            (long long)bench->options.net.microbatch);
-    printf("run       %d rank%s x %d threads, %s; ", ranks, ranks == 1 ? "" : "s", bench->session.threads,
-           bench->session.ops->name);
+    printf("run       %d rank%s x %d threads%s, %s; ", ranks, ranks == 1 ? "" : "s", bench->session.threads,
+           bench->variants[0].run.engine.in_lanes ? " in lanes" : "", bench->session.ops->name);
     if (bench->options.no_verify)
         printf("not verified\n");
     else

@@ -113,6 +113,7 @@ enum ls_code ls_bench_workload_create(struct ls_bench_workload *work, const stru
                                       int64_t most_batch, struct ls_error *err)
 {
     *work = (struct ls_bench_workload){.wanted = *wanted};
+    ls_lanes_rule = (enum ls_lanes_rule)wanted->lanes;
     enum ls_code code = make_net(work, err);
     if (code == LS_OK)
         code = make_data(work, most_batch, err);

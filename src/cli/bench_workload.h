@@ -12,6 +12,7 @@ struct ls_bench_net {
     int64_t microbatch;
     int64_t samples; /* in memory; 0: enough for four batches, or 8,192 */
     int elements;    /* of them: enum ls_bench_elements */
+    int lanes;       /* enum ls_lanes_rule */
     float momentum;
 };
 

@@ -34,8 +34,8 @@ struct ls_lanes {
     } each[LS_MOST_LANES]; /* on cache lines of its own */
 };
 
-/* Whether lanes are taken: as ls_lanes_pay finds, or, which only tests choose, wherever every lane has a
- * leaf, or nowhere. */
+/* Whether lanes are taken: as ls_lanes_pay finds, or, which only tests and benches choose, wherever every
+ * lane has a leaf, or nowhere. */
 enum ls_lanes_rule { LS_LANES_THAT_PAY, LS_LANES_ALWAYS, LS_LANES_NEVER };
 extern enum ls_lanes_rule ls_lanes_rule;
 

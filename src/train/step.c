@@ -239,9 +239,10 @@ static void gradient_pass(struct ls_engine *engine, float *parameters, const str
                                    .begin = range.begin * m < B ? range.begin * m : B,
                                    .end = range.end * m < B ? range.end * m : B,
                                    .leaves = range};
-    if (!goes_early && !ls_step_is_watched(engine) && !LS_WITH_FAULTS &&
-        ls_lanes_pay(&engine->lanes, engine->net, engine->gradients.n_leaves, range,
-                     (ptrdiff_t)(rows.end - rows.begin)))
+    engine->in_lanes = !goes_early && !ls_step_is_watched(engine) && !LS_WITH_FAULTS &&
+                       ls_lanes_pay(&engine->lanes, engine->net, engine->gradients.n_leaves, range,
+                                    (ptrdiff_t)(rows.end - rows.begin));
+    if (engine->in_lanes)
         run_lanes(&rows);
     else
         run_together(&rows, goes_early);

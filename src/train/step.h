@@ -52,6 +52,7 @@ struct ls_engine {
     struct ls_activations act;
     struct ls_lane whole;      /* all rows of a pass */
     struct ls_lanes lanes;     /* parts of them at once */
+    int in_lanes;              /* the last pass of a step was */
     struct ls_vectors vectors; /* that the gradients' sums are in */
     struct ls_buckets buckets; /* none: the gradients are summed when backward is over */
     struct ls_shards shards;   /* none: every rank gets all of the sum */

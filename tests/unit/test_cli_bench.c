@@ -37,6 +37,25 @@ Test(cli, bench_step_counts_what_it_reads, .timeout = 3 * LIMIT_S)
     has(o->err, "--samples: 95 are fewer than a batch, which has 96", "fewer samples than a batch");
 }
 
+static void check_lanes(const char *more, int in_lanes)
+{
+    const struct ls_outcome *o =
+        lockstep(1, "bench step --net 'dense 10' --batch 128 --threads 2 --seconds 0.05 %s", more);
+    check_status(o, 0, more); /* after its bits were compared */
+    has(o->out, in_lanes ? "2 threads in lanes, " : "2 threads, ", more);
+}
+
+/* 64 samples of 784 numbers for each of two threads are work enough; one leaf for both is none. */
+Test(cli, bench_step_takes_lanes_or_not, .timeout = 4 * LIMIT_S)
+{
+#ifdef _OPENMP
+    check_lanes("--lanes on", 1);
+    check_lanes("", 1);
+    check_lanes("--lanes on --microbatch 128", 0);
+    check_lanes("--lanes off", 0);
+#endif
+}
+
 Test(cli, info_machine_says_what_is_there, .timeout = LIMIT_S)
 {
     const struct ls_outcome *o = lockstep(1, "info machine");
