@@ -28,6 +28,13 @@ struct ls_range ls_leaves_of_rank(int64_t n_leaves, int n_ranks, int rank)
     return (struct ls_range){least(block * rank, n_leaves), least(block * (rank + 1), n_leaves)};
 }
 
+struct ls_range ls_share_of(struct ls_range range, int i, int shares)
+{
+    const int64_t n = range.end - range.begin, each = n / shares, more = n % shares;
+    const int64_t begin = range.begin + i * each + (i < more ? i : more);
+    return (struct ls_range){begin, begin + each + (i < more)};
+}
+
 int64_t ls_count_leaves(int64_t n_samples, int64_t microbatch)
 {
     return n_samples / microbatch + (n_samples % microbatch != 0);

@@ -25,6 +25,9 @@ struct ls_node {
  * end). */
 struct ls_range ls_leaves_of_rank(int64_t n_leaves, int n_ranks, int rank);
 
+/* Share i of `shares` of a range, as even as can be: the first ones have one more. */
+struct ls_range ls_share_of(struct ls_range range, int i, int shares);
+
 /* ceil(n_samples / microbatch). */
 int64_t ls_count_leaves(int64_t n_samples, int64_t microbatch);
 

@@ -56,8 +56,8 @@ struct ls_copies {
 };
 
 /* Rows that lie anywhere, and where they are to be: x[b][k] of x (B,K) is
- *   pixels[index[b]*K + k] / divisor, one IEEE division (however computed), divisor a whole number in 1..255,
- * or numbers[index[b]*K + k] in all copies of x; exactly one of `pixels` and `numbers` is set. */
+ * pixels[index[b]*K + k] / divisor, one IEEE division (however computed), divisor a whole number in 1..255,
+ * or numbers[index[b]*K + k]; in all copies of x.  Exactly one of `pixels` and `numbers` is set. */
 struct ls_gather {
     ptrdiff_t B, K;
     float *x;
@@ -397,7 +397,7 @@ struct ls_ops {
     /* The sums of its blocks alone, which that tree is over: sums (ceil(n / 4096)). */
     void (*square_blocks)(ptrdiff_t n, const float *v, float factor, float *sums);
 
-    /* Each copy is written by the thread that will read it. */
+    /* Makes x as struct ls_gather says, each copy by the thread that will read it. */
     void (*gather)(const struct ls_gather *rows);
 
     /* x[b] = whatever row(context, index[b], x + b*K) writes there; row is a pure function of its index. */

@@ -71,8 +71,9 @@ static void gather_as_it_is(const struct ls_dataset *dataset, const struct ls_op
         rows.x = x;
         rows.copies = copies;
         ops->gather(&rows);
-    } else
-        ops->gather_rows(B, K, x, index, dataset->generate, dataset->context);
+        return;
+    }
+    ops->gather_rows(B, K, x, index, dataset->generate, dataset->context);
 }
 
 static void gather_views(const struct ls_dataset *dataset, const struct ls_augment *augment,

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "base/tree.h"
 #include "data/lsd_file.h"
 
 enum { PIECE = 1 << 20 };
@@ -186,11 +187,9 @@ static enum ls_code check_share(struct checking *c, int bytes, int share, int n_
     if (code == LS_OK && bytes && share == 0)
         code = check_paddings(c, err);
     for (c->part = 0; c->part < LS_LSD_PARTS && code == LS_OK; c->part++) {
-        const int64_t blocks = ls_lsd_blocks(&c->file->header, c->part);
-        const int64_t each = blocks / n_shares, more = blocks % n_shares; /* the first shares have one more */
-        const int64_t begin = each * share + (share < more ? share : more);
-        const int64_t end = begin + each + (share < more);
-        for (int64_t block = begin; block < end && code == LS_OK; block++)
+        const struct ls_range blocks = {0, ls_lsd_blocks(&c->file->header, c->part)},
+                              mine = ls_share_of(blocks, share, n_shares);
+        for (int64_t block = mine.begin; block < mine.end && code == LS_OK; block++)
             code = check_block(c, block, bytes, err);
     }
     return code;

@@ -88,26 +88,25 @@ const float *ls_forward(const struct ls_net *net, const struct ls_ops *ops, cons
         if (layer->skip || i == done)
             continue;
         struct ls_layer_call call = call_of(act, i, ops, parameters, B, pass);
+        /* Without gradients, y of what is behind may lie where x does. */
+        const int pooled = act->with_gradients ? pool_behind(net, i) : 0,
+                  add = act->with_gradients ? add_behind(net, i) : 0;
         struct ls_maxpool pool;
-        struct ls_gather gather;
-        if (act->gather.x) { /* the first layer's, whose input is the net's */
-            gather = act->gather;
-            act->gather.x = NULL;
-            call.gather = &gather;
-        }
-        if (act->with_gradients && pool_behind(net, i)) { /* else y of the pool may lie where x does */
-            done = pool_behind(net, i);
-            pool = (struct ls_maxpool){ls_window_of(&net->layers[done], B), act->y[done]};
+        if (pooled) {
+            pool = (struct ls_maxpool){ls_window_of(&net->layers[pooled], B), act->y[pooled]};
             call.pool = &pool;
+            done = pooled;
         }
         int into = i, also = layer->kind == &ls_layer_add ? ls_net_value(net, layer->also) : i;
-        if (!ls_output_is_made(net, i, act->with_gradients)) {
-            into = done = add_behind(net, i);
-            also = other_input(net, into, i);
-            call.add_activation = net->layers[into].activation;
+        if (add) {
+            call.add_activation = net->layers[add].activation;
+            also = other_input(net, add, i);
+            into = done = add;
         }
+        call.gather = act->gather.x ? &act->gather : NULL; /* the first layer's, whose input is the net's */
         layer->kind->forward(layer, &call, act->y[into], output_of(act, ls_net_value(net, layer->from)),
                              also == i ? NULL : output_of(act, also));
+        act->gather.x = NULL;
     }
     return output_of(act, ls_net_value(net, net->n_layers - 1));
 }

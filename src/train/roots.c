@@ -9,13 +9,6 @@ int64_t ls_pass_end(int64_t at, int64_t end, int64_t pass_leaves)
     return next < end ? next : end;
 }
 
-struct ls_range ls_share_of(struct ls_range range, int i, int shares)
-{
-    const int64_t n = range.end - range.begin, each = n / shares, more = n % shares;
-    const int64_t begin = range.begin + i * each + (i < more ? i : more);
-    return (struct ls_range){begin, begin + each + (i < more)};
-}
-
 int ls_roots_needed(int64_t n_leaves, struct ls_range range, int64_t pass_leaves, int shares)
 {
     struct ls_roots dry = {.n_leaves = n_leaves};

@@ -40,9 +40,6 @@ int ls_roots_append(struct ls_roots *roots, struct ls_range range);
 /* The same with `leaf`, if it is in the range, as a node of its own. */
 int ls_roots_append_cut(struct ls_roots *roots, struct ls_range range, int64_t leaf);
 
-/* Leaves of share i of `shares`, which are as even as whole leaves allow. */
-struct ls_range ls_share_of(struct ls_range range, int i, int shares);
-
 /* Adds siblings until none are left.  ops may be NULL: then only the nodes are merged. */
 void ls_roots_merge(struct ls_roots *roots, const struct ls_ops *ops);
 

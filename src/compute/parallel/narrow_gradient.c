@@ -13,9 +13,9 @@
 #include <string.h>
 
 #include "base/contract.h"
-#include "compute/parallel/panel.h"
 #include "compute/parallel/subtrees.h"
 #include "compute/parallel/tile.h"
+#include "compute/parallel/transpose.h"
 
 #ifdef LS_WIDE_TILES
 enum { VECTORS = 2 };
@@ -129,24 +129,6 @@ static void sum_bias(const struct narrow *g, struct range leaves, float *sums)
     }
 }
 
-/* dw of these inputs from sums[j][k]. */
-static void store_inputs(const struct narrow *g, struct range inputs, const float *sums)
-{
-    const ptrdiff_t K = g->shape.K, N = g->shape.N, whole = N / BLOCK * BLOCK;
-    ptrdiff_t k = inputs.begin;
-    for (; k + BLOCK <= inputs.end; k += BLOCK) {
-        for (ptrdiff_t j = 0; j < whole; j += BLOCK)
-            block_transpose(g->dw + k * N + j, N, sums + j * K + k, K);
-        for (ptrdiff_t j = whole; j < N; j++)
-            LS_UNROLL
-        for (ptrdiff_t i = 0; i < BLOCK; i++)
-            g->dw[(k + i) * N + j] = sums[j * K + k + i];
-    }
-    for (; k < inputs.end; k++)
-        for (ptrdiff_t j = 0; j < N; j++)
-            g->dw[k * N + j] = sums[j * K + k];
-}
-
 /* All leaves, each thread some inputs. */
 static int64_t inputs_part(const void *job, int thread, int threads)
 {
@@ -155,7 +137,7 @@ static int64_t inputs_part(const void *job, int thread, int threads)
     float *sums = scratch_of_thread()->panels;
     own.x = copy_of_thread(own.x, own.shape.x, thread);
     sum_inputs(&own, leaves, inputs, sums);
-    store_inputs(&own, inputs, sums);
+    LS_PER_ISA(ls_transpose_rows)(own.shape.N, own.shape.K, inputs, own.dw, sums);
     if (own.db && thread == threads - 1)
         sum_bias(&own, leaves, own.db);
     return 0;

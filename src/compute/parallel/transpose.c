@@ -1,4 +1,6 @@
 /* Transposes of many small matrices, in blocks that vector registers hold. */
+#include "compute/parallel/transpose.h"
+
 #include "compute/parallel/elementwise.h"
 #include "compute/parallel/panel.h"
 #include "compute/parallel/team.h"
@@ -9,10 +11,9 @@ struct transposition {
     const float *from;
 };
 
-/* Rows [j.begin, j.end) of one result (columns, rows). */
-static void transpose_rows(const struct transposition *p, struct range j, float *to, const float *from)
+void LS_PER_ISA(ls_transpose_rows)(ptrdiff_t rows, ptrdiff_t columns, struct range j, float *to,
+                                   const float *from)
 {
-    const ptrdiff_t rows = p->rows, columns = p->columns;
     const ptrdiff_t whole_j = j.begin + (j.end - j.begin) / BLOCK * BLOCK, whole_i = rows / BLOCK * BLOCK;
     /* A line's worth of columns for all rows: each line of `from` is read once. */
     for (ptrdiff_t line = j.begin; line < whole_j; line += LINE)
@@ -47,7 +48,7 @@ static int64_t transpose_part(const void *job, int thread, int threads)
         if (p->rows == 3)
             interleave(3, p->columns, j, to, from);
         else
-            transpose_rows(p, j, to, from);
+            LS_PER_ISA(ls_transpose_rows)(p->rows, p->columns, j, to, from);
         at += some;
     }
     return 0;
